@@ -1,0 +1,25 @@
+"""Errors that users are meant to see as one line; callers' mistakes stay ValueError."""
+
+
+class SuperGlueRosError(Exception):
+    """Base of every error that the command line prints in one line and exits with 1."""
+
+
+class CheckpointError(SuperGlueRosError):
+    """A weights file is missing, truncated, of the wrong network or of the wrong hash."""
+
+
+class DeviceError(SuperGlueRosError):
+    """The requested device or precision is not to be had on this machine."""
+
+
+class ImageError(SuperGlueRosError):
+    """An image is empty, truncated, or of an encoding that cannot be matched."""
+
+
+class SourceError(SuperGlueRosError):
+    """A bag, folder, video or trajectory file cannot be read."""
+
+
+class CameraError(SuperGlueRosError):
+    """A camera model is missing or unusable (K = 0, NaN, unknown distortion)."""

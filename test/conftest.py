@@ -1,0 +1,68 @@
+"""Fixtures of all tests: seeds, one quiet machine, and the shared data where it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Set before anything imports numpy, torch or rclpy: two threads at most, DDS on this machine only.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+import random
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+SEED = 20250728
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_threads() -> None:
+    """Keep OpenCV and torch to two threads, so that tests run beside other work."""
+    import cv2
+
+    cv2.setNumThreads(2)
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """The same random numbers in every test, whatever ran before it."""
+    import cv2
+
+    random.seed(SEED)
+    np.random.seed(SEED)  # noqa: NPY002 - for code that draws from the global generator
+    cv2.setRNGSeed(SEED)
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.manual_seed(SEED)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A fresh generator with the tests' seed."""
+    return np.random.default_rng(SEED)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The repository's root."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of sequences with ground truth beside the clone; skips where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no shared data at {SHARED_DATA}")
+    return SHARED_DATA

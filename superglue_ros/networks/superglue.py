@@ -1,0 +1,254 @@
+"""SuperGlue (Sarlin et al., arXiv:1911.11763) as it is trained.
+
+Parameter names and shapes are those of the published `superglue_indoor.pth` and
+`superglue_outdoor.pth`: convolutions of width 1 over (B, C, N). For inference
+`superglue_inference.FoldedSuperGlue` computes the same with fewer, larger products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from superglue_ros.networks.optimal_transport import log_optimal_transport
+from superglue_ros.types import UNMATCHED
+
+
+@dataclass(frozen=True)
+class SuperGlueConfig:
+    """Shape of the network and how its assignment is read.
+
+    num_layers counts self and cross layers, which alternate; match_threshold: least probability.
+    """
+
+    descriptor_dim: int = 256
+    num_layers: int = 18
+    num_heads: int = 4
+    keypoint_encoder: tuple[int, ...] = (32, 64, 128, 256)
+    sinkhorn_iterations: int = 100
+    match_threshold: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.descriptor_dim < 1 or self.descriptor_dim % self.num_heads:
+            raise ValueError(
+                f"descriptor_dim {self.descriptor_dim} must divide into {self.num_heads} heads"
+            )
+        if self.num_layers < 0 or self.num_layers % 2:
+            raise ValueError(f"num_layers must be even, not {self.num_layers}")
+        if self.sinkhorn_iterations < 1:
+            raise ValueError("sinkhorn_iterations must be at least 1")
+        if not 0.0 <= self.match_threshold <= 1.0:
+            raise ValueError("match_threshold must be in [0, 1]")
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What the assignment says: indices0 (B, M) into the N keypoints of image 1 or UNMATCHED,
+    indices1 (B, N) the other way, and the confidences of both, in [0, 1], 0 where unmatched."""
+
+    indices0: Tensor
+    indices1: Tensor
+    confidences0: Tensor
+    confidences1: Tensor
+
+
+def mlp(channels: list[int]) -> nn.Sequential:
+    """Layers of width-1 convolutions, each but the last with batch norm and rectifier."""
+    layers: list[nn.Module] = []
+    for i in range(1, len(channels)):
+        layers.append(nn.Conv1d(channels[i - 1], channels[i], 1))
+        if i < len(channels) - 1:
+            layers += [nn.BatchNorm1d(channels[i]), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def normalize_keypoints(keypoints: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Keypoints (B, N, 2) in pixels about the image's centre, over 0.7 of its longer side.
+
+    image_size is (width, height).
+    """
+    size = keypoints.new_tensor(image_size)
+    return (keypoints - size / 2) / (size.max() * 0.7)
+
+
+class KeypointEncoder(nn.Module):
+    """Embeds position and detection score into the descriptor's space (eq. 2)."""
+
+    def __init__(self, config: SuperGlueConfig) -> None:
+        super().__init__()
+        self.encoder = mlp([3, *config.keypoint_encoder, config.descriptor_dim])
+
+    def forward(self, keypoints: Tensor, scores: Tensor) -> Tensor:
+        """Encodings (B, D, N) of normalised keypoints (B, N, 2) and scores (B, N)."""
+        return self.encoder(torch.cat((keypoints.transpose(1, 2), scores[:, None]), dim=1))
+
+
+class MultiHeadedAttention(nn.Module):
+    """Scaled dot-product attention whose heads interleave in the channels, as published."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.merge = nn.Conv1d(dim, dim, 1)
+        self.proj = nn.ModuleList(nn.Conv1d(dim, dim, 1) for _ in range(3))
+
+    def forward(self, x: Tensor, source: Tensor) -> Tensor:
+        """Messages (B, D, N) to x (B, D, N) from source (B, D, M) (eq. 4-6)."""
+        b, d, n = x.shape
+        query, key, value = (
+            proj(y).view(b, d // self.heads, self.heads, -1).permute(0, 2, 3, 1)
+            for proj, y in zip(self.proj, (x, source, source))
+        )
+        message = F.scaled_dot_product_attention(query, key, value)
+        return self.merge(message.permute(0, 3, 1, 2).reshape(b, d, n))
+
+
+class AttentionalPropagation(nn.Module):
+    """Residual of one layer: MLP([x || message]) (eq. 3)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.attn = MultiHeadedAttention(dim, heads)
+        self.mlp = mlp([2 * dim, 2 * dim, dim])
+
+    def forward(self, x: Tensor, source: Tensor) -> Tensor:
+        """Residual (B, D, N) of x (B, D, N) that attends to source (B, D, M)."""
+        return self.mlp(torch.cat((x, self.attn(x, source)), dim=1))
+
+
+class AttentionalGNN(nn.Module):
+    """Alternates self and cross attention over the keypoints of both images."""
+
+    def __init__(self, config: SuperGlueConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            AttentionalPropagation(config.descriptor_dim, config.num_heads)
+            for _ in range(config.num_layers)
+        )
+
+    def forward(self, x0: Tensor, x1: Tensor) -> tuple[Tensor, Tensor]:
+        """Refined (B, D, M) and (B, D, N); even layers attend within, odd ones across."""
+        for i, layer in enumerate(self.layers):
+            source0, source1 = (x1, x0) if i % 2 else (x0, x1)
+            delta0, delta1 = layer(x0, source0), layer(x1, source1)
+            x0, x1 = x0 + delta0, x1 + delta1
+        return x0, x1
+
+
+class SuperGlue(nn.Module):
+    """Keypoint encoder, graph network, score matrix and optimal matching layer."""
+
+    def __init__(self, config: SuperGlueConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or SuperGlueConfig()
+        self.kenc = KeypointEncoder(self.config)
+        self.gnn = AttentionalGNN(self.config)
+        self.final_proj = nn.Conv1d(self.config.descriptor_dim, self.config.descriptor_dim, 1)
+        self.bin_score = nn.Parameter(torch.tensor(1.0))
+
+    @torch.no_grad()
+    def initialize_as_transport(self, temperature: float = 0.05, bin_cosine: float = 0.7) -> None:
+        """Make the untrained network optimal transport over the descriptors' cosines.
+
+        The encoder's and each residual branch's last layer become zero and the projection a
+        scaled identity, so that scores are cosine / temperature and the dustbin's score
+        bin_cosine / temperature; training can only add to that.
+        """
+        branches = [self.kenc.encoder, *(layer.mlp for layer in self.gnn.layers)]
+        for branch in branches:
+            nn.init.zeros_(branch[-1].weight)
+            nn.init.zeros_(branch[-1].bias)
+        dim = self.config.descriptor_dim
+        scale = (dim**0.5 / temperature) ** 0.5
+        self.final_proj.weight.copy_(scale * torch.eye(dim)[:, :, None])
+        nn.init.zeros_(self.final_proj.bias)
+        self.bin_score.fill_(bin_cosine / temperature)
+
+    def scores(
+        self,
+        keypoints0: Tensor,
+        keypoint_scores0: Tensor,
+        descriptors0: Tensor,
+        keypoints1: Tensor,
+        keypoint_scores1: Tensor,
+        descriptors1: Tensor,
+        image_size0: tuple[int, int],
+        image_size1: tuple[int, int],
+    ) -> Tensor:
+        """Score matrix (B, M, N) (eq. 7).
+
+        Keypoints (B, M or N, 2) in pixels, scores (B, M or N), descriptors (B, M or N, D) of
+        norm 1, image sizes (width, height).
+        """
+        x0 = descriptors0.transpose(1, 2) + self.kenc(
+            normalize_keypoints(keypoints0, image_size0), keypoint_scores0
+        )
+        x1 = descriptors1.transpose(1, 2) + self.kenc(
+            normalize_keypoints(keypoints1, image_size1), keypoint_scores1
+        )
+        x0, x1 = self.gnn(x0, x1)
+        f0, f1 = self.final_proj(x0), self.final_proj(x1)
+        return f0.transpose(1, 2) @ f1 / self.config.descriptor_dim**0.5
+
+    def forward(
+        self,
+        keypoints0: Tensor,
+        keypoint_scores0: Tensor,
+        descriptors0: Tensor,
+        keypoints1: Tensor,
+        keypoint_scores1: Tensor,
+        descriptors1: Tensor,
+        image_size0: tuple[int, int],
+        image_size1: tuple[int, int],
+    ) -> Tensor:
+        """Log assignment (B, M + 1, N + 1) with dustbins last; arguments as `scores`.
+
+        Raises ValueError when either image has no keypoints.
+        """
+        scores = self.scores(
+            keypoints0,
+            keypoint_scores0,
+            descriptors0,
+            keypoints1,
+            keypoint_scores1,
+            descriptors1,
+            image_size0,
+            image_size1,
+        )
+        return log_optimal_transport(scores, self.bin_score, self.config.sinkhorn_iterations)
+
+
+def read_assignment(log_assignment: Tensor, match_threshold: float) -> Assignment:
+    """Mutually best pairs of a log assignment (B, M + 1, N + 1) above a probability.
+
+    A pair at the dustbins is no match; ties go to the lower index.
+    """
+    inner = log_assignment[:, :-1, :-1]
+    best0, best1 = inner.max(dim=2), inner.max(dim=1)
+    rows = torch.arange(inner.shape[1], device=inner.device)
+    columns = torch.arange(inner.shape[2], device=inner.device)
+    mutual0 = best1.indices.gather(1, best0.indices) == rows
+    mutual1 = best0.indices.gather(1, best1.indices) == columns
+    confidences0 = torch.where(mutual0, best0.values.exp(), 0.0)
+    confidences1 = torch.where(mutual1, confidences0.gather(1, best1.indices), 0.0)
+    keep0 = mutual0 & (confidences0 > match_threshold)
+    keep1 = mutual1 & keep0.gather(1, best1.indices)
+    return Assignment(
+        torch.where(keep0, best0.indices, UNMATCHED),
+        torch.where(keep1, best1.indices, UNMATCHED),
+        confidences0,
+        confidences1,
+    )
+
+
+def empty_assignment(batch: int, m: int, n: int, device: torch.device) -> Assignment:
+    """Nothing matched, as where either image has no keypoints."""
+
+    def unmatched(k: int) -> Tensor:
+        return torch.full((batch, k), UNMATCHED, dtype=torch.int64, device=device)
+
+    zeros0 = torch.zeros(batch, m, device=device)
+    return Assignment(unmatched(m), unmatched(n), zeros0, torch.zeros(batch, n, device=device))

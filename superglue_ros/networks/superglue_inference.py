@@ -1,0 +1,173 @@
+"""SuperGlue for inference: the trained network's function in fewer, larger products.
+
+Batch norms are folded into the convolutions before them, the three projections of an attention
+are one product, its heads are contiguous, and the merge is multiplied into the MLP after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from superglue_ros.networks.optimal_transport import log_optimal_transport_inference
+from superglue_ros.networks.superglue import (
+    Assignment,
+    MultiHeadedAttention,
+    SuperGlue,
+    SuperGlueConfig,
+    empty_assignment,
+    normalize_keypoints,
+    read_assignment,
+)
+
+
+@dataclass(frozen=True)
+class EncodedKeypoints:
+    """One image's side of the network up to the first cross attention: states (B, N, D)."""
+
+    states: Tensor
+
+    def __len__(self) -> int:
+        return self.states.shape[1]
+
+
+class FoldedSuperGlue(nn.Module):
+    """Inference twin of a trained `SuperGlue`; results agree to about 1e-5 in float32."""
+
+    def __init__(self, network: SuperGlue) -> None:
+        super().__init__()
+        self.config: SuperGlueConfig = network.config
+        self.encoder = _fold_mlp(network.kenc.encoder)
+        self.layers = nn.ModuleList(_FoldedLayer(layer) for layer in network.gnn.layers)
+        self.final_proj = _linear(network.final_proj)
+        with torch.no_grad():
+            # Both sides carry the fourth root, so that their product has the score's 1/sqrt(D).
+            scale = self.config.descriptor_dim**-0.25
+            self.final_proj.weight.mul_(scale)
+            self.final_proj.bias.mul_(scale)
+        self.register_buffer("bin_score", network.bin_score.detach().float().clone())
+        self.eval().requires_grad_(False)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the products; the assignment is always float32."""
+        return self.final_proj.weight.dtype
+
+    def to_precision(self, dtype: torch.dtype) -> FoldedSuperGlue:
+        """Compute all products in `dtype`."""
+        for module in (self.encoder, self.layers, self.final_proj):
+            module.to(dtype)
+        return self
+
+    def encode(
+        self,
+        keypoints: Tensor,
+        keypoint_scores: Tensor,
+        descriptors: Tensor,
+        image_size: tuple[int, int],
+    ) -> EncodedKeypoints:
+        """Everything that one image's side needs nothing of the other for.
+
+        Keypoints (B, N, 2) pixels, scores (B, N), descriptors (B, N, D), size (width, height).
+        A keyframe is encoded once and matched many times.
+        """
+        points = normalize_keypoints(keypoints.float(), image_size)
+        inputs = torch.cat((points, keypoint_scores.float()[..., None]), dim=2)
+        states = descriptors.to(self.dtype) + self.encoder(inputs.to(self.dtype))
+        if len(self.layers) and states.shape[1]:
+            states = self.layers[0](states, states)
+        return EncodedKeypoints(states)
+
+    def log_assignment(self, encoded0: EncodedKeypoints, encoded1: EncodedKeypoints) -> Tensor:
+        """Log assignment (B, M + 1, N + 1), float32; ValueError when M or N is 0."""
+        x0, x1 = encoded0.states, encoded1.states
+        for i, layer in enumerate(self.layers):
+            if i == 0:
+                continue  # in `encode`
+            source0, source1 = (x1, x0) if i % 2 else (x0, x1)
+            x0, x1 = layer(x0, source0), layer(x1, source1)
+        f0, f1 = self.final_proj(x0), self.final_proj(x1)
+        scores = (f0 @ f1.transpose(1, 2)).float()
+        return log_optimal_transport_inference(
+            scores, self.bin_score, self.config.sinkhorn_iterations
+        )
+
+    def forward(self, encoded0: EncodedKeypoints, encoded1: EncodedKeypoints) -> Assignment:
+        """Matches of two encoded images; nothing matched where either has no keypoints."""
+        m, n = len(encoded0), len(encoded1)
+        if m == 0 or n == 0:
+            return empty_assignment(encoded0.states.shape[0], m, n, encoded0.states.device)
+        return read_assignment(
+            self.log_assignment(encoded0, encoded1), self.config.match_threshold
+        )
+
+
+class _FoldedLayer(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        attention: MultiHeadedAttention = layer.attn
+        self.heads = attention.heads
+        dim = attention.merge.in_channels
+        # Published heads interleave: channel c belongs to head c % heads. Contiguous ones are
+        # what the fused attention wants.
+        order = torch.arange(dim).view(-1, self.heads).T.reshape(-1)
+        query, key, value = (_linear(p) for p in attention.proj)
+        self.query = _linear_of(query.weight[order], query.bias[order])
+        self.key_value = _linear_of(
+            torch.cat((key.weight[order], value.weight[order])),
+            torch.cat((key.bias[order], value.bias[order])),
+        )
+        first, second = _fold_mlp(layer.mlp)[::2]
+        merge = _linear(attention.merge)
+        own, message = first.weight[:, :dim].double(), first.weight[:, dim:].double()
+        weight = torch.cat((own, message @ merge.weight.double()[:, order]), dim=1)
+        bias = first.bias.double() + message @ merge.bias.double()
+        self.hidden = _linear_of(weight.float(), bias.float())
+        self.output = second
+
+    def forward(self, x: Tensor, source: Tensor) -> Tensor:
+        """x (B, N, D) plus its residual from source (B, M, D)."""
+        query = self._split(self.query(x))
+        key, value = (self._split(y) for y in self.key_value(source).chunk(2, dim=2))
+        message = F.scaled_dot_product_attention(query, key, value)
+        message = message.transpose(1, 2).flatten(2)
+        return x + self.output(F.relu(self.hidden(torch.cat((x, message), dim=2)), inplace=True))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+def _linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        linear.weight.copy_(weight)
+        linear.bias.copy_(bias)
+    return linear
+
+
+def _linear(convolution: nn.Module) -> nn.Linear:
+    return _linear_of(
+        convolution.weight.detach().float().squeeze(-1), convolution.bias.detach().float()
+    )
+
+
+def _fold_mlp(sequential: nn.Module) -> nn.Sequential:
+    """Linear and rectifier layers of an `mlp`, its batch norms (in eval mode) folded."""
+    layers: list[nn.Module] = []
+    for module in sequential.children():
+        if isinstance(module, nn.Conv1d):
+            layers.append(_linear(module))
+        elif isinstance(module, nn.BatchNorm1d):
+            linear = layers[-1]
+            gain = module.weight.double() / (module.running_var.double() + module.eps).sqrt()
+            shift = module.bias.double() - module.running_mean.double() * gain
+            layers[-1] = _linear_of(
+                (linear.weight.double() * gain[:, None]).float(),
+                (linear.bias.double() * gain + shift).float(),
+            )
+        else:
+            layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)

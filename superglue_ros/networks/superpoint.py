@@ -1,0 +1,168 @@
+"""SuperPoint (DeTone, Malisiewicz, Rabinovich, arXiv:1712.07629): keypoints and descriptors.
+
+Parameter names and shapes are those of the published checkpoint `superpoint_v1.pth`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CELL = 8
+"""Side in pixels of the cell that one vector of the two heads describes."""
+
+
+@dataclass(frozen=True)
+class SuperPointConfig:
+    """How keypoints are chosen; the layers are fixed by the paper.
+
+    max_keypoints: strongest kept, -1 for all; keypoint_threshold: least probability in [0, 1];
+    nms_radius: pixels; border: pixels along the image's edge without keypoints.
+    """
+
+    max_keypoints: int = 1024
+    keypoint_threshold: float = 0.005
+    nms_radius: int = 4
+    border: int = 4
+
+    def __post_init__(self) -> None:
+        if self.max_keypoints < -1 or self.max_keypoints == 0:
+            raise ValueError(f"max_keypoints must be positive or -1, not {self.max_keypoints}")
+        if not 0.0 <= self.keypoint_threshold < 1.0:
+            raise ValueError(f"keypoint_threshold must be in [0, 1), not {self.keypoint_threshold}")
+        if self.nms_radius < 0 or self.border < 0:
+            raise ValueError("nms_radius and border must not be negative")
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """Keypoints of a batch, padded to K: keypoints (B, K, 2) pixels, scores (B, K),
+    descriptors (B, K, 256) of norm 1, counts (B,) int64; rows from counts[b] on are padding."""
+
+    keypoints: Tensor
+    scores: Tensor
+    descriptors: Tensor
+    counts: Tensor
+
+
+class SuperPoint(nn.Module):
+    """VGG-like encoder with a detector head and a descriptor head (paper, section 3)."""
+
+    descriptor_dim = 256
+
+    def __init__(self, config: SuperPointConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or SuperPointConfig()
+        self.conv1a = nn.Conv2d(1, 64, 3, padding=1)
+        self.conv1b = nn.Conv2d(64, 64, 3, padding=1)
+        self.conv2a = nn.Conv2d(64, 64, 3, padding=1)
+        self.conv2b = nn.Conv2d(64, 64, 3, padding=1)
+        self.conv3a = nn.Conv2d(64, 128, 3, padding=1)
+        self.conv3b = nn.Conv2d(128, 128, 3, padding=1)
+        self.conv4a = nn.Conv2d(128, 128, 3, padding=1)
+        self.conv4b = nn.Conv2d(128, 128, 3, padding=1)
+        self.convPa = nn.Conv2d(128, 256, 3, padding=1)
+        self.convPb = nn.Conv2d(256, CELL * CELL + 1, 1)
+        self.convDa = nn.Conv2d(128, 256, 3, padding=1)
+        self.convDb = nn.Conv2d(256, self.descriptor_dim, 1)
+
+    def block(self, name: str, x: Tensor) -> Tensor:
+        """One convolution with its rectifier; training puts batch normalisation in between."""
+        return F.relu(self.get_submodule(name)(x), inplace=not self.training)
+
+    def dense(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Both heads of a gray image (B, 1, H, W) in [0, 1].
+
+        Returns detector logits (B, 65, H // 8, W // 8), the last channel "no keypoint", and
+        descriptors (B, 256, H // 8, W // 8) of norm 1.
+        """
+        x = image
+        for stage in "1234":
+            if stage != "1":
+                x = F.max_pool2d(x, 2)
+            x = self.block(f"conv{stage}b", self.block(f"conv{stage}a", x))
+        logits = self.convPb(self.block("convPa", x))
+        descriptors = self.convDb(self.block("convDa", x))
+        return logits, F.normalize(descriptors.float(), dim=1)
+
+    def forward(self, image: Tensor) -> Keypoints:
+        """Keypoints of gray images (B, 1, H, W) in [0, 1], H and W at least 8.
+
+        Raises ValueError for any other shape.
+        """
+        if image.dim() != 4 or image.shape[1] != 1 or min(image.shape[2:]) < CELL:
+            raise ValueError(f"images must be (B, 1, H >= 8, W >= 8), not {tuple(image.shape)}")
+        logits, descriptors = self.dense(image)
+        scores = suppress_nonmaxima(probability_map(logits), self.config.nms_radius)
+        keypoints, values, counts = select_keypoints(scores, self.config)
+        return Keypoints(keypoints, values, sample_descriptors(keypoints, descriptors), counts)
+
+
+def probability_map(logits: Tensor) -> Tensor:
+    """Keypoint probability per pixel (B, H, W) of detector logits (B, 65, H / 8, W / 8)."""
+    cells = logits.float().softmax(dim=1)[:, :-1]
+    return F.pixel_shuffle(cells, CELL).squeeze(1)
+
+
+def suppress_nonmaxima(scores: Tensor, radius: int) -> Tensor:
+    """Zero all scores (B, H, W) but the maxima of their (2 radius + 1)-squares.
+
+    Two further rounds find maxima that only suppressed neighbours had hidden, as the published
+    detector does, so that the same weights give the same keypoints.
+    """
+    if radius == 0:
+        return scores
+
+    def window_max(x: Tensor) -> Tensor:
+        # Separable: 2 x (2r + 1) comparisons a pixel in place of (2r + 1) squared.
+        x = F.max_pool2d(x, (1, 2 * radius + 1), stride=1, padding=(0, radius))
+        return F.max_pool2d(x, (2 * radius + 1, 1), stride=1, padding=(radius, 0))
+
+    grid = scores[:, None]
+    maxima = grid == window_max(grid)
+    for _ in range(2):
+        covered = window_max(maxima.to(grid.dtype)) > 0
+        remaining = grid.masked_fill(covered, 0.0)
+        maxima = maxima | ((remaining == window_max(remaining)) & ~covered)
+    return grid.masked_fill(~maxima, 0.0)[:, 0]
+
+
+def select_keypoints(scores: Tensor, config: SuperPointConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """The strongest pixels of suppressed scores (B, H, W).
+
+    Returns keypoints (B, K, 2) as (x, y) pixels, scores (B, K), counts (B,). Where more pass the
+    threshold than are kept they come by falling score, else row by row, as published.
+    """
+    batch, height, width = scores.shape
+    b = config.border
+    inside = torch.zeros_like(scores)
+    if height > 2 * b and width > 2 * b:
+        inside[:, b : height - b, b : width - b] = scores[:, b : height - b, b : width - b]
+    flat = inside.flatten(1)
+    passing = (flat > config.keypoint_threshold).sum(1)
+    wanted = int(passing.max()) if config.max_keypoints == -1 else config.max_keypoints
+    values, indices = flat.topk(min(wanted, flat.shape[1]), dim=1)
+    counts = passing.clamp(max=values.shape[1])
+    padding = torch.arange(values.shape[1], device=scores.device) >= counts[:, None]
+    rank = torch.arange(values.shape[1], device=scores.device).expand_as(indices)
+    cut = (passing > values.shape[1])[:, None]
+    order = torch.where(cut, rank, indices).masked_fill(padding, flat.shape[1]).argsort(dim=1)
+    indices, values = indices.gather(1, order), values.gather(1, order)
+    keypoints = torch.stack((indices % width, indices // width), dim=-1).to(values.dtype)
+    return keypoints, values, counts
+
+
+def sample_descriptors(keypoints: Tensor, descriptors: Tensor) -> Tensor:
+    """Descriptors (B, K, D) of norm 1, interpolated at keypoints (B, K, 2) in pixels.
+
+    The cell grid (B, D, h, w) is sampled by the published convention, which maps pixel 3.5 to the
+    first cell's centre but pixel 8 w - 1 to the last one's.
+    """
+    height, width = descriptors.shape[-2:]
+    size = keypoints.new_tensor((width, height)) * CELL
+    grid = (keypoints - (CELL / 2 - 0.5)) / (size - (CELL / 2 + 0.5)) * 2 - 1
+    sampled = F.grid_sample(descriptors, grid[:, None].to(descriptors.dtype), align_corners=True)
+    return F.normalize(sampled[:, :, 0], dim=1).transpose(1, 2)

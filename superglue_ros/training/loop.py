@@ -1,0 +1,174 @@
+"""One training loop for every network: schedule, slices, checkpoints, progress, log."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from superglue_ros.errors import CheckpointError, SuperGlueRosError
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """steps of the whole run; learning_rate after `warmup_steps`, then a cosine to zero;
+    clip_norm bounds the gradient; validation every `validate_every` steps."""
+
+    steps: int = 4000
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    warmup_steps: int = 100
+    clip_norm: float = 1.0
+    validate_every: int = 500
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.warmup_steps < 0 or self.validate_every < 1:
+            raise ValueError("steps and validate_every must be positive")
+        if self.learning_rate <= 0 or self.clip_norm <= 0:
+            raise ValueError("learning_rate and clip_norm must be positive")
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        warm = min(1.0, (step + 1) / max(self.warmup_steps, 1))
+        return self.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+
+class Task(Protocol):
+    """What is trained: a network, its loss on the next batch and its figures on fixed data."""
+
+    network: nn.Module
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Loss of the next batch and figures for the progress bar."""
+
+    def validate(self) -> dict[str, float]:
+        """Figures on the fixed validation set."""
+
+    def state(self) -> dict[str, Any]:
+        """What, beside the network, a resumed run needs: generator states."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what `state` gave."""
+
+
+def run_training(
+    task: Task,
+    schedule: ScheduleConfig,
+    folder: Path,
+    *,
+    recipe: dict[str, Any],
+    minutes: float | None,
+    resume: bool,
+    log: Callable[[str], None] = tqdm.write,
+) -> bool:
+    """Train until the schedule ends or `minutes` have passed; True when it has ended.
+
+    Writes `checkpoint.pt` (network, optimiser, step, recipe) and appends to `log.jsonl` in the
+    folder. With `resume` it goes on from the checkpoint there, whose recipe must be the same.
+    Raises CheckpointError, and SuperGlueRosError where the loss is not finite.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    optimizer = torch.optim.AdamW(
+        task.network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+    )
+    step, trained_s = 0, 0.0
+    if resume:
+        step, trained_s = _resume(task, optimizer, folder / CHECKPOINT, recipe)
+    elif (folder / CHECKPOINT).exists():
+        raise CheckpointError(
+            f"{folder / CHECKPOINT} exists: continue it with --resume or name another --output"
+        )
+    started, waited = time.monotonic(), 0.0
+    last_saved = started
+    bar = tqdm(total=schedule.steps, initial=step, unit="step", smoothing=0.05)
+    with bar:
+        while step < schedule.steps:
+            if minutes is not None and time.monotonic() - started > minutes * 60:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.rate_at(step)
+            task.network.train()
+            loss, figures = task.loss(step)
+            if not bool(torch.isfinite(loss)):
+                raise SuperGlueRosError(f"the loss is {float(loss)} at step {step}")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(task.network.parameters(), schedule.clip_norm)
+            optimizer.step()
+            step += 1
+            waited += figures.pop("data_s", 0.0)
+            bar.update()
+            if step % 10 == 0:
+                bar.set_postfix({k: f"{v:.3f}" for k, v in figures.items()})
+            if step % schedule.validate_every == 0 or step == schedule.steps:
+                row = {"step": step, "loss": loss.item(), **figures, **task.validate()}
+                row["data_share"] = waited / (time.monotonic() - started)
+                _append(folder / "log.jsonl", row)
+                log(" ".join(f"{k} {v:.4g}" for k, v in row.items()))
+            if time.monotonic() - last_saved > 120:
+                seconds = trained_s + time.monotonic() - started
+                _save(task, optimizer, folder / CHECKPOINT, recipe, step, seconds)
+                last_saved = time.monotonic()
+    seconds = trained_s + time.monotonic() - started
+    _save(task, optimizer, folder / CHECKPOINT, recipe, step, seconds)
+    return step >= schedule.steps
+
+
+def _append(path: Path, row: dict[str, float]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _save(
+    task: Task,
+    optimizer: torch.optim.Optimizer,
+    path: Path,
+    recipe: dict[str, Any],
+    step: int,
+    trained_s: float,
+) -> None:
+    state = {
+        "network": task.network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "task": task.state(),
+        "recipe": recipe,
+        "step": step,
+        "trained_s": trained_s,
+    }
+    # A full disk or a kill in the middle must not cost the last good checkpoint.
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The state a run has written; CheckpointError where it is missing or unreadable."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist: start a run without --resume")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path} is no readable checkpoint: {error}") from error
+    return state
+
+
+def _resume(
+    task: Task, optimizer: torch.optim.Optimizer, path: Path, recipe: dict[str, Any]
+) -> tuple[int, float]:
+    state = read_checkpoint(path)
+    if state["recipe"] != recipe:
+        raise CheckpointError(f"{path} was trained by another recipe; name another --output")
+    task.network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    task.restore(state["task"])
+    return int(state["step"]), float(state["trained_s"])

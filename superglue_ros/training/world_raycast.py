@@ -1,0 +1,263 @@
+"""Visibility in the rendered world: which surface each pixel's ray meets first, and how far.
+
+With a ray r = (x, y, 1) in the camera, z its depth, and a surface's local frame, a point of the ray
+has local coordinates z G r - q with G = inverse(axes) R and q = inverse(axes) (origin - camera). So
+a flat surface's inverse depth is linear in the pixel, and so are its edges: a whole tile of pixels
+can be tested, and only the few surfaces that can touch a tile are cast in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from superglue_ros.training.world_scene import CYLINDER, DISC, EMPTY, SPHERE, TRIANGLE, Surfaces
+
+NEAR_M = 0.05
+"""Surfaces nearer than this to the image plane are not seen."""
+
+TILE = 16
+
+
+@dataclass(frozen=True)
+class View:
+    """V cameras in the scenes: scene (V,) int64, rotation (V, 3, 3) camera to world, position
+    (V, 3), and intrinsics (V, 3, 3) of images of width x height pixels."""
+
+    scene: torch.Tensor
+    rotation: torch.Tensor
+    position: torch.Tensor
+    intrinsics: torch.Tensor
+    width: int
+    height: int
+
+    def __len__(self) -> int:
+        return len(self.scene)
+
+    def rays(self, view: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Rays (N, 3) with z = 1 through the pixels (x, y) of the views with these indices."""
+        k = self.intrinsics[view]
+        across = (x - k[:, 0, 2]) / k[:, 0, 0]
+        return torch.stack([across, (y - k[:, 1, 2]) / k[:, 1, 1], torch.ones_like(across)], 1)
+
+
+@dataclass(frozen=True)
+class ViewedSurfaces:
+    """The surfaces of every view's scene as seen from it: kind (V, P), gain (V, P, 3, 3) = G and
+    shift (V, P, 3) = q of the module's first lines."""
+
+    kind: torch.Tensor
+    gain: torch.Tensor
+    shift: torch.Tensor
+    flat: int
+
+    @staticmethod
+    def of(surfaces: Surfaces, view: View) -> ViewedSurfaces:
+        inverse = surfaces.inverse[view.scene]
+        offset = surfaces.origin[view.scene] - view.position[:, None]
+        return ViewedSurfaces(
+            surfaces.kind[view.scene],
+            inverse @ view.rotation[:, None],
+            (inverse @ offset[..., None])[..., 0],
+            surfaces.flat,
+        )
+
+    def inverse_depth(
+        self, view: torch.Tensor, surface: torch.Tensor, rays: torch.Tensor
+    ) -> torch.Tensor:
+        """Inverse depth (N,) at which ray n of a view meets a surface; 0 where it does not."""
+        kind, shift = self.kind[view, surface], self.shift[view, surface]
+        d = (self.gain[view, surface] @ rays[..., None])[..., 0]
+        flat = _cast_flat_rays(kind, d, shift)
+        round_ = torch.nonzero(kind >= CYLINDER)[:, 0]
+        if len(round_):
+            near = _cast_round(kind[round_], d[round_].unbind(1), shift[round_])
+            flat[round_] = near
+        return flat
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """surface (V, H, W) int64, -1 where nothing is met; inverse_depth (V, H, W) 1/m, 0 there."""
+
+    surface: torch.Tensor
+    inverse_depth: torch.Tensor
+
+
+def cast(surfaces: ViewedSurfaces, view: View) -> Visibility:
+    """The first surface along every pixel's ray."""
+    across, down = -(-view.width // TILE), -(-view.height // TILE)
+    device = surfaces.gain.device
+    size = (len(view) * across * down, TILE * TILE)
+    nearest = torch.zeros(size, device=device)
+    winner = torch.full(size, -1, dtype=torch.int64, device=device)
+    focal = view.intrinsics[:, [0, 1], [0, 1]]
+    start_x = torch.arange(across, device=device) * TILE
+    start_y = torch.arange(down, device=device) * TILE
+    corner = torch.stack(torch.meshgrid(start_x, start_y, indexing="xy"), -1).reshape(-1, 2)
+    corner_rays = (corner - view.intrinsics[:, None, :2, 2]) / focal[:, None]
+    step = torch.arange(TILE, device=device, dtype=torch.float32)
+    inside = torch.stack(torch.meshgrid(step, step, indexing="xy"), -1).reshape(-1, 2)
+    # Rows 1, x, y: a linear function of the pixel is a product with its three coefficients.
+    basis = torch.cat([torch.ones_like(inside[:, :1]), inside], 1).T.contiguous()
+
+    for touched, evaluate in (
+        (_flat_tiles(surfaces, corner_rays, focal), _cast_flat),
+        (_round_tiles(surfaces, view, corner), _cast_round_tiles),
+    ):
+        _cast_tiles(surfaces, touched, evaluate, corner_rays, focal, basis, nearest, winner)
+
+    def image(values: torch.Tensor) -> torch.Tensor:
+        grid = values.reshape(len(view), down, across, TILE, TILE).transpose(2, 3)
+        grid = grid.reshape(len(view), down * TILE, across * TILE)
+        return grid[:, : view.height, : view.width].contiguous()
+
+    return Visibility(image(winner), image(nearest))
+
+
+Evaluate = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def _cast_tiles(
+    surfaces: ViewedSurfaces,
+    touched: torch.Tensor,
+    evaluate: Evaluate,
+    corner_rays: torch.Tensor,
+    focal: torch.Tensor,
+    basis: torch.Tensor,
+    nearest: torch.Tensor,
+    winner: torch.Tensor,
+) -> None:
+    """Update nearest and winner (V*T, 256) with the surfaces that may touch tiles, (K, 3) rows of
+    (view, tile, surface) sorted by view and tile."""
+    if not len(touched):
+        return
+    tiles_per_view = corner_rays.shape[1]
+    view, tile, surface = touched.unbind(1)
+    kind, shift = surfaces.kind[view, surface], surfaces.shift[view, surface]
+    gain = surfaces.gain[view, surface]
+    at_corner = torch.cat([corner_rays[view, tile], torch.ones_like(shift[:, :1])], 1)
+    first = (gain @ at_corner[..., None])[..., 0]
+    slope = gain[..., :2] / focal[view][:, None]
+    coefficients = torch.cat([first[..., None], slope], 2)  # (K, 3 local axes, 3)
+
+    # The k-th surface of every tile at once, so that no tile is written twice in one step.
+    cell = view * tiles_per_view + tile
+    count = torch.bincount(cell, minlength=len(nearest))
+    rank = torch.arange(len(cell), device=cell.device) - (count.cumsum(0) - count)[cell]
+    order = torch.argsort(rank, stable=True)
+    sizes = torch.bincount(rank).tolist()
+    start = 0
+    for size in sizes:
+        rows = order[start : start + size]
+        start += size
+        depth = evaluate(kind[rows], coefficients[rows], shift[rows], basis)
+        cells = cell[rows]
+        best = nearest[cells]
+        closer = depth > best
+        nearest[cells] = torch.where(closer, depth, best)
+        winner[cells] = torch.where(closer, surface[rows][:, None], winner[cells])
+
+
+def _flat_tiles(
+    surfaces: ViewedSurfaces, corner_rays: torch.Tensor, focal: torch.Tensor
+) -> torch.Tensor:
+    """(K, 3) of (view, tile, flat surface) that may meet: no edge has the whole tile outside."""
+    edges = _flat_lines(surfaces.gain[:, : surfaces.flat], surfaces.shift[:, : surfaces.flat])
+    s, t, w = edges.unbind(2)
+    third = torch.where(surfaces.kind[:, : surfaces.flat, None] == TRIANGLE, -(s + t), w)
+    lines = torch.stack([w - s, w + s, w - t, w + t, third], 2)  # (V, P, 5, 3)
+    half = TILE / 2 / focal
+    centre = torch.cat([corner_rays + half[:, None], torch.ones_like(corner_rays[..., :1])], 2)
+    reach = (lines[..., :2].abs() * half[:, None, None]).sum(-1)
+    values = lines.flatten(1, 2) @ centre.transpose(1, 2)  # (V, P * 5, T)
+    values = values.unflatten(1, lines.shape[1:3]) + reach[..., None]
+    seen = (surfaces.kind[:, : surfaces.flat] != EMPTY) & (w != 0).any(-1)
+    meets = (values >= 0).all(2) & seen[..., None]
+    return torch.nonzero(meets.transpose(1, 2))
+
+
+def _flat_lines(gain: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Lines (..., 3, 3) whose products with a ray are s w, t w, and the inverse depth w; all zero
+    where the camera is behind the surface."""
+    height = -shift[..., 2]
+    above = height > 1e-4
+    w = torch.where(above[..., None], -gain[..., 2, :] / height.clamp(min=1e-4)[..., None], 0.0)
+    s = gain[..., 0, :] - shift[..., :1] * w
+    t = gain[..., 1, :] - shift[..., 1:2] * w
+    return torch.stack([s * above[..., None], t * above[..., None], w], -2)
+
+
+def _inside_flat(
+    kind: torch.Tensor, s: torch.Tensor, t: torch.Tensor, w: torch.Tensor
+) -> torch.Tensor:
+    """w where |s|, |t| <= w and the kind's own border holds, else 0."""
+    hit = (torch.maximum(s.abs(), t.abs()) <= w) & (w < 1 / NEAR_M)
+    if bool((kind == TRIANGLE).any()):
+        hit &= (s + t <= 0) | (kind != TRIANGLE)
+    if bool((kind == DISC).any()):
+        hit &= (s * s + t * t <= w * w) | (kind != DISC)
+    return w * hit
+
+
+def _cast_flat(
+    kind: torch.Tensor, coefficients: torch.Tensor, shift: torch.Tensor, basis: torch.Tensor
+) -> torch.Tensor:
+    s, t, w = (_flat_lines(coefficients, shift) @ basis).unbind(1)
+    return _inside_flat(kind[:, None], s, t, w)
+
+
+def _cast_flat_rays(kind: torch.Tensor, d: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    s, t, w = _flat_lines(d[..., None], shift)[..., 0].unbind(1)
+    return _inside_flat(kind, s, t, w)
+
+
+def _cast_round_tiles(
+    kind: torch.Tensor, coefficients: torch.Tensor, shift: torch.Tensor, basis: torch.Tensor
+) -> torch.Tensor:
+    return _cast_round(kind[:, None], (coefficients @ basis).unbind(1), shift[:, None])
+
+
+def _cast_round(
+    kind: torch.Tensor, d: tuple[torch.Tensor, ...], shift: torch.Tensor
+) -> torch.Tensor:
+    """Inverse depth of the near side of x² + y² + m z² = 1, with m 1 for a sphere and 0 for a
+    cylinder of |z| <= 1; 0 where it is missed or the camera is inside."""
+    x, y, z = d
+    qx, qy, qz = shift.unbind(-1)
+    m = (kind == SPHERE).to(x.dtype)
+    c = qx * qx + qy * qy + m * qz * qz - 1
+    b = x * qx + y * qy + m * z * qz
+    a = x * x + y * y + m * z * z
+    root = b * b - a * c
+    w = (b + root.clamp(min=0).sqrt()) / c.clamp(min=1e-6)
+    hit = (root >= 0) & (w > 0) & (w < 1 / NEAR_M) & (c > 1e-6)
+    hit &= (m > 0) | ((z - qz * w).abs() <= w)
+    return torch.where(hit, w, 0.0)
+
+
+def _round_tiles(surfaces: ViewedSurfaces, view: View, corner: torch.Tensor) -> torch.Tensor:
+    """(K, 3) of (view, tile, round surface) that may meet, by the bounding box's corners."""
+    kind = surfaces.kind[:, surfaces.flat :]
+    if not kind.shape[1]:
+        return torch.zeros((0, 3), dtype=torch.int64, device=kind.device)
+    signs = torch.tensor([-1.0, 1.0], device=kind.device)
+    cube = torch.cartesian_prod(signs, signs, signs).T  # (3, 8)
+    gain, shift = surfaces.gain[:, surfaces.flat :], surfaces.shift[:, surfaces.flat :]
+    points = torch.linalg.solve(gain, cube + shift[..., None])  # camera frame (V, R, 3, 8)
+    pixels = view.intrinsics[:, None] @ points
+    depth = points[:, :, 2]
+    pixels = pixels[:, :, :2] / depth.clamp(min=NEAR_M)[:, :, None]
+    behind = (depth < NEAR_M).any(-1)
+    low = torch.where(behind[..., None], -torch.inf, pixels.amin(-1))
+    high = torch.where(behind[..., None], torch.inf, pixels.amax(-1))
+    seen = (kind != EMPTY) & (depth > NEAR_M).any(-1)
+    first = F.pad(corner, (0, 0)).to(low.dtype)
+    meets = (low[:, None] <= first[None, :, None] + TILE).all(-1)
+    meets &= (high[:, None] >= first[None, :, None]).all(-1) & seen[:, None]
+    found = torch.nonzero(meets)
+    found[:, 2] += surfaces.flat
+    return found

@@ -1,0 +1,66 @@
+# make setup   virtual environment, ROS 2, messages and nodes (made once; again when its parts change)
+# make test    lint, types, all tests; TESTS=test/test_nodes.py for a part of them
+# make demo    the main job on a rendered flight; SOURCE=path for a bag or a dataset folder
+# make clean   removes what setup built, but not the virtual environment
+#
+# ROS_WHEELS=kilted takes that distribution's wheels, into a virtual environment of its own.
+# With a ROS 2 sourced (ROS_DISTRO is set), that one is used and no wheels are installed.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+ROS_WHEELS ?= jazzy
+ifneq ($(ROS_DISTRO),)
+ROS := sourced-$(ROS_DISTRO)
+SETUP_FLAGS := --sourced
+else
+ROS := wheels-$(ROS_WHEELS)
+SETUP_FLAGS := --wheels $(ROS_WHEELS)
+endif
+SUFFIX := $(if $(filter wheels-jazzy sourced-%,$(ROS)),,-$(ROS_WHEELS))
+VENV ?= .venv$(SUFFIX)
+BASE ?= $(if $(SUFFIX),build/$(ROS_WHEELS),.)
+INSTALL := $(BASE)/install
+TESTS ?=
+SOURCE ?=
+OUTPUT ?= demo_output
+
+# Nothing leaves the machine, and parallel runs do not hear each other.
+ROS_DOMAIN_ID ?= $(shell echo $$(( $$$$ % 200 + 20 )))
+IN_ROS = source $(VENV)/bin/activate && source $(INSTALL)/setup.bash && \
+	export ROS_DOMAIN_ID=$(ROS_DOMAIN_ID) ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST &&
+SETUP = $(PYTHON) scripts/setup_environment.py --venv $(VENV) --base $(BASE) $(SETUP_FLAGS)
+
+PACKAGES := $(VENV)/.packages-$(ROS)
+WORKSPACE := $(INSTALL)/.workspace-$(ROS)
+FILES := $(BASE)/build/files.txt
+
+.PHONY: setup test lint types demo clean help always
+
+help:
+	@sed -n 's/^# \?//p;/^$$/q' Makefile
+
+setup: $(WORKSPACE)
+
+$(PACKAGES): versions.txt setup.py scripts/setup_environment.py
+	@$(SETUP) packages
+	@rm -f $(VENV)/.packages-* && touch $@
+
+$(WORKSPACE): $(PACKAGES) $(FILES) package.xml CMakeLists.txt scripts/node.in $(wildcard msg/*.msg)
+	@$(SETUP) workspace
+	@rm -f $(INSTALL)/.workspace-* && touch $@
+
+# The workspace links to the sources, so an edit needs no build, but a new or removed file does.
+$(FILES): always
+	@mkdir -p $(@D) && find superglue_ros launch config -type f -not -path '*/__pycache__/*' \
+		| LC_ALL=C sort > $@.new && if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+test: setup
+	@$(VENV)/bin/python -m ruff check .
+	@$(VENV)/bin/python -m mypy
+	@$(IN_ROS) $(VENV)/bin/pytest $(TESTS)
+
+demo: setup
+	@$(IN_ROS) $(VENV)/bin/python -m superglue_ros.nodes.demo --output $(OUTPUT) $(if $(SOURCE),"$(SOURCE)")
+
+clean:
+	rm -rf $(BASE)/build $(BASE)/install $(BASE)/log

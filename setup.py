@@ -1,0 +1,49 @@
+"""Serves pip, with or without ROS; a colcon workspace builds the package by CMakeLists.txt."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+root = Path(__file__).parent
+version = next(
+    line.split('"')[1]
+    for line in (root / "superglue_ros" / "__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+readme = root / "README.md"
+
+setup(
+    name="superglue_ros",
+    version=version,
+    description="SuperPoint and SuperGlue as a ROS 2 front end: matches, odometry, training",
+    long_description=readme.read_text() if readme.exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["superglue_ros", "superglue_ros.*"]),
+    package_data={
+        "superglue_ros.weights": ["*.safetensors", "*.md", "*.json"],
+        "superglue_ros.training": ["recipes/*.yaml"],
+    },
+    install_requires=[
+        "torch>=2.4",
+        "numpy>=1.26",
+        "opencv-python>=4.6",
+        "scipy>=1.11",
+        "matplotlib>=3.6",
+        "safetensors>=0.4",
+        "rosbags>=0.10",
+        "tqdm>=4.60",
+        "PyYAML>=6.0",
+    ],
+    extras_require={
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6",
+            "mypy>=1.8",
+            "ruff>=0.4",
+            'evo>=1.30; python_version >= "3.11"',
+        ],
+    },
+    entry_points={"console_scripts": ["superglue_ros = superglue_ros.cli.main:main"]},
+)

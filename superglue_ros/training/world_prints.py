@@ -90,9 +90,7 @@ def painting(rng: np.random.Generator, size: int) -> ImageArray:
             )
         else:
             outline = centre + rng.normal(0, reach, (int(rng.integers(3, 6)), 2))
-            cv2.fillPoly(
-                picture, [cv2.convexHull(outline.astype(np.int32))], paint, cv2.LINE_AA
-            )
+            cv2.fillPoly(picture, [cv2.convexHull(outline.astype(np.int32))], paint, cv2.LINE_AA)
     for _ in range(int(rng.integers(3, 9))):
         start, end = rng.integers(0, size, (2, 2)).tolist()
         paint = colour(rng).tolist()
@@ -117,7 +115,9 @@ def page(rng: np.random.Generator, size: int) -> ImageArray:
             cv2.rectangle(picture, (left, line), corner, paint, int(rng.choice([-1, 2, 4])))
             line += box + size // 14
             continue
-        _write(picture, rng, (size // 14, line + int(height)), height, ink, int(rng.integers(6, 26)))
+        _write(
+            picture, rng, (size // 14, line + int(height)), height, ink, int(rng.integers(6, 26))
+        )
         line += int(height * 1.7)
     return picture
 
@@ -158,10 +158,19 @@ def crate(rng: np.random.Generator, size: int) -> ImageArray:
     bar = x + size // 30
     while bar < x + size // 4:
         width = int(rng.integers(1, 6) * size / 512) + 1
-        cv2.rectangle(picture, (bar, y + size // 40), (bar + width, y + size // 7), (15, 15, 15), -1)
+        cv2.rectangle(
+            picture, (bar, y + size // 40), (bar + width, y + size // 7), (15, 15, 15), -1
+        )
         bar += width + int(rng.integers(2, 6) * size / 512) + 1
     for row in range(3):
-        _write(picture, rng, (x + size // 30, y + size // 5 + row * size // 22), size / 26, [20, 20, 20], 12)
+        _write(
+            picture,
+            rng,
+            (x + size // 30, y + size // 5 + row * size // 22),
+            size / 26,
+            [20, 20, 20],
+            12,
+        )
     _write(picture, rng, (size // 12, size - size // 10), size / 7, _ink(rng, base), 5)
     cv2.rectangle(picture, (2, 2), (size - 3, size - 3), (base * 0.6).tolist(), size // 60)
     return picture

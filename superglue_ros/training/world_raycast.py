@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from superglue_ros.training.world_scene import CYLINDER, DISC, EMPTY, SPHERE, TRIANGLE, Surfaces
 
@@ -255,7 +254,7 @@ def _round_tiles(surfaces: ViewedSurfaces, view: View, corner: torch.Tensor) -> 
     low = torch.where(behind[..., None], -torch.inf, pixels.amin(-1))
     high = torch.where(behind[..., None], torch.inf, pixels.amax(-1))
     seen = (kind != EMPTY) & (depth > NEAR_M).any(-1)
-    first = F.pad(corner, (0, 0)).to(low.dtype)
+    first = corner.to(low.dtype)
     meets = (low[:, None] <= first[None, :, None] + TILE).all(-1)
     meets &= (high[:, None] >= first[None, :, None]).all(-1) & seen[:, None]
     found = torch.nonzero(meets)

@@ -23,7 +23,8 @@ FLAT_KINDS = (RECTANGLE, TRIANGLE, DISC)
 @dataclass(frozen=True)
 class Material:
     """Texture layer, repeats of it per metre (0: once over the surface), tint (3,) BGR factors,
-    gloss 0..1, and corner: how much its border is darkened (the inner corners of a room)."""
+    gloss 0..1, corner: how much its border is darkened (the inner corners of a room), and the
+    texture's shift in repeats."""
 
     layer: int = 0
     repeats_per_m: float = 1.0
@@ -125,7 +126,8 @@ class SceneBuilder:
         repeats = material.repeats_per_m
         density = repeats or 0.5 / min(wide, high)
         scale = [0.5, 0.5] if repeats == 0 else [wide * repeats, high * repeats]
-        row = [float(material.layer), *scale, *material.offset, density, *material.tint]
+        shift = [offset + (0.5 if repeats == 0 else 0.0) for offset in material.offset]
+        row = [float(material.layer), *scale, *shift, density, *material.tint]
         self.materials.append([*row, material.gloss, material.corner, min(wide, high)])
 
     def rectangle(

@@ -1,0 +1,39 @@
+"""Frames from bags, folders and videos; trajectory files; bag writing. Free of ROS."""
+
+from superglue_ros.sources.bag_writer import write_bag
+from superglue_ros.sources.bags import BagSource
+from superglue_ros.sources.calibration import camera_from_info, read_calibration
+from superglue_ros.sources.folders import find_groundtruth, open_folder
+from superglue_ros.sources.image_files import ImageFileSource, read_depth, read_image
+from superglue_ros.sources.opening import open_source
+from superglue_ros.sources.source import FrameSource
+from superglue_ros.sources.trajectories import (
+    poses_from_trajectory,
+    quaternions_from_rotations,
+    read_trajectory,
+    rotations_from_quaternions,
+    trajectory_from_poses,
+    write_trajectory,
+)
+from superglue_ros.sources.video import VideoSource
+
+__all__ = [
+    "BagSource",
+    "FrameSource",
+    "ImageFileSource",
+    "VideoSource",
+    "camera_from_info",
+    "find_groundtruth",
+    "open_folder",
+    "open_source",
+    "poses_from_trajectory",
+    "quaternions_from_rotations",
+    "read_calibration",
+    "read_depth",
+    "read_image",
+    "read_trajectory",
+    "rotations_from_quaternions",
+    "trajectory_from_poses",
+    "write_bag",
+    "write_trajectory",
+]

@@ -1,0 +1,95 @@
+"""Frames to a rosbag2, without ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2.errors import WriterError
+from rosbags.typesys import Stores, get_typestore
+
+from superglue_ros.errors import SourceError
+from superglue_ros.sources.trajectories import NS_PER_S
+from superglue_ros.types import CameraModel, Frame
+
+STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+
+
+def write_bag(
+    path: str | Path,
+    frames: Iterable[Frame],
+    *,
+    image_topic: str = "/camera/image_raw",
+    info_topic: str = "/camera/camera_info",
+    storage: str = "mcap",
+) -> int:
+    """Write frames as sensor_msgs/Image (mono8, bgr8), each with a CameraInfo if it has a camera.
+
+    The bag is a new folder at `path`. Returns the number of frames; raises SourceError if it
+    cannot be written, ValueError for an unknown storage.
+    """
+    if storage not in STORAGES:
+        raise ValueError(f"storage {storage!r} is none of {', '.join(STORAGES)}")
+    store = get_typestore(Stores.ROS2_JAZZY)
+    count = 0
+    try:
+        with Writer(path, version=Writer.VERSION_LATEST, storage_plugin=STORAGES[storage]) as bag:
+            image_type, info_type = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo"
+            images = bag.add_connection(image_topic, image_type, typestore=store)
+            infos = bag.add_connection(info_topic, info_type, typestore=store)
+            for frame in frames:
+                header = _header(store, frame)
+                if frame.camera is not None:
+                    info = _camera_info(store, header, frame.camera)
+                    bag.write(infos, frame.stamp_ns, store.serialize_cdr(info, info_type))
+                image = _image(store, header, frame)
+                bag.write(images, frame.stamp_ns, store.serialize_cdr(image, image_type))
+                count += 1
+    except (WriterError, OSError) as error:
+        raise SourceError(f"cannot write bag {path}: {error}") from error
+    return count
+
+
+def _header(store: Any, frame: Frame) -> Any:
+    sec, nanosec = divmod(frame.stamp_ns, NS_PER_S)
+    stamp = store.types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec)
+    return store.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame.frame_id)
+
+
+def _image(store: Any, header: Any, frame: Frame) -> Any:
+    height, width = frame.image.shape[:2]
+    gray = frame.image.ndim == 2
+    return store.types["sensor_msgs/msg/Image"](
+        header=header,
+        height=height,
+        width=width,
+        encoding="mono8" if gray else "bgr8",
+        is_bigendian=0,
+        step=width if gray else 3 * width,
+        data=np.ascontiguousarray(frame.image).ravel(),
+    )
+
+
+def _camera_info(store: Any, header: Any, camera: CameraModel) -> Any:
+    projection = np.zeros((3, 4))
+    projection[:, :3] = camera.matrix
+    rectified = camera.model == "none"
+    region = store.types["sensor_msgs/msg/RegionOfInterest"](
+        x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+    )
+    return store.types["sensor_msgs/msg/CameraInfo"](
+        header=header,
+        height=camera.height,
+        width=camera.width,
+        distortion_model="plumb_bob" if rectified else camera.model,
+        d=np.zeros(5) if rectified else np.asarray(camera.distortion, float),
+        k=np.asarray(camera.matrix, float).ravel(),
+        r=np.eye(3).ravel(),
+        p=projection.ravel(),
+        binning_x=0,
+        binning_y=0,
+        roi=region,
+    )

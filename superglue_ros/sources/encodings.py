@@ -1,0 +1,138 @@
+"""Pixels of files and of ROS image messages to gray or BGR uint8, without cv_bridge.
+
+The one place where raw and compressed image data are decoded outside the nodes; the conventions
+(16-bit scaled by 255/65535, names of bayer patterns) are those of cv_bridge, so that a bag read
+here and the same bag played over ROS give the same pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from superglue_ros.errors import ImageError
+from superglue_ros.types import ImageArray
+
+_CHANNELS: dict[str, tuple[int, int]] = {
+    "mono8": (1, 8), "8UC1": (1, 8), "mono16": (1, 16), "16UC1": (1, 16),
+    "rgb8": (3, 8), "bgr8": (3, 8), "8UC3": (3, 8), "rgb16": (3, 16), "bgr16": (3, 16),
+    "rgba8": (4, 8), "bgra8": (4, 8), "8UC4": (4, 8), "rgba16": (4, 16), "bgra16": (4, 16),
+    "yuv422": (2, 8), "uyvy": (2, 8), "yuv422_yuy2": (2, 8), "yuyv": (2, 8),
+}  # fmt: skip
+"""Encodings of sensor_msgs/Image that are read: channels and bits per channel."""
+
+_TO_BGR = {
+    "rgb8": cv2.COLOR_RGB2BGR, "rgb16": cv2.COLOR_RGB2BGR,
+    "rgba8": cv2.COLOR_RGBA2BGR, "rgba16": cv2.COLOR_RGBA2BGR,
+    "bgra8": cv2.COLOR_BGRA2BGR, "bgra16": cv2.COLOR_BGRA2BGR, "8UC4": cv2.COLOR_BGRA2BGR,
+    "yuv422": cv2.COLOR_YUV2BGR_UYVY, "uyvy": cv2.COLOR_YUV2BGR_UYVY,
+    "yuv422_yuy2": cv2.COLOR_YUV2BGR_YUY2, "yuyv": cv2.COLOR_YUV2BGR_YUY2,
+}  # fmt: skip
+
+# OpenCV names a pattern by its second row's second and third pixel, ROS by the top-left 2x2.
+_BAYER_TO_BGR = {
+    "bayer_rggb": cv2.COLOR_BayerBG2BGR,
+    "bayer_bggr": cv2.COLOR_BayerRG2BGR,
+    "bayer_gbrg": cv2.COLOR_BayerGR2BGR,
+    "bayer_grbg": cv2.COLOR_BayerGB2BGR,
+}
+
+ENCODINGS = tuple(_CHANNELS) + tuple(f"{name}{bits}" for name in _BAYER_TO_BGR for bits in (8, 16))
+"""All names that `decode_raw` takes."""
+
+# The end of a complete file; what a decoder makes of a file without it is partly invented.
+_ENDINGS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
+_ENDING_WITHIN = 1024
+
+
+def decode_raw(
+    data: NDArray[np.uint8] | bytes,
+    *,
+    width: int,
+    height: int,
+    encoding: str,
+    step: int,
+    big_endian: bool = False,
+) -> ImageArray:
+    """Image of a sensor_msgs/Image: (H, W) gray or (H, W, 3) BGR uint8.
+
+    `step` is the length of a row in bytes and may include padding. Raises ImageError for an
+    unknown encoding, an empty image, and data shorter than step x height.
+    """
+    channels, bits = _layout(encoding)
+    if width <= 0 or height <= 0:
+        raise ImageError(f"empty image of {width}x{height}")
+    row = width * channels * bits // 8
+    if step < row:
+        raise ImageError(f"step of {step} bytes is under the {row} of a {encoding} row")
+    buffer = np.frombuffer(data, np.uint8)
+    if len(buffer) < step * (height - 1) + row:
+        raise ImageError(f"{len(buffer)} bytes of data for {height} rows of {step}")
+    rows = np.lib.stride_tricks.as_strided(buffer, (height, row), (step, 1), writeable=False)
+    pixels: NDArray[Any] = np.ascontiguousarray(rows)
+    if bits == 16:
+        pixels = pixels.view(">u2" if big_endian else "<u2").astype(np.uint16)
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    pixels = pixels.reshape(shape)
+    conversion = _TO_BGR.get(encoding, _BAYER_TO_BGR.get(encoding.rstrip("0123456789")))
+    if conversion is not None:
+        pixels = cv2.cvtColor(pixels, conversion)
+    return to_uint8(pixels)
+
+
+def decode_compressed(data: NDArray[np.uint8] | bytes, name: str = "image") -> ImageArray:
+    """Image of a file's bytes or a sensor_msgs/CompressedImage: gray or BGR uint8, as stored.
+
+    Raises ImageError if the data are empty, truncated or of no known format.
+    """
+    return to_gray_or_bgr(decode_unchanged(data, name))
+
+
+def decode_unchanged(data: NDArray[np.uint8] | bytes, name: str = "image") -> NDArray[Any]:
+    """Pixels of a file's bytes in the file's own type (depth images are uint16).
+
+    Raises ImageError if the data are empty, truncated or of no known format.
+    """
+    buffer = np.frombuffer(data, np.uint8)
+    if not len(buffer):
+        raise ImageError(f"{name} is empty")
+    head, tail = buffer[:4].tobytes(), buffer[-_ENDING_WITHIN:].tobytes()
+    for start, end in _ENDINGS.items():
+        if head.startswith(start) and end not in tail:
+            raise ImageError(f"{name} is truncated")
+    try:
+        image = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ImageError(f"{name} cannot be decoded: {error.err or 'bad data'}") from error
+    if image is None:
+        raise ImageError(f"{name} is damaged or no image")
+    return image
+
+
+def to_gray_or_bgr(image: NDArray[Any]) -> ImageArray:
+    """(H, W) gray or (H, W, 3) BGR uint8 of decoded pixels with 1 to 4 channels."""
+    if image.ndim == 3 and image.shape[2] == 4:
+        image = image[:, :, :3]
+    elif image.ndim == 3 and image.shape[2] < 3:
+        image = image[:, :, 0]
+    return to_uint8(np.ascontiguousarray(image))
+
+
+def to_uint8(image: NDArray[Any]) -> ImageArray:
+    """The image in 8 bits: uint16 is scaled by 255/65535; raises ImageError for other types."""
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype == np.uint16:
+        return cv2.convertScaleAbs(image, alpha=255.0 / 65535.0).astype(np.uint8)
+    raise ImageError(f"pixels of type {image.dtype} are neither 8 nor 16 bit")
+
+
+def _layout(encoding: str) -> tuple[int, int]:
+    if encoding.rstrip("0123456789") in _BAYER_TO_BGR and encoding in ENCODINGS:
+        return 1, 16 if encoding.endswith("16") else 8
+    if encoding not in _CHANNELS:
+        raise ImageError(f"unknown image encoding {encoding!r}")
+    return _CHANNELS[encoding]

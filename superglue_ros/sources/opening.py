@@ -1,0 +1,51 @@
+"""One door to every kind of source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from superglue_ros.errors import SourceError
+from superglue_ros.sources.bags import BAG_SUFFIXES, BagSource
+from superglue_ros.sources.folders import open_folder
+from superglue_ros.sources.source import FrameSource
+from superglue_ros.sources.video import VIDEO_SUFFIXES, VideoSource
+
+
+def open_source(
+    path: str | Path,
+    *,
+    topic: str | None = None,
+    camera_info_topic: str | None = None,
+    calibration: str | Path | None = None,
+) -> FrameSource:
+    """Frames of a bag, a video or a folder (KITTI, TUM, EuRoC, plain images), as it is found.
+
+    topic, camera_info_topic: of a bag, where it has more than one; calibration: a file that
+    replaces the source's own (KITTI, TUM, EuRoC or ROS yaml). Raises SourceError.
+    """
+    path = Path(path)
+    calibration = Path(calibration) if calibration is not None else None
+    if not path.exists():
+        raise SourceError(f"{path} does not exist")
+    if _is_bag(path):
+        return BagSource(
+            path, topic=topic, camera_info_topic=camera_info_topic, calibration=calibration
+        )
+    if topic is not None or camera_info_topic is not None:
+        raise SourceError(f"{path} is no bag and has no topics")
+    if path.is_dir():
+        return open_folder(path, calibration)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return VideoSource(path, calibration)
+    raise SourceError(
+        f"{path} is neither a folder, a bag ({' '.join(BAG_SUFFIXES)}) "
+        f"nor a video ({' '.join(VIDEO_SUFFIXES)})"
+    )
+
+
+def _is_bag(path: Path) -> bool:
+    if path.is_dir():
+        return (path / "metadata.yaml").is_file() or any(
+            entry.suffix in BAG_SUFFIXES for entry in path.iterdir()
+        )
+    return path.suffix in BAG_SUFFIXES

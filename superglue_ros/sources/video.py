@@ -1,0 +1,66 @@
+"""Frames of a video file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+
+from superglue_ros.errors import SourceError
+from superglue_ros.sources.calibration import read_calibration
+from superglue_ros.sources.encodings import to_gray_or_bgr
+from superglue_ros.types import CameraModel, Frame
+
+logger = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+FALLBACK_FPS = 30.0
+
+
+class VideoSource:
+    """Frames of a video, see `FrameSource`; stamps count from 0 at the container's frame rate."""
+
+    def __init__(self, path: Path, calibration: Path | None = None) -> None:
+        capture = _open(path)
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        fps = float(capture.get(cv2.CAP_PROP_FPS))
+        size = tuple(
+            int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
+        capture.release()
+        self.name = path.stem
+        self.skipped = 0
+        self.camera: CameraModel | None = None
+        if calibration is not None:
+            self.camera = read_calibration(calibration, (size[0], size[1]))
+        self._path = path
+        self._count = max(count, 0)
+        self._fps = fps if fps > 0 else FALLBACK_FPS
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Frame]:
+        capture = _open(self._path)
+        read = 0
+        try:
+            while True:
+                good, image = capture.read()
+                if not good:
+                    break
+                stamp_ns = round(read * 1e9 / self._fps)
+                yield Frame(to_gray_or_bgr(image), stamp_ns, camera=self.camera)
+                read += 1
+        finally:
+            capture.release()
+        if read < self._count:
+            logger.warning("%s: ended after %d of %d frames", self._path, read, self._count)
+
+
+def _open(path: Path) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        raise SourceError(f"cannot read {path} as a video")
+    return capture

@@ -1,0 +1,22 @@
+"""Images to features to matches, and the keyframes they are matched against."""
+
+from superglue_ros.matching.config import KeyframePolicy, MatcherConfig
+from superglue_ros.matching.drawing import draw_matches
+from superglue_ros.matching.image_matcher import (
+    ExtractedFeatures,
+    FeatureMatches,
+    ImageMatcher,
+    ImageMatches,
+)
+from superglue_ros.matching.keyframes import KeyframeMatcher
+
+__all__ = [
+    "ExtractedFeatures",
+    "FeatureMatches",
+    "ImageMatcher",
+    "ImageMatches",
+    "KeyframeMatcher",
+    "KeyframePolicy",
+    "MatcherConfig",
+    "draw_matches",
+]

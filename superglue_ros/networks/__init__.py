@@ -1,0 +1,1 @@
+"""SuperPoint and SuperGlue, their optimal matching layer and their weights."""

@@ -84,9 +84,17 @@ class SuperPoint(nn.Module):
             if stage != "1":
                 x = F.max_pool2d(x, 2)
             x = self.block(f"conv{stage}b", self.block(f"conv{stage}a", x))
-        logits = self.convPb(self.block("convPa", x))
-        descriptors = self.convDb(self.block("convDa", x))
+        logits = self.convPb(self.block("convPa", x).to(self.convPb.weight.dtype))
+        descriptors = self.convDb(self.block("convDa", x).to(self.convDb.weight.dtype))
         return logits, F.normalize(descriptors.float(), dim=1)
+
+    def to_precision(self, dtype: torch.dtype) -> SuperPoint:
+        """Compute the encoder in `dtype`; the last layers stay float32, since rounded scores tie
+        and tied neighbours all survive the suppression."""
+        for name, module in self.named_children():
+            if name not in ("convPb", "convDb"):
+                module.to(dtype)
+        return self
 
     def forward(self, image: Tensor) -> Keypoints:
         """Keypoints of gray images (B, 1, H, W) in [0, 1], H and W at least 8.
@@ -95,7 +103,7 @@ class SuperPoint(nn.Module):
         """
         if image.dim() != 4 or image.shape[1] != 1 or min(image.shape[2:]) < CELL:
             raise ValueError(f"images must be (B, 1, H >= 8, W >= 8), not {tuple(image.shape)}")
-        logits, descriptors = self.dense(image)
+        logits, descriptors = self.dense(image.to(self.conv1a.weight.dtype))
         scores = suppress_nonmaxima(probability_map(logits), self.config.nms_radius)
         keypoints, values, counts = select_keypoints(scores, self.config)
         return Keypoints(keypoints, values, sample_descriptors(keypoints, descriptors), counts)

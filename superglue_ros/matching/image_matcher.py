@@ -1,0 +1,220 @@
+"""Images in, matches out: SuperPoint and SuperGlue on one device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from superglue_ros.errors import ImageError
+from superglue_ros.matching.config import MatcherConfig
+from superglue_ros.matching.device import choose_device, choose_precision
+from superglue_ros.networks.checkpoints import load_superglue, load_superpoint
+from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
+from superglue_ros.types import UNMATCHED, Features, FloatArray, ImageArray, IntArray
+
+MIN_SIDE = 16
+"""Smallest image side in pixels that can be matched."""
+
+
+@dataclass(frozen=True)
+class ImageMatches:
+    """What two images share; the arrays of an `.npz` of `superglue_ros match`.
+
+    keypoints (N, 2) in pixels of the image as given, scores (N,), descriptors (N, 256);
+    matches0 (N0,): index into keypoints1 or UNMATCHED; confidence0 (N0,) in [0, 1].
+    """
+
+    keypoints0: FloatArray
+    keypoints1: FloatArray
+    scores0: FloatArray
+    scores1: FloatArray
+    descriptors0: FloatArray
+    descriptors1: FloatArray
+    matches0: IntArray
+    confidence0: FloatArray
+
+
+@dataclass(frozen=True)
+class FeatureMatches:
+    """Matched indices into two feature lists: indices0, indices1 (M,) int32, confidences (M,)."""
+
+    indices0: IntArray
+    indices1: IntArray
+    confidences: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.indices0)
+
+
+@dataclass(frozen=True)
+class ExtractedFeatures:
+    """Features of one image on the device, with SuperGlue's side of them already computed.
+
+    image_size and points are of the image as given: (width, height), (N, 2) float32 pixels.
+    """
+
+    image_size: tuple[int, int]
+    points: FloatArray
+    scores: Tensor
+    descriptors: Tensor
+    encoded: EncodedKeypoints
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @cached_property
+    def features(self) -> Features:
+        """The same on the host."""
+        return Features(
+            self.image_size,
+            self.points,
+            self.scores.float().cpu().numpy(),
+            self.descriptors.float().cpu().numpy(),
+        )
+
+
+class ImageMatcher:
+    """SuperPoint and SuperGlue with their weights on one device.
+
+    Keyword arguments are the fields of `MatcherConfig`. Raises ValueError for one out of range,
+    CheckpointError for wrong weights, DeviceError for a device or precision that is not there.
+    """
+
+    def __init__(
+        self,
+        *,
+        superpoint: str | Path | None = None,
+        superglue: str | Path | None = None,
+        max_keypoints: int = 1024,
+        keypoint_threshold: float = 0.005,
+        nms_radius: int = 4,
+        match_threshold: float = 0.2,
+        sinkhorn_iterations: int = 100,
+        resize: int | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> None:
+        self.config = MatcherConfig(
+            str(superpoint or ""),
+            str(superglue or ""),
+            max_keypoints,
+            keypoint_threshold,
+            nms_radius,
+            match_threshold,
+            sinkhorn_iterations,
+            resize or 0,
+            device,
+            precision,
+        )
+        config = self.config
+        self._device = choose_device(config.device)
+        dtype = choose_precision(config.precision, self._device)
+        detector, detector_file = load_superpoint(
+            Path(config.superpoint) if config.superpoint else None, config.superpoint_config()
+        )
+        matcher, matcher_file = load_superglue(
+            Path(config.superglue) if config.superglue else None,
+            match_threshold=config.match_threshold,
+            sinkhorn_iterations=config.sinkhorn_iterations,
+        )
+        if matcher.config.descriptor_dim != detector.descriptor_dim:
+            raise ValueError(
+                f"SuperGlue of width {matcher.config.descriptor_dim} does not take SuperPoint's "
+                f"{detector.descriptor_dim} dimensions"
+            )
+        self.superpoint = (
+            detector.to_precision(dtype)
+            .to(self._device, memory_format=torch.channels_last)
+            .requires_grad_(False)
+        )
+        self.superglue = FoldedSuperGlue(matcher).to_precision(dtype).to(self._device)
+        self.device = str(self._device)
+        self.precision = str(dtype).removeprefix("torch.")
+        self.model = f"{detector_file.path.stem}+{matcher_file.path.stem}"
+        self.weights_hash = f"{detector_file.short_hash}+{matcher_file.short_hash}"
+
+    @classmethod
+    def from_config(cls, config: MatcherConfig) -> ImageMatcher:
+        """A matcher with the options of a config."""
+        return cls(**vars(config))
+
+    @torch.inference_mode()
+    def extract(self, image: ImageArray) -> ExtractedFeatures:
+        """Features of a gray (H, W) or BGR (H, W, 3) uint8 image; ImageError for any other."""
+        gray = as_gray(image)
+        height, width = gray.shape
+        shrunk = shrink(gray, self.config.resize)
+        tensor = torch.from_numpy(shrunk).to(self._device, non_blocking=True)
+        result = self.superpoint(tensor[None, None].float() / 255)
+        count = int(result.counts[0])
+        keypoints, scores = result.keypoints[:, :count], result.scores[:, :count]
+        descriptors = result.descriptors[:, :count]
+        size = (shrunk.shape[1], shrunk.shape[0])
+        encoded = self.superglue.encode(keypoints, scores, descriptors, size)
+        # Pixel (0, 0) is a centre, so scaling is about the image's corner at (-0.5, -0.5).
+        factor = np.array((width / size[0], height / size[1]), np.float32)
+        points = (keypoints[0].cpu().numpy() + np.float32(0.5)) * factor - np.float32(0.5)
+        return ExtractedFeatures((width, height), points, scores[0], descriptors[0], encoded)
+
+    @torch.inference_mode()
+    def match_features(
+        self, keyframe: ExtractedFeatures, frame: ExtractedFeatures
+    ) -> FeatureMatches:
+        """Matches of extracted features, in the order of the keyframe's."""
+        assignment = self.superglue(keyframe.encoded, frame.encoded)
+        both = torch.stack((assignment.indices0[0].float(), assignment.confidences0[0])).cpu()
+        indices0 = torch.nonzero(both[0] != UNMATCHED)[:, 0]
+        matched = both[:, indices0].numpy()
+        return FeatureMatches(
+            indices0.numpy().astype(np.int32), matched[0].astype(np.int32), matched[1]
+        )
+
+    def match(self, image0: ImageArray, image1: ImageArray) -> ImageMatches:
+        """Matches of two images, gray (H, W) or BGR (H, W, 3) uint8; ImageError for any other."""
+        extracted0, extracted1 = self.extract(image0), self.extract(image1)
+        found = self.match_features(extracted0, extracted1)
+        matches0 = np.full(len(extracted0), UNMATCHED, np.int64)
+        confidence0 = np.zeros(len(extracted0), np.float32)
+        matches0[found.indices0] = found.indices1
+        confidence0[found.indices0] = found.confidences
+        f0, f1 = extracted0.features, extracted1.features
+        return ImageMatches(
+            f0.keypoints,
+            f1.keypoints,
+            f0.scores,
+            f1.scores,
+            f0.descriptors,
+            f1.descriptors,
+            matches0,
+            confidence0,
+        )
+
+
+def as_gray(image: ImageArray) -> ImageArray:
+    """A gray (H, W) uint8 image of a gray or BGR one; ImageError for any other."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+        raise ImageError(f"an image must be a uint8 array, not {kind}")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise ImageError(f"an image must be (H, W) or (H, W, 3), not {image.shape}")
+    if min(image.shape[:2]) < MIN_SIDE:
+        height, width = image.shape[:2]
+        raise ImageError(f"an image of {width} x {height} is under {MIN_SIDE} pixels a side")
+    if image.ndim == 3:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+    return np.ascontiguousarray(image)
+
+
+def shrink(gray: ImageArray, longer_side: int) -> ImageArray:
+    """The image with its longer side at most `longer_side`; 0 leaves it as it is."""
+    factor = longer_side / max(gray.shape)
+    if longer_side == 0 or factor >= 1:
+        return gray
+    height, width = (max(round(side * factor), MIN_SIDE) for side in gray.shape)
+    return np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

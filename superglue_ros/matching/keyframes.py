@@ -1,0 +1,112 @@
+"""Frames against keyframes: what the matcher node and the offline replay both run."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from superglue_ros.matching.config import KeyframePolicy
+from superglue_ros.matching.image_matcher import ExtractedFeatures, FeatureMatches, ImageMatcher
+from superglue_ros.types import Features, FloatArray, Frame, FrameMatches, ImageArray
+
+_NOTHING = FeatureMatches(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+
+class KeyframeMatcher:
+    """Matches each frame against the current keyframe and chooses the next one.
+
+    A frame of another size than the keyframe's, or of an earlier time than the last frame's,
+    starts anew: it is matched to nothing and becomes a keyframe.
+    """
+
+    def __init__(self, matcher: ImageMatcher, policy: KeyframePolicy | None = None) -> None:
+        self.matcher = matcher
+        self.policy = policy or KeyframePolicy()
+        self.restarts = 0
+        self._keyframe_id = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the keyframe; identifiers keep growing."""
+        self._keyframe: tuple[Frame, ExtractedFeatures] | None = None
+        self._last: tuple[Frame, ExtractedFeatures] | None = None
+
+    @property
+    def last_features(self) -> Features | None:
+        """Features of the frame processed last."""
+        return self._last[1].features if self._last else None
+
+    @property
+    def keyframe_image(self) -> ImageArray | None:
+        """Image of the keyframe that the next frame will be matched against."""
+        return self._keyframe[0].image if self._keyframe else None
+
+    def process(self, frame: Frame) -> FrameMatches:
+        """Matches of a frame against the keyframe.
+
+        Raises ImageError for an image that cannot be matched; the state is as before then.
+        """
+        started = time.perf_counter()
+        extracted = self.matcher.extract(frame.image)
+        between = time.perf_counter()
+        if self._must_restart(frame, extracted):
+            self.restarts += 1
+            self.reset()
+        found = _NOTHING
+        if self._keyframe is not None:
+            found = self.matcher.match_features(self._keyframe[1], extracted)
+        finished = time.perf_counter()
+        key_frame, key_extracted = self._keyframe or (frame, extracted)
+        points0 = key_extracted.points[found.indices0]
+        points1 = extracted.points[found.indices1]
+        is_keyframe = self._becomes_keyframe(frame, extracted, points0, points1)
+        result = FrameMatches(
+            stamp_ns=frame.stamp_ns,
+            keyframe_stamp_ns=key_frame.stamp_ns,
+            frame_id=frame.frame_id,
+            keyframe_id=self._keyframe_id,
+            is_keyframe=is_keyframe,
+            image_size=extracted.image_size,
+            keyframe_image_size=key_extracted.image_size,
+            keyframe_points=points0,
+            points=points1,
+            keyframe_indices=found.indices0,
+            indices=found.indices1,
+            confidences=found.confidences,
+            num_features=len(extracted),
+            num_keyframe_features=len(key_extracted),
+            extract_ms=(between - started) * 1e3,
+            match_ms=(finished - between) * 1e3,
+            model=self.matcher.model,
+            weights_hash=self.matcher.weights_hash,
+        )
+        if is_keyframe:
+            self._keyframe_id += 1
+            self._keyframe = (frame, extracted)
+        self._last = (frame, extracted)
+        return result
+
+    def _must_restart(self, frame: Frame, extracted: ExtractedFeatures) -> bool:
+        if self._last is not None and frame.stamp_ns < self._last[0].stamp_ns:
+            return True
+        if self._keyframe is None:
+            return False
+        return extracted.image_size != self._keyframe[1].image_size
+
+    def _becomes_keyframe(
+        self, frame: Frame, extracted: ExtractedFeatures, points0: FloatArray, points1: FloatArray
+    ) -> bool:
+        policy = self.policy
+        if len(extracted) < max(policy.min_matches, 1):
+            return False
+        if self._keyframe is None or len(points0) < max(policy.min_matches, 1):
+            return True
+        possible = min(len(extracted), len(self._keyframe[1]))
+        if len(points0) / possible < policy.min_ratio:
+            return True
+        displacement = float(np.median(np.linalg.norm(points1 - points0, axis=1)))
+        if displacement > policy.max_displacement * extracted.image_size[0]:
+            return True
+        age_s = (frame.stamp_ns - self._keyframe[0].stamp_ns) * 1e-9
+        return policy.max_age_s > 0 and age_s > policy.max_age_s

@@ -1,0 +1,33 @@
+"""Camera models, two-view geometry, triangulation and camera pose from landmarks."""
+
+from superglue_ros.geometry.camera import (
+    check_camera,
+    mean_focal,
+    normalize_points,
+    project_normalized,
+    project_points,
+    scale_camera,
+)
+from superglue_ros.geometry.pnp import PoseEstimate, estimate_pose, refine_pose
+from superglue_ros.geometry.rotations import exp_rotation, fit_rotation, log_rotation
+from superglue_ros.geometry.triangulation import Triangulation, triangulate
+from superglue_ros.geometry.two_view import TwoViewGeometry, estimate_two_view
+
+__all__ = [
+    "PoseEstimate",
+    "Triangulation",
+    "TwoViewGeometry",
+    "check_camera",
+    "estimate_pose",
+    "estimate_two_view",
+    "exp_rotation",
+    "fit_rotation",
+    "log_rotation",
+    "mean_focal",
+    "normalize_points",
+    "project_normalized",
+    "project_points",
+    "refine_pose",
+    "scale_camera",
+    "triangulate",
+]

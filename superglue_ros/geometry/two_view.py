@@ -1,0 +1,175 @@
+"""Relative pose of two views from matched points, and whether it can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from superglue_ros.geometry.rotations import fit_rotation, rays
+from superglue_ros.geometry.triangulation import Triangulation, triangulate
+from superglue_ros.types import BoolArray, FloatArray
+
+_MIN_POINTS = 8
+_ROTATION_SHARE = 0.9
+_PLANE_SHARE = 0.9
+_AMBIGUOUS = 0.9
+_MAX_ITERATIONS = 500
+
+
+@dataclass(frozen=True)
+class TwoViewGeometry:
+    """rotation (3, 3) and unit translation (3,) of T_0to1; inliers (N,) bool; triangulation of
+    all N matches in camera 0, baseline 1; model "essential" or "homography"; reason: "" or why
+    the geometry is not to be used (it then holds the rotation where one is known)."""
+
+    rotation: FloatArray
+    translation: FloatArray
+    inliers: BoolArray
+    triangulation: Triangulation
+    model: str
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the geometry is to be used."""
+        return not self.reason
+
+
+def estimate_two_view(
+    points0: FloatArray,
+    points1: FloatArray,
+    threshold: float,
+    min_parallax_rad: float = 0.0,
+    min_inliers: int = _MIN_POINTS,
+) -> TwoViewGeometry:
+    """Robust relative pose of two calibrated views.
+
+    points0, points1: (N, 2) normalised; threshold: error of an inlier, normalised units. Needs
+    min_inliers points in front of both cameras, within the threshold and at min_parallax_rad.
+    A motion that a rotation alone explains, and one with two equally good explanations, come
+    back with a reason. Source: Nister 2004 in MAGSAC++ (Barath 2020); for planes the homography's
+    decomposition (Malis & Vargas 2007); model choice as in ORB-SLAM (Mur-Artal 2015, IV).
+    """
+    count = len(points0)
+    points0 = np.ascontiguousarray(points0, float).reshape(-1, 2)
+    points1 = np.ascontiguousarray(points1, float).reshape(-1, 2)
+    needed = max(_MIN_POINTS, min_inliers)
+    if count < needed:
+        return _nothing(count, np.eye(3), f"{count} matches, {needed} needed")
+    essential, support = _essential(points0, points1, threshold)
+    if essential is None or support.sum() < needed:
+        return _nothing(
+            count, np.eye(3), f"{int(support.sum())} matches agree on a motion, {needed} needed"
+        )
+    rotation = fit_rotation(points0[support], points1[support], threshold)
+    turned = np.linalg.norm(rays(points1) - rays(points0) @ rotation.T, axis=1) <= threshold
+    if turned.sum() >= _ROTATION_SHARE * support.sum():
+        return _nothing(count, rotation, "standstill or rotation without parallax")
+    motions = [(*motion, "essential") for motion in _essential_motions(essential)]
+    motions += _plane_motions(points0, points1, threshold, int(support.sum()))
+    scored = sorted(
+        (_score(points0, points1, motion, threshold) for motion in motions),
+        key=lambda result: -result[0],
+    )
+    best_score, best = scored[0]
+    for score, other in scored[1:]:
+        if score > _AMBIGUOUS * best_score and _differ(best, other):
+            return _with_reason(best, "two motions explain the matches equally well")
+    good = best.triangulation.good(min_parallax_rad, threshold)
+    if good.sum() < needed:
+        reason = (
+            f"{int(good.sum())} points with {np.degrees(min_parallax_rad):.1f} degrees of "
+            f"parallax, {needed} needed"
+        )
+        return _with_reason(best, reason)
+    return best
+
+
+def _essential(
+    points0: FloatArray, points1: FloatArray, threshold: float
+) -> tuple[FloatArray | None, BoolArray]:
+    essential, mask = cv2.findEssentialMat(
+        points0,
+        points1,
+        np.eye(3),
+        method=cv2.USAC_MAGSAC,
+        prob=0.9999,
+        threshold=threshold,
+        maxIters=_MAX_ITERATIONS,
+    )
+    if essential is None or essential.shape != (3, 3) or not np.isfinite(essential).all():
+        return None, np.zeros(len(points0), bool)
+    return essential, mask.ravel().astype(bool)
+
+
+def _essential_motions(essential: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
+    rotation_a, rotation_b, translation = cv2.decomposeEssentialMat(essential)
+    direction = translation.ravel()
+    return [
+        (rotation, sign * direction) for rotation in (rotation_a, rotation_b) for sign in (1, -1)
+    ]
+
+
+def _plane_motions(
+    points0: FloatArray, points1: FloatArray, threshold: float, support: int
+) -> list[tuple[FloatArray, FloatArray, str]]:
+    """Motions of the homography where a plane explains nearly all that the essential does."""
+    homography, mask = cv2.findHomography(
+        points0, points1, method=cv2.USAC_MAGSAC, ransacReprojThreshold=threshold, maxIters=500
+    )
+    if homography is None or not np.isfinite(homography).all():
+        return []
+    if mask.sum() < _PLANE_SHARE * support:
+        return []
+    _, rotations, translations, _ = cv2.decomposeHomographyMat(homography, np.eye(3))
+    motions = []
+    for rotation, translation in zip(rotations, translations):
+        length = np.linalg.norm(translation)
+        if length > 1e-6:
+            motions.append((rotation, translation.ravel() / length, "homography"))
+    return motions
+
+
+def _score(
+    points0: FloatArray,
+    points1: FloatArray,
+    motion: tuple[FloatArray, FloatArray, str],
+    threshold: float,
+) -> tuple[float, TwoViewGeometry]:
+    rotation, translation, model = motion
+    triangulation = triangulate(
+        np.stack([points0, points1], axis=1),
+        np.stack([np.eye(3), rotation.T]),
+        np.stack([np.zeros(3), -rotation.T @ translation]),
+    )
+    inliers = triangulation.good(0.0, threshold)
+    errors = triangulation.residuals[inliers] / threshold
+    score = float((1 - errors**2).sum())
+    return score, TwoViewGeometry(rotation, translation, inliers, triangulation, model)
+
+
+def _differ(one: TwoViewGeometry, other: TwoViewGeometry) -> bool:
+    """Whether two motions are more than a few degrees apart in rotation or direction."""
+    cosine_rotation = (np.trace(one.rotation.T @ other.rotation) - 1) / 2
+    cosine_direction = float(one.translation @ other.translation)
+    return bool(min(cosine_rotation, cosine_direction) < np.cos(np.radians(5.0)))
+
+
+def _with_reason(result: TwoViewGeometry, reason: str) -> TwoViewGeometry:
+    return TwoViewGeometry(
+        result.rotation,
+        result.translation,
+        result.inliers,
+        result.triangulation,
+        result.model,
+        reason,
+    )
+
+
+def _nothing(count: int, rotation: FloatArray, reason: str) -> TwoViewGeometry:
+    empty = triangulate(np.zeros((count, 0, 2)), np.zeros((0, 3, 3)), np.zeros((0, 3)))
+    return TwoViewGeometry(
+        rotation, np.zeros(3), np.zeros(count, bool), empty, "essential", reason
+    )

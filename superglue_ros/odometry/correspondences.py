@@ -1,0 +1,61 @@
+"""Usable matches of a message, on the normalised plane."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from superglue_ros.geometry.camera import normalize_points
+from superglue_ros.types import CameraModel, FloatArray, FrameMatches, IntArray
+
+
+@dataclass(frozen=True)
+class Correspondences:
+    """keyframe_points and points (M, 2) normalised, keyframe_features and features (M,) their
+    indices, each index at most once."""
+
+    keyframe_points: FloatArray
+    points: FloatArray
+    keyframe_features: IntArray
+    features: IntArray
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def usable_correspondences(
+    matches: FrameMatches, camera: CameraModel, min_confidence: float
+) -> Correspondences:
+    """Matches with finite points and confidences, undistorted; of two that share a feature the
+    more confident stays. Raises ValueError where the arrays contradict each other."""
+    count = len(matches)
+    shapes = {
+        "keyframe_points": (matches.keyframe_points, (count, 2)),
+        "points": (matches.points, (count, 2)),
+        "keyframe_indices": (matches.keyframe_indices, (count,)),
+        "indices": (matches.indices, (count,)),
+        "confidences": (matches.confidences, (count,)),
+    }
+    for name, (array, shape) in shapes.items():
+        if np.shape(array) != shape:
+            raise ValueError(f"{name} has shape {np.shape(array)}, expected {shape}")
+    keyframe_points = normalize_points(matches.keyframe_points, camera)
+    points = normalize_points(matches.points, camera)
+    with np.errstate(invalid="ignore"):
+        usable = np.asarray(matches.confidences) >= min_confidence
+    usable &= np.isfinite(matches.confidences)
+    usable &= np.isfinite(keyframe_points).all(axis=1) & np.isfinite(points).all(axis=1)
+    usable &= (matches.keyframe_indices >= 0) & (matches.indices >= 0)
+    order = np.flatnonzero(usable)
+    order = order[np.argsort(-matches.confidences[order], kind="stable")]
+    for indices in (matches.keyframe_indices, matches.indices):
+        _, first = np.unique(indices[order], return_index=True)
+        order = order[np.sort(first)]
+    order = np.sort(order)
+    return Correspondences(
+        keyframe_points[order],
+        points[order],
+        np.asarray(matches.keyframe_indices[order], np.int64),
+        np.asarray(matches.indices[order], np.int64),
+    )

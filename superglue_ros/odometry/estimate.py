@@ -1,0 +1,40 @@
+"""What the odometry says about one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from superglue_ros.types import FloatArray, Pose
+
+
+class TrackingState(str, Enum):
+    """What the pose of an estimate is worth."""
+
+    INITIALISING = "initialising"
+    TRACKING = "tracking"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class OdometryEstimate:
+    """Result for one frame.
+
+    pose: camera in the world, whose origin is the first keyframe; while initialising or lost the
+    predicted one. covariance: (6, 6) of (x y z rx ry rz) in world axes, 1e4 on the diagonal while
+    not tracking, never zero. landmarks: (L, 3) world, those that the frame sees. num_inliers:
+    landmarks that agree on the pose. reason: "" or why the frame is not tracked. backfill:
+    (stamp_ns, pose) of earlier frames, found only now that a start succeeded.
+    """
+
+    stamp_ns: int
+    state: TrackingState
+    pose: Pose
+    covariance: FloatArray
+    scale_is_metric: bool
+    num_matches: int
+    num_inliers: int
+    keyframe_id: int
+    landmarks: FloatArray
+    reason: str = ""
+    backfill: tuple[tuple[int, Pose], ...] = ()

@@ -1,0 +1,285 @@
+"""Monocular visual odometry from match messages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from superglue_ros.geometry.camera import mean_focal
+from superglue_ros.odometry.config import OdometryConfig
+from superglue_ros.odometry.correspondences import Correspondences, usable_correspondences
+from superglue_ros.odometry.estimate import OdometryEstimate, TrackingState
+from superglue_ros.odometry.initialization import start_landmarks
+from superglue_ros.odometry.landmarks import LandmarkStore, View, renumber
+from superglue_ros.odometry.mapping import (
+    FLOOR_COVARIANCE,
+    Observation,
+    Tolerances,
+    carried_covariance,
+    extend_landmarks,
+    optimize_window,
+    unknown_covariance,
+)
+from superglue_ros.odometry.motion import MotionModel
+from superglue_ros.odometry.tracking import TrackedPose, track
+from superglue_ros.types import (
+    UNMATCHED,
+    BoolArray,
+    CameraModel,
+    FloatArray,
+    FrameMatches,
+    IntArray,
+    Pose,
+)
+
+
+class VisualOdometry:
+    """Camera poses, up to one scale, from matches against keyframes.
+
+    Starts from two views once their parallax suffices; the distance between these two views is
+    the unit of length. From then on each frame's pose comes from the landmarks that it sees, and
+    the recent keyframes and their landmarks are optimised together at each new keyframe.
+
+    Loss is a state. While lost, the pose goes on at the last speed for `max_coast_s` and then
+    stands. Tracking resumes when the frame sees enough of the old landmarks, else by a new
+    two-view start, placed at the keyframe's own or predicted pose, with the scale of old
+    landmarks that are seen again, else of the last speed. A message whose keyframe is not known
+    (a missed message, a restarted matcher) counts as loss; one that in addition lies before the
+    last one in time begins a new world. The same messages give the same estimates.
+    """
+
+    def __init__(self, config: OdometryConfig | None = None) -> None:
+        self.config = config if config is not None else OdometryConfig()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next message begins a new world."""
+        self._store = LandmarkStore()
+        self._motion = MotionModel(self.config.max_coast_s)
+        self._covariance: FloatArray = FLOOR_COVARIANCE * np.eye(6)
+        self._started = False
+        self._waiting: list[Observation] = []
+        self._last_stamp_ns: int | None = None
+
+    def process(self, matches: FrameMatches, camera: CameraModel) -> OdometryEstimate:
+        """Estimate the pose of one frame from its matches.
+
+        camera: of the images in which the matches' points are. Raises CameraError where the
+        camera is unusable and ValueError where the message contradicts itself; the state is then
+        as before the call.
+        """
+        found = usable_correspondences(matches, camera, self.config.min_confidence)
+        tolerances = self._tolerances(camera)
+        place, reason = self._link(matches)
+        rows: IntArray = np.zeros(0, np.int64)
+        if place is not None:
+            rows = self._store.rows_of(place, found.keyframe_features, found.keyframe_points)
+        observation = Observation(matches.stamp_ns, rows, found.points[: len(rows)])
+        tracked, starts = self._locate(observation, place, tolerances, reason)
+        if tracked.ok:
+            tracked = self._extend(matches, found, observation, tracked, tolerances, starts)
+        elif matches.is_keyframe:
+            self._add_view(matches, found, observation, tracked, np.ones(len(rows), bool))
+        backfill: tuple[tuple[int, Pose], ...] = ()
+        if starts:
+            tracked, backfill = self._settle(tracked, tolerances)
+        self._remember(observation, tracked, starts)
+        estimate = self._estimate(matches, observation, tracked, backfill)
+        self._trim(matches.keyframe_id)
+        return estimate
+
+    def _tolerances(self, camera: CameraModel) -> Tolerances:
+        focal = mean_focal(camera)
+        return Tolerances(
+            self.config.inlier_threshold_px / focal,
+            self.config.point_noise_px / focal,
+            float(np.radians(self.config.min_parallax_deg)),
+        )
+
+    def _link(self, matches: FrameMatches) -> tuple[int | None, str]:
+        """Place of the message's keyframe in the store, begun anew where it is not known."""
+        place = self._store.find_keyframe(matches.keyframe_id, matches.keyframe_stamp_ns)
+        if place is not None:
+            return place, ""
+        backwards = self._last_stamp_ns is not None and matches.stamp_ns < self._last_stamp_ns
+        if backwards:
+            self.reset()
+        self._store.clear()
+        self._waiting.clear()
+        if matches.keyframe_id == 0 and not len(matches):
+            return None, "first frame: there is no keyframe yet"
+        view = View(
+            matches.keyframe_stamp_ns,
+            matches.keyframe_id,
+            self._motion.predict(matches.keyframe_stamp_ns),
+            unknown_covariance(),
+            False,
+            np.full(matches.num_keyframe_features, UNMATCHED),
+        )
+        place = self._store.add_view(view, np.zeros(0, np.int64), np.zeros((0, 2)))
+        return place, f"keyframe {matches.keyframe_id} was not seen before"
+
+    def _locate(
+        self, observation: Observation, place: int | None, tolerances: Tolerances, reason: str
+    ) -> tuple[TrackedPose, bool]:
+        """Pose of the frame, and whether it took a two-view start."""
+        predicted = self._motion.predict(observation.stamp_ns)
+        none = np.zeros(len(observation.rows), bool)
+        if place is None:
+            return TrackedPose(predicted, unknown_covariance(), none, reason), False
+        view = self._store.views[place]
+        tracked = track(self._store, observation, tolerances, self.config.min_inliers, predicted)
+        if tracked.ok:
+            carried = carried_covariance(view, tracked.pose.position)
+            return replace(tracked, covariance=tracked.covariance + carried), False
+        start = start_landmarks(
+            self._store,
+            place,
+            observation,
+            tolerances,
+            self.config.min_start_inliers,
+            self._motion.speed,
+            self._covariance + self._motion.uncertainty(view.stamp_ns),
+        )
+        if start.ok:
+            tracked = track(
+                self._store, observation, tolerances, self.config.min_inliers, start.pose
+            )
+            if tracked.ok:
+                return tracked, True
+        parts = [reason, tracked.reason if self._started else "", start.reason]
+        reason = "; ".join(part for part in parts if part)
+        return TrackedPose(predicted, unknown_covariance(), none, reason), False
+
+    def _extend(
+        self,
+        matches: FrameMatches,
+        found: Correspondences,
+        observation: Observation,
+        tracked: TrackedPose,
+        tolerances: Tolerances,
+        starts: bool,
+    ) -> TrackedPose:
+        """New landmarks from a tracked frame; a keyframe also enters the window."""
+        fits = tracked.inliers | ~self._store.located[observation.rows]
+        fits &= ~extend_landmarks(self._store, observation, tracked.pose, tolerances)
+        if not matches.is_keyframe and not starts:
+            return tracked
+        view = self._add_view(matches, found, observation, tracked, fits)
+        if starts:
+            self._locate_views(tolerances)
+        optimize_window(self._store, tolerances, self.config.window_iterations)
+        return replace(tracked, pose=view.pose, covariance=view.covariance)
+
+    def _add_view(
+        self,
+        matches: FrameMatches,
+        found: Correspondences,
+        observation: Observation,
+        tracked: TrackedPose,
+        fits: BoolArray,
+    ) -> View:
+        """Add the frame to the views; a keyframe's features keep the rows whose matches fit."""
+        row_of_feature = np.zeros(0, np.int64)
+        if matches.is_keyframe:
+            size = max(matches.num_features, int(found.features.max(initial=-1)) + 1)
+            row_of_feature = np.full(size, UNMATCHED, np.int64)
+            row_of_feature[found.features[: len(fits)][fits]] = observation.rows[fits]
+        view = View(
+            matches.stamp_ns,
+            matches.keyframe_id + 1 if matches.is_keyframe else UNMATCHED,
+            tracked.pose,
+            tracked.covariance,
+            tracked.ok,
+            row_of_feature,
+        )
+        self._store.add_view(view, observation.rows[fits], observation.points[fits])
+        return view
+
+    def _locate_views(self, tolerances: Tolerances) -> None:
+        """After a start: the poses of the other views on the new landmarks."""
+        for place, view in enumerate(self._store.views):
+            if view.located:
+                continue
+            rows = np.flatnonzero(np.isfinite(self._store.observations[:, place, 0]))
+            seen = Observation(view.stamp_ns, rows, self._store.observations[rows, place])
+            tracked = track(self._store, seen, tolerances, self.config.min_inliers)
+            if tracked.ok:
+                view.pose, view.covariance, view.located = tracked.pose, tracked.covariance, True
+
+    def _settle(
+        self, tracked: TrackedPose, tolerances: Tolerances
+    ) -> tuple[TrackedPose, tuple[tuple[int, Pose], ...]]:
+        """After a start: the world's origin, if it is the first, and poses of waiting frames."""
+        if not self._started:
+            first = next(view for view in self._store.views if view.located)
+            self._store.transform(first.pose.inverse())
+            tracked = replace(tracked, pose=self._store.views[-1].pose)
+        views = {view.stamp_ns: view.pose for view in self._store.views if view.located}
+        backfill = []
+        for waiting in self._waiting:
+            pose = views.get(waiting.stamp_ns)
+            if pose is None:
+                found = track(self._store, waiting, tolerances, self.config.min_inliers)
+                pose = found.pose if found.ok else None
+            if pose is not None:
+                backfill.append((waiting.stamp_ns, pose))
+        return tracked, tuple(backfill)
+
+    def _remember(self, observation: Observation, tracked: TrackedPose, starts: bool) -> None:
+        self._last_stamp_ns = observation.stamp_ns
+        if not tracked.ok:
+            self._waiting.append(observation)
+            del self._waiting[: -self.config.max_backfill_frames or None]
+            return
+        if starts:
+            self._motion.place(*self._before(observation.stamp_ns))
+        self._motion.update(observation.stamp_ns, tracked.pose)
+        self._waiting.clear()
+        self._covariance = tracked.covariance
+        self._started = True
+
+    def _before(self, stamp_ns: int) -> tuple[int, Pose]:
+        """Stamp and pose of the newest located view before a time, else of the motion model."""
+        earlier = [v for v in self._store.views if v.located and v.stamp_ns < stamp_ns]
+        if not earlier:
+            return stamp_ns, self._motion.pose
+        newest = max(earlier, key=lambda view: view.stamp_ns)
+        return newest.stamp_ns, newest.pose
+
+    def _estimate(
+        self,
+        matches: FrameMatches,
+        observation: Observation,
+        tracked: TrackedPose,
+        backfill: tuple[tuple[int, Pose], ...],
+    ) -> OdometryEstimate:
+        positions = self._store.positions[observation.rows]
+        if tracked.ok:
+            state = TrackingState.TRACKING
+        else:
+            state = TrackingState.LOST if self._started else TrackingState.INITIALISING
+        return OdometryEstimate(
+            matches.stamp_ns,
+            state,
+            tracked.pose,
+            tracked.covariance,
+            False,
+            len(matches),
+            int(tracked.inliers.sum()),
+            matches.keyframe_id,
+            positions[np.isfinite(positions).all(axis=1)] if tracked.ok else np.zeros((0, 3)),
+            tracked.reason,
+            backfill,
+        )
+
+    def _trim(self, keyframe_id: int) -> None:
+        """Drop the oldest views over the window's size, but not the keyframe matched against."""
+        while len(self._store.views) > self.config.window_views:
+            place = 1 if self._store.views[0].keyframe_id == keyframe_id else 0
+            new_rows = self._store.drop_view(place)
+            self._waiting = [
+                replace(waiting, rows=renumber(waiting.rows, new_rows))
+                for waiting in self._waiting
+            ]

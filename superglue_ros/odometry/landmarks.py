@@ -1,0 +1,128 @@
+"""Landmarks and the views that see them.
+
+A row is one point of the scene. It is keyed by (keyframe_id, feature index) and carried from
+keyframe to keyframe through the indices of the matches; it becomes a landmark once it has a
+position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from superglue_ros.types import UNMATCHED, BoolArray, FloatArray, IntArray, Pose
+
+
+@dataclass
+class View:
+    """A camera that the landmarks are observed from.
+
+    keyframe_id: UNMATCHED for a frame that is no keyframe; covariance (6, 6) of the pose;
+    located: whether the pose was measured, not predicted; row_of_feature: row per feature index,
+    UNMATCHED where the feature has not been matched yet.
+    """
+
+    stamp_ns: int
+    keyframe_id: int
+    pose: Pose
+    covariance: FloatArray
+    located: bool
+    row_of_feature: IntArray
+
+
+class LandmarkStore:
+    """Rows of points with their observations in every view, positions and covariances.
+
+    observations (N, V, 2) normalised points, NaN where not seen; positions (N, 3), NaN without;
+    covariances (N, 3, 3) of the positions given the views.
+    """
+
+    def __init__(self) -> None:
+        self.views: list[View] = []
+        self.observations: FloatArray = np.zeros((0, 0, 2))
+        self.positions: FloatArray = np.zeros((0, 3))
+        self.covariances: FloatArray = np.zeros((0, 3, 3))
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def located(self) -> BoolArray:
+        """(N,) bool: the rows that are landmarks."""
+        return np.isfinite(self.positions).all(axis=1)
+
+    def clear(self) -> None:
+        """Forget every view and row."""
+        self.__init__()  # type: ignore[misc]
+
+    def forget_positions(self) -> None:
+        """Keep the observations, turn every landmark back into a row without position."""
+        self.positions[:] = np.nan
+        self.covariances[:] = np.nan
+
+    def find_keyframe(self, keyframe_id: int, stamp_ns: int) -> int | None:
+        """Place in `views` of a keyframe, which must have both the id and the stamp."""
+        for place, view in enumerate(self.views):
+            if view.keyframe_id == keyframe_id and view.stamp_ns == stamp_ns:
+                return place
+        return None
+
+    def add_view(self, view: View, rows: IntArray, points: FloatArray) -> int:
+        """Append a view that sees `points` (M, 2) at `rows` (M,); returns its place."""
+        column = np.full((len(self), 1, 2), np.nan)
+        column[rows, 0] = points
+        self.observations = np.concatenate([self.observations, column], axis=1)
+        self.views.append(view)
+        return len(self.views) - 1
+
+    def rows_of(self, place: int, features: IntArray, points: FloatArray) -> IntArray:
+        """Rows of a keyframe's features (M,), seen by it at points (M, 2); new ones are begun."""
+        view = self.views[place]
+        missing = int(features.max(initial=-1)) + 1 - len(view.row_of_feature)
+        if missing > 0:
+            view.row_of_feature = np.concatenate(
+                [view.row_of_feature, np.full(missing, UNMATCHED)]
+            )
+        rows: IntArray = view.row_of_feature[features]
+        fresh = rows == UNMATCHED
+        rows[fresh] = self._grow(int(fresh.sum()))
+        view.row_of_feature[features[fresh]] = rows[fresh]
+        self.observations[rows[fresh], place] = points[fresh]
+        return rows
+
+    def _grow(self, count: int) -> IntArray:
+        first = len(self)
+        fill = np.full((count, len(self.views), 2), np.nan)
+        self.observations = np.concatenate([self.observations, fill])
+        self.positions = np.concatenate([self.positions, np.full((count, 3), np.nan)])
+        self.covariances = np.concatenate([self.covariances, np.full((count, 3, 3), np.nan)])
+        return np.arange(first, first + count)
+
+    def drop_view(self, place: int) -> IntArray:
+        """Forget a view and the rows that no other view sees; returns the new row of each old
+        row, UNMATCHED for those dropped."""
+        del self.views[place]
+        self.observations = np.delete(self.observations, place, axis=1)
+        kept = np.isfinite(self.observations[..., 0]).any(axis=1)
+        new_rows = np.where(kept, np.cumsum(kept) - 1, UNMATCHED)
+        self.observations = self.observations[kept]
+        self.positions = self.positions[kept]
+        self.covariances = self.covariances[kept]
+        for view in self.views:
+            view.row_of_feature = renumber(view.row_of_feature, new_rows)
+        return new_rows
+
+    def transform(self, motion: Pose) -> None:
+        """Move all views and landmarks rigidly."""
+        self.positions = self.positions @ motion.rotation.T + motion.position
+        self.covariances = motion.rotation @ self.covariances @ motion.rotation.T
+        turn = np.kron(np.eye(2), motion.rotation)
+        for view in self.views:
+            view.pose = motion @ view.pose
+            view.covariance = turn @ view.covariance @ turn.T
+
+
+def renumber(rows: IntArray, new_rows: IntArray) -> IntArray:
+    """Rows after a view was dropped, UNMATCHED where the row is gone or there was none."""
+    return np.where(rows == UNMATCHED, UNMATCHED, new_rows[rows]) if len(new_rows) else rows

@@ -1,0 +1,129 @@
+"""New landmarks from the views, and the optimisation of the window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from superglue_ros.geometry.rotations import cross_matrix
+from superglue_ros.geometry.triangulation import Triangulation, triangulate
+from superglue_ros.odometry.landmarks import LandmarkStore, View
+from superglue_ros.odometry.window import WindowSolution, adjust_window
+from superglue_ros.types import BoolArray, FloatArray, IntArray, Pose
+
+UNKNOWN_COVARIANCE = 1e4
+"""Variance of every pose component while there is no measurement."""
+
+FLOOR_COVARIANCE = 1e-9
+"""Least variance that is ever reported: the origin is known by definition, not measured."""
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """Thresholds of one camera: threshold and noise in units of its normalised plane."""
+
+    threshold: float
+    noise: float
+    min_parallax_rad: float
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a frame sees: rows (M,) of the store at normalised points (M, 2)."""
+
+    stamp_ns: int
+    rows: IntArray
+    points: FloatArray
+
+
+def unknown_covariance() -> FloatArray:
+    """(6, 6) covariance of a pose that was not measured."""
+    return np.eye(6) * UNKNOWN_COVARIANCE
+
+
+def carried_covariance(view: View, position: FloatArray) -> FloatArray:
+    """Covariance (6, 6) that a pose at `position` inherits when it is known relative to a view."""
+    carry = np.eye(6)
+    carry[:3, 3:] = -cross_matrix(position - view.pose.position)
+    return carry @ view.covariance @ carry.T
+
+
+def triangulate_rows(store: LandmarkStore, observation: Observation, pose: Pose) -> Triangulation:
+    """Triangulate a frame's rows from the frame and all located views that see them."""
+    places = [place for place, view in enumerate(store.views) if view.located]
+    seen = np.concatenate(
+        [store.observations[observation.rows][:, places], observation.points[:, None]], axis=1
+    )
+    poses = [store.views[place].pose for place in places] + [pose]
+    return triangulate(
+        seen, np.stack([p.rotation for p in poses]), np.stack([p.position for p in poses])
+    )
+
+
+def extend_landmarks(
+    store: LandmarkStore, observation: Observation, pose: Pose, tolerances: Tolerances
+) -> BoolArray:
+    """Give positions to a tracked frame's rows that have none and are seen at enough parallax.
+
+    Returns (M,) bool: the rows whose observation in this frame contradicts the other views.
+    """
+    contradicts = np.zeros(len(observation.rows), bool)
+    open_rows = np.flatnonzero(~store.located[observation.rows])
+    if not len(open_rows):
+        return contradicts
+    chosen = Observation(
+        observation.stamp_ns, observation.rows[open_rows], observation.points[open_rows]
+    )
+    found = triangulate_rows(store, chosen, pose)
+    good = found.good(tolerances.min_parallax_rad, tolerances.threshold)
+    rows = chosen.rows[good]
+    store.positions[rows] = found.points[good]
+    store.covariances[rows] = found.covariances[good] * tolerances.noise**2
+    with np.errstate(invalid="ignore"):
+        agrees = found.residuals <= tolerances.threshold
+    distant = found.parallax_rad < tolerances.min_parallax_rad
+    contradicts[open_rows] = ~(agrees & (found.in_front | distant))
+    return contradicts
+
+
+def optimize_window(
+    store: LandmarkStore, tolerances: Tolerances, iterations: int
+) -> WindowSolution | None:
+    """Adjust the located views and the landmarks that two of them see; None where too few.
+
+    The two oldest located views are held, which fixes the place and the scale. Observations
+    outside the 99 % gate are dropped, and landmarks left with fewer than two lose their position.
+    """
+    places = np.flatnonzero([view.located for view in store.views])
+    if len(places) < 2 or iterations == 0:
+        return None
+    seen = np.isfinite(store.observations[:, places, 0])
+    rows = np.flatnonzero(store.located & (seen.sum(axis=1) >= 2))
+    if len(rows) < 8:
+        return None
+    fixed = np.arange(len(places)) < max(1, min(2, len(places) - 1))
+    views = [store.views[place] for place in places]
+    solution = adjust_window(
+        tuple(view.pose for view in views),
+        store.positions[rows],
+        store.observations[np.ix_(rows, places)],
+        fixed,
+        tolerances.noise,
+        iterations,
+    )
+    anchor = views[int(fixed.sum()) - 1]
+    for view, held, pose, own in zip(views, fixed, solution.poses, solution.pose_covariances):
+        if not held:
+            view.pose = pose
+            view.covariance = carried_covariance(anchor, pose.position) + own
+    store.positions[rows] = solution.landmarks
+    store.covariances[rows] = solution.landmark_covariances
+    outliers = seen[rows] & ~solution.inliers
+    block = store.observations[np.ix_(rows, places)]
+    block[outliers] = np.nan
+    store.observations[np.ix_(rows, places)] = block
+    lost = rows[solution.inliers.sum(axis=1) < 2]
+    store.positions[lost] = np.nan
+    store.covariances[lost] = np.nan
+    return solution

@@ -1,0 +1,57 @@
+"""How the camera moved last, and where it would be if it kept moving so."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from superglue_ros.geometry.rotations import exp_rotation, log_rotation
+from superglue_ros.types import FloatArray, Pose
+
+_SMOOTHING = 0.5
+
+
+class MotionModel:
+    """Constant twist between measured poses; goes on for at most `max_coast_s`, then stands."""
+
+    def __init__(self, max_coast_s: float) -> None:
+        self._max_coast_s = max_coast_s
+        self.pose = Pose.identity()
+        self.stamp_ns: int | None = None
+        self.speed = 0.0
+        self._linear: FloatArray = np.zeros(3)
+        self._angular: FloatArray = np.zeros(3)
+
+    def predict(self, stamp_ns: int) -> Pose:
+        """Pose at a time, from the last measured pose on, identity before the first."""
+        if self.stamp_ns is None:
+            return self.pose
+        ahead_s = (stamp_ns - self.stamp_ns) * 1e-9
+        ahead_s = float(np.clip(ahead_s, -self._max_coast_s, self._max_coast_s))
+        rotation = self.pose.rotation @ exp_rotation(self._angular * ahead_s)
+        return Pose(rotation, self.pose.position + self.pose.rotation @ self._linear * ahead_s)
+
+    def uncertainty(self, stamp_ns: int) -> FloatArray:
+        """Covariance (6, 6) of the prediction: the motion may have stopped or doubled."""
+        if self.stamp_ns is None:
+            return np.zeros((6, 6))
+        elapsed_s = abs(stamp_ns - self.stamp_ns) * 1e-9
+        position = self.speed * elapsed_s
+        angle = min((float(np.linalg.norm(self._angular)) + 0.1) * elapsed_s, np.pi)
+        return np.diag([position**2] * 3 + [angle**2] * 3)
+
+    def update(self, stamp_ns: int, pose: Pose) -> None:
+        """Take in a measured pose; where the clock did not advance the speeds stay."""
+        elapsed_s = 0.0 if self.stamp_ns is None else (stamp_ns - self.stamp_ns) * 1e-9
+        if 0 < elapsed_s <= self._max_coast_s:
+            before = self.pose.rotation
+            self._linear = before.T @ (pose.position - self.pose.position) / elapsed_s
+            self._angular = log_rotation(before.T @ pose.rotation) / elapsed_s
+            speed = float(np.linalg.norm(self._linear))
+            first = self.speed == 0.0
+            self.speed = speed if first else self.speed + _SMOOTHING * (speed - self.speed)
+        self.stamp_ns, self.pose = stamp_ns, pose
+
+    def place(self, stamp_ns: int, pose: Pose) -> None:
+        """Set the pose without a speed, as after a new start."""
+        self.stamp_ns, self.pose = stamp_ns, pose
+        self._linear, self._angular = np.zeros(3), np.zeros(3)

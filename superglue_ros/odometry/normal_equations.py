@@ -1,0 +1,200 @@
+"""Normal equations of the bundle adjustment, and the elimination of the landmarks from them.
+
+Everything is an array over the O observations or over the L landmarks; blocks of 3x3 and 6x3 are
+written out in components, which numpy does several times faster than small matrix products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from superglue_ros.geometry.pnp import CHI2_2DOF
+from superglue_ros.types import BoolArray, FloatArray, IntArray
+
+_MIN_DEPTH = 1e-6
+_BEHIND = 1e4
+"""Squared residual that an observation counts as where its landmark lies behind the view."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """O observations `targets` (O, 2) of landmarks `rows` (O,) by `views` (O,), sorted by row;
+    starts (L,): first observation of each landmark; fixed (V,); free (F,) places; noise."""
+
+    targets: FloatArray
+    rows: IntArray
+    views: IntArray
+    starts: IntArray
+    fixed: BoolArray
+    free: IntArray
+    noise: float
+
+    @staticmethod
+    def from_observations(
+        observations: FloatArray, fixed: BoolArray, noise: float
+    ) -> Problem:
+        """From (L, V, 2) normalised points, NaN where not seen; ValueError for a landmark that
+        no view sees, or where no view is fixed."""
+        seen = np.isfinite(observations[..., 0]) & np.isfinite(observations[..., 1])
+        if not seen.any(axis=1).all():
+            raise ValueError("a landmark without observations cannot be adjusted")
+        if not fixed.any():
+            raise ValueError("at least one view must be fixed")
+        rows, views = np.nonzero(seen)
+        starts = np.searchsorted(rows, np.arange(len(observations)))
+        return Problem(
+            observations[rows, views], rows, views, starts, fixed, np.flatnonzero(~fixed), noise
+        )
+
+
+@dataclass(frozen=True)
+class State:
+    """rotations (V, 3, 3) and positions (V, 3) of the views, landmarks (L, 3), in the world."""
+
+    rotations: FloatArray
+    positions: FloatArray
+    landmarks: FloatArray
+
+
+@dataclass(frozen=True)
+class NormalEquations:
+    """cost; distances (O,) squared residuals in units of the noise; pose_blocks (V, 6, 6),
+    pose_gradient (V, 6), landmark_blocks (L, 3, 3), landmark_gradient (L, 3), and
+    cross_blocks (O, 6, 3)."""
+
+    cost: float
+    distances: FloatArray
+    pose_blocks: FloatArray
+    pose_gradient: FloatArray
+    landmark_blocks: FloatArray
+    landmark_gradient: FloatArray
+    cross_blocks: FloatArray
+
+
+def build_equations(problem: Problem, state: State) -> NormalEquations:
+    """Linearise the reprojection errors; poses are disturbed as in geometry.pnp."""
+    arms = state.landmarks[problem.rows] - state.positions[problem.views]
+    axes = np.swapaxes(state.rotations, 1, 2)[problem.views]  # rows: camera axes in the world
+    in_camera = np.matmul(axes, arms[:, :, None])[..., 0]
+    front = in_camera[:, 2] > _MIN_DEPTH
+    depth = np.where(front, in_camera[:, 2], 1.0)
+    projected = in_camera[:, :2] / depth[:, None]
+    residuals = (problem.targets - projected) / problem.noise
+    distances = np.where(front, (residuals**2).sum(axis=1), _BEHIND)
+    cost = CHI2_2DOF * float(np.log1p(distances / CHI2_2DOF).sum())
+    roots = np.where(front, 1 / np.sqrt(1 + distances / CHI2_2DOF), 0.0)
+    residuals = residuals * roots[:, None]
+    by_landmark = axes[:, :2] - projected[:, :, None] * axes[:, 2:]
+    by_landmark *= (roots / (depth * problem.noise))[:, None, None]
+    by_pose = np.concatenate([-by_landmark, _cross(by_landmark, arms[:, None])], axis=2)
+    pose_blocks = np.zeros((len(state.positions), 6, 6))
+    pose_gradient = np.zeros((len(state.positions), 6))
+    for view in problem.free:
+        chosen = problem.views == view
+        jacobian = by_pose[chosen].reshape(-1, 6)
+        pose_blocks[view] = jacobian.T @ jacobian
+        pose_gradient[view] = jacobian.T @ residuals[chosen].ravel()
+    return NormalEquations(
+        cost,
+        distances,
+        pose_blocks,
+        pose_gradient,
+        np.add.reduceat(_outer(by_landmark, by_landmark), problem.starts),
+        np.add.reduceat((by_landmark * residuals[:, :, None]).sum(axis=1), problem.starts),
+        _outer(by_pose, by_landmark),
+    )
+
+
+def _cross(first: FloatArray, second: FloatArray) -> FloatArray:
+    x, y, z = (first[..., axis] for axis in range(3))
+    u, v, w = (second[..., axis] for axis in range(3))
+    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=-1)
+
+
+def _outer(left: FloatArray, right: FloatArray) -> FloatArray:
+    """(O, 2, A) and (O, 2, B) to the (O, A, B) products left^T right."""
+    return (
+        left[:, 0, :, None] * right[:, 0, None, :] + left[:, 1, :, None] * right[:, 1, None, :]
+    )
+
+
+@dataclass(frozen=True)
+class Eliminated:
+    """What is left for the F free poses: reduced (6F, 6F), gradient (6F,); and what leads back
+    to the landmarks: factors (L, 3, 3) lower, cross (6F, 3L), halfway (L, 3)."""
+
+    reduced: FloatArray
+    gradient: FloatArray
+    factors: FloatArray
+    cross: FloatArray
+    halfway: FloatArray
+
+    def landmark_steps(self, pose_steps: FloatArray) -> FloatArray:
+        """(L, 3) steps that belong to the (6F,) steps of the poses."""
+        right = self.halfway - (pose_steps @ self.cross).reshape(-1, 3)
+        return _solve_upper(self.factors, right)
+
+    def landmark_covariances(self) -> FloatArray:
+        """(L, 3, 3) inverses of the landmarks' blocks: covariances given the poses."""
+        columns = [
+            _solve_upper(self.factors, _solve_lower(self.factors, np.broadcast_to(unit, (1, 3))))
+            for unit in np.eye(3)
+        ]
+        return np.stack(columns, axis=2)
+
+
+def eliminate_landmarks(
+    problem: Problem, equations: NormalEquations, damping: float
+) -> Eliminated:
+    """Schur complement of the landmarks' blocks, these with their diagonal times 1 + damping."""
+    factors = _cholesky(equations.landmark_blocks, damping)
+    count = len(problem.free)
+    slot = np.full(len(problem.fixed), -1)
+    slot[problem.free] = np.arange(count)
+    used = slot[problem.views] >= 0
+    rows, slots = problem.rows[used], slot[problem.views[used]]
+    whitened = _solve_lower(factors[rows][:, None], equations.cross_blocks[used])  # (O, 6, 3)
+    cross = np.zeros((count, 6, len(factors), 3))
+    cross[slots, :, rows] = whitened
+    cross = cross.reshape(6 * count, -1)
+    halfway = _solve_lower(factors, equations.landmark_gradient)
+    reduced = -cross @ cross.T
+    for place, view in enumerate(problem.free):
+        at = slice(6 * place, 6 * place + 6)
+        reduced[at, at] += equations.pose_blocks[view]
+    gradient = equations.pose_gradient[problem.free].ravel() - cross @ halfway.ravel()
+    return Eliminated(reduced, gradient, factors, cross, halfway)
+
+
+def _cholesky(blocks: FloatArray, damping: float) -> FloatArray:
+    """Lower factors of (L, 3, 3) blocks; a floor on the pivots stands for what is not observed."""
+    diagonal = np.einsum("lii->li", blocks)
+    floor = 1e-12 * diagonal.max(axis=1, initial=0.0) + 1e-30
+    raised = diagonal * (1 + damping)
+    factors = np.zeros_like(blocks)
+    factors[:, 0, 0] = np.sqrt(np.maximum(raised[:, 0], floor))
+    factors[:, 1, 0] = blocks[:, 1, 0] / factors[:, 0, 0]
+    factors[:, 2, 0] = blocks[:, 2, 0] / factors[:, 0, 0]
+    factors[:, 1, 1] = np.sqrt(np.maximum(raised[:, 1] - factors[:, 1, 0] ** 2, floor))
+    factors[:, 2, 1] = (blocks[:, 2, 1] - factors[:, 2, 0] * factors[:, 1, 0]) / factors[:, 1, 1]
+    last = raised[:, 2] - factors[:, 2, 0] ** 2 - factors[:, 2, 1] ** 2
+    factors[:, 2, 2] = np.sqrt(np.maximum(last, floor))
+    return factors
+
+
+def _solve_lower(factors: FloatArray, right: FloatArray) -> FloatArray:
+    """Solve factors x = right for the last axis of right (..., 3)."""
+    first = right[..., 0] / factors[..., 0, 0]
+    second = (right[..., 1] - factors[..., 1, 0] * first) / factors[..., 1, 1]
+    third = right[..., 2] - factors[..., 2, 0] * first - factors[..., 2, 1] * second
+    return np.stack([first, second, third / factors[..., 2, 2]], axis=-1)
+
+
+def _solve_upper(factors: FloatArray, right: FloatArray) -> FloatArray:
+    """Solve factors^T x = right for the last axis of right (..., 3)."""
+    third = right[..., 2] / factors[..., 2, 2]
+    second = (right[..., 1] - factors[..., 2, 1] * third) / factors[..., 1, 1]
+    first = right[..., 0] - factors[..., 1, 0] * second - factors[..., 2, 0] * third
+    return np.stack([first / factors[..., 0, 0], second, third], axis=-1)

@@ -3,5 +3,13 @@
 from __future__ import annotations
 
 from superglue_ros.training.world_flight import FlightFrame, flight_poses, render_flight
+from superglue_ros.training.world_pairs import RenderedPairs, WorldConfig, WorldPairs
 
-__all__ = ["FlightFrame", "flight_poses", "render_flight"]
+__all__ = [
+    "FlightFrame",
+    "RenderedPairs",
+    "WorldConfig",
+    "WorldPairs",
+    "flight_poses",
+    "render_flight",
+]

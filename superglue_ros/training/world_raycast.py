@@ -1,9 +1,9 @@
 """Visibility in the rendered world: which surface each pixel's ray meets first, and how far.
 
-With a ray r = (x, y, 1) in the camera, z its depth, and a surface's local frame, a point of the ray
-has local coordinates z G r - q with G = inverse(axes) R and q = inverse(axes) (origin - camera). So
-a flat surface's inverse depth is linear in the pixel, and so are its edges: a whole tile of pixels
-can be tested, and only the few surfaces that can touch a tile are cast in it.
+With a ray r = (x, y, 1) in the camera, z its depth, and a surface's local frame, a point of the
+ray has local coordinates z G r - q with G = inverse(axes) R, q = inverse(axes) (origin - camera).
+So a flat surface's inverse depth is linear in the pixel, and so are its edges: a whole tile of
+pixels can be tested, and only the few surfaces that can touch a tile are cast in it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from superglue_ros.training.world_scene import CYLINDER, DISC, EMPTY, SPHERE, TR
 NEAR_M = 0.05
 """Surfaces nearer than this to the image plane are not seen."""
 
-TILE = 16
+TILE, SMALL_TILE, SMALL_WIDTH = 16, 8, 80
+"""Pixels of a tile's side, and of one in images up to SMALL_WIDTH wide."""
 
 
 @dataclass(frozen=True)
@@ -88,30 +89,31 @@ class Visibility:
 
 def cast(surfaces: ViewedSurfaces, view: View) -> Visibility:
     """The first surface along every pixel's ray."""
-    across, down = -(-view.width // TILE), -(-view.height // TILE)
+    tile = SMALL_TILE if view.width <= SMALL_WIDTH else TILE
+    across, down = -(-view.width // tile), -(-view.height // tile)
     device = surfaces.gain.device
-    size = (len(view) * across * down, TILE * TILE)
+    size = (len(view) * across * down, tile * tile)
     nearest = torch.zeros(size, device=device)
     winner = torch.full(size, -1, dtype=torch.int64, device=device)
     focal = view.intrinsics[:, [0, 1], [0, 1]]
-    start_x = torch.arange(across, device=device) * TILE
-    start_y = torch.arange(down, device=device) * TILE
+    start_x = torch.arange(across, device=device) * tile
+    start_y = torch.arange(down, device=device) * tile
     corner = torch.stack(torch.meshgrid(start_x, start_y, indexing="xy"), -1).reshape(-1, 2)
     corner_rays = (corner - view.intrinsics[:, None, :2, 2]) / focal[:, None]
-    step = torch.arange(TILE, device=device, dtype=torch.float32)
+    step = torch.arange(tile, device=device, dtype=torch.float32)
     inside = torch.stack(torch.meshgrid(step, step, indexing="xy"), -1).reshape(-1, 2)
     # Rows 1, x, y: a linear function of the pixel is a product with its three coefficients.
     basis = torch.cat([torch.ones_like(inside[:, :1]), inside], 1).T.contiguous()
 
     for touched, evaluate in (
-        (_flat_tiles(surfaces, corner_rays, focal), _cast_flat),
-        (_round_tiles(surfaces, view, corner), _cast_round_tiles),
+        (_flat_tiles(surfaces, corner_rays, focal, tile), _cast_flat),
+        (_round_tiles(surfaces, view, corner, tile), _cast_round_tiles),
     ):
         _cast_tiles(surfaces, touched, evaluate, corner_rays, focal, basis, nearest, winner)
 
     def image(values: torch.Tensor) -> torch.Tensor:
-        grid = values.reshape(len(view), down, across, TILE, TILE).transpose(2, 3)
-        grid = grid.reshape(len(view), down * TILE, across * TILE)
+        grid = values.reshape(len(view), down, across, tile, tile).transpose(2, 3)
+        grid = grid.reshape(len(view), down * tile, across * tile)
         return grid[:, : view.height, : view.width].contiguous()
 
     return Visibility(image(winner), image(nearest))
@@ -162,14 +164,14 @@ def _cast_tiles(
 
 
 def _flat_tiles(
-    surfaces: ViewedSurfaces, corner_rays: torch.Tensor, focal: torch.Tensor
+    surfaces: ViewedSurfaces, corner_rays: torch.Tensor, focal: torch.Tensor, tile: int
 ) -> torch.Tensor:
     """(K, 3) of (view, tile, flat surface) that may meet: no edge has the whole tile outside."""
     edges = _flat_lines(surfaces.gain[:, : surfaces.flat], surfaces.shift[:, : surfaces.flat])
     s, t, w = edges.unbind(2)
     third = torch.where(surfaces.kind[:, : surfaces.flat, None] == TRIANGLE, -(s + t), w)
     lines = torch.stack([w - s, w + s, w - t, w + t, third], 2)  # (V, P, 5, 3)
-    half = TILE / 2 / focal
+    half = tile / 2 / focal
     centre = torch.cat([corner_rays + half[:, None], torch.ones_like(corner_rays[..., :1])], 2)
     reach = (lines[..., :2].abs() * half[:, None, None]).sum(-1)
     values = lines.flatten(1, 2) @ centre.transpose(1, 2)  # (V, P * 5, T)
@@ -238,7 +240,9 @@ def _cast_round(
     return torch.where(hit, w, 0.0)
 
 
-def _round_tiles(surfaces: ViewedSurfaces, view: View, corner: torch.Tensor) -> torch.Tensor:
+def _round_tiles(
+    surfaces: ViewedSurfaces, view: View, corner: torch.Tensor, tile: int
+) -> torch.Tensor:
     """(K, 3) of (view, tile, round surface) that may meet, by the bounding box's corners."""
     kind = surfaces.kind[:, surfaces.flat :]
     if not kind.shape[1]:
@@ -255,7 +259,7 @@ def _round_tiles(surfaces: ViewedSurfaces, view: View, corner: torch.Tensor) -> 
     high = torch.where(behind[..., None], torch.inf, pixels.amax(-1))
     seen = (kind != EMPTY) & (depth > NEAR_M).any(-1)
     first = corner.to(low.dtype)
-    meets = (low[:, None] <= first[None, :, None] + TILE).all(-1)
+    meets = (low[:, None] <= first[None, :, None] + tile).all(-1)
     meets &= (high[:, None] >= first[None, :, None]).all(-1) & seen[:, None]
     found = torch.nonzero(meets)
     found[:, 2] += surfaces.flat

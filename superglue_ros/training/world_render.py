@@ -25,9 +25,9 @@ SHININESS = 40.0
 
 @dataclass(frozen=True)
 class Lights:
-    """Lights of V views: ambient (V, C); position (V, L, 3) and strength (V, L, C) of point lights,
-    falling off as 1 / (1 + (distance / reach)²) with reach (V, L) metres; sky (V, C), the colour
-    where nothing is met. Only the first light casts shadows, through `shadow`."""
+    """Lights of V views: ambient (V, C); position (V, L, 3) and strength (V, L, C) of point
+    lights, falling off as 1 / (1 + (distance / reach)²) with reach (V, L) metres; sky (V, C), the
+    colour where nothing is met. Only the first light casts shadows, through `shadow`."""
 
     ambient: torch.Tensor
     position: torch.Tensor
@@ -39,8 +39,8 @@ class Lights:
 
 @dataclass(frozen=True)
 class ShadowMap:
-    """Inverse depths (M, N, N) seen from lights, one map per view of `view`; `index` (V,) is the map
-    that a picture's view uses."""
+    """Inverse depths (M, N, N) seen from lights, one map per view of `view`; `index` (V,) is the
+    map that a picture's view uses."""
 
     view: View
     inverse_depth: torch.Tensor

@@ -21,6 +21,10 @@ ROOM = (4.2, 3.2, 2.8)
 """Half width, half depth and height of the room in metres."""
 
 
+CORNER = 0.45
+"""Share of light lost in the inner corners of the room."""
+
+
 def _layers(kind: str) -> list[int]:
     return [index for index, name in enumerate(TEXTURES) if name == kind]
 
@@ -32,13 +36,14 @@ def flight_room(seed: int = 0) -> Surfaces:
     half_x, half_y, height = ROOM
     up = np.array([0, 0, height / 2])
     x, y = np.array([half_x, 0, 0]), np.array([0, half_y, 0])
-    dark = {"corner": 0.45}
-    scene.rectangle(np.zeros(3), x, y, Material(_layers("planks")[0], 0.45, gloss=0.1, **dark))
-    ceiling = Material(_layers("plaster")[0], 0.3, (0.95, 0.97, 1.0), **dark)
+    scene.rectangle(
+        np.zeros(3), x, y, Material(_layers("planks")[0], 0.6, gloss=0.1, corner=CORNER)
+    )
+    ceiling = Material(_layers("plaster")[0], 0.3, (0.95, 0.97, 1.0), corner=CORNER)
     scene.rectangle(2 * up, x, -y, ceiling)
-    brick = Material(_layers("bricks")[0], 0.55, **dark)
-    plain = Material(_layers("plaster")[0], 0.4, (0.9, 0.97, 1.0), **dark)
-    tiled = Material(_layers("tiles")[0], 0.8, **dark)
+    brick = Material(_layers("bricks")[0], 0.8, corner=CORNER)
+    plain = Material(_layers("plaster")[0], 0.4, (0.9, 0.97, 1.0), corner=CORNER)
+    tiled = Material(_layers("tiles")[0], 0.8, corner=CORNER)
     scene.rectangle(y + up, x, up, brick)
     scene.rectangle(-y + up, -x, up, tiled)
     scene.rectangle(x + up, -y, up, plain)

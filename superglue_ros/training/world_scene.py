@@ -1,16 +1,17 @@
 """Scenes of the rendered world: flat patches and round surfaces with materials, as padded tensors.
 
 The world has z up and metres. Every surface has a local frame: `axes` holds three half-vectors in
-its columns, and a world point X has local coordinates inverse(axes) (X - origin). Flat surfaces lie
-in local z = 0 and are seen from the side of +z only; round ones are unit cylinders or spheres.
+its columns; a world point X has local coordinates inverse(axes) (X - origin). Flat surfaces
+lie in local z = 0 and are seen from the side of +z only; round ones are unit cylinders or spheres.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from superglue_ros.types import FloatArray
 
@@ -35,8 +36,8 @@ class Material:
 
 
 MATERIAL_SIZE = 12
-"""Columns of `Surfaces.material`: layer, scale (2), offset (2), repeats per metre, tint (3), gloss,
-corner, half the smaller extent in metres."""
+"""Columns of `Surfaces.material`: layer, scale (2), offset (2), repeats per metre, tint (3),
+gloss, corner, half the smaller extent in metres."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,13 @@ class Surfaces:
 
     def to(self, device: torch.device | str) -> Surfaces:
         """The same on another device."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Surfaces(
-            **{k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in moved.items()}
-        )
+        names = ("kind", "origin", "axes", "inverse", "material")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+    def take(self, scene: torch.Tensor) -> Surfaces:
+        """The scenes with these indices (N,)."""
+        names = ("kind", "origin", "axes", "inverse", "material")
+        return replace(self, **{name: getattr(self, name)[scene] for name in names})
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -80,7 +84,7 @@ class SceneBuilder:
     materials: list[list[float]] = field(default_factory=list)
     colliders: list[tuple[FloatArray, FloatArray, FloatArray]] = field(default_factory=list)
 
-    def place(self, position: FloatArray, yaw: float = 0.0) -> SceneBuilder:
+    def place(self, position: ArrayLike, yaw: float = 0.0) -> SceneBuilder:
         """A builder of the same scene whose frame stands at `position`, turned about z."""
         cosine, sine = np.cos(yaw), np.sin(yaw)
         local = np.eye(4)
@@ -98,11 +102,11 @@ class SceneBuilder:
     def surface(
         self,
         kind: int,
-        origin: FloatArray,
-        u: FloatArray,
-        v: FloatArray,
+        origin: ArrayLike,
+        u: ArrayLike,
+        v: ArrayLike,
         material: Material,
-        w: FloatArray | None = None,
+        w: ArrayLike | None = None,
     ) -> None:
         """Add one surface with half-vectors u and v; a flat one faces along u x v.
 
@@ -130,16 +134,14 @@ class SceneBuilder:
         row = [float(material.layer), *scale, *shift, density, *material.tint]
         self.materials.append([*row, material.gloss, material.corner, min(wide, high)])
 
-    def rectangle(
-        self, origin: FloatArray, u: FloatArray, v: FloatArray, material: Material
-    ) -> None:
+    def rectangle(self, origin: ArrayLike, u: ArrayLike, v: ArrayLike, material: Material) -> None:
         """Add a rectangle that faces along u x v."""
         self.surface(RECTANGLE, origin, u, v, material)
 
     def box(
         self,
-        centre: FloatArray,
-        half: FloatArray,
+        centre: ArrayLike,
+        half: ArrayLike,
         material: Material,
         sides: Material | None = None,
         solid: bool = True,
@@ -156,7 +158,7 @@ class SceneBuilder:
             self.collide(centre, half)
 
     def cylinder(
-        self, base: FloatArray, radius: float, height: float, material: Material, top: Material
+        self, base: ArrayLike, radius: float, height: float, material: Material, top: Material
     ) -> None:
         """Add an upright cylinder with closed ends, standing at `base`."""
         base = np.asarray(base, float)
@@ -166,7 +168,7 @@ class SceneBuilder:
         self.surface(DISC, base, x, -y, top)
         self.collide(base + z, np.array([radius, radius, height / 2]))
 
-    def sphere(self, centre: FloatArray, radius: float, material: Material) -> None:
+    def sphere(self, centre: ArrayLike, radius: float, material: Material) -> None:
         """Add a sphere."""
         x, y, z = np.eye(3) * radius
         self.surface(SPHERE, centre, x, y, material, z)
@@ -183,10 +185,11 @@ class SceneBuilder:
             for corner, u, v in ((a, b - a, c - a), (d, c - d, b - d)):
                 self.surface(TRIANGLE, corner + (u + v) / 2, u / 2, v / 2, material)
 
-    def collide(self, centre: FloatArray, half: FloatArray) -> None:
+    def collide(self, centre: ArrayLike, half: ArrayLike) -> None:
         """Keep cameras out of a box with the local axes."""
-        rotation = self.frame[:3, :3]
-        self.colliders.append((rotation @ centre + self.frame[:3, 3], half, rotation))
+        rotation, middle = self.frame[:3, :3], np.asarray(centre, float)
+        place = rotation @ middle + self.frame[:3, 3]
+        self.colliders.append((place, np.asarray(half, float), rotation))
 
 
 def stack_scenes(builders: list[SceneBuilder], pad_to: tuple[int, int] = (0, 0)) -> Surfaces:

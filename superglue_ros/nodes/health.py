@@ -1,0 +1,111 @@
+"""Problems of a node: each counted, logged in one throttled line, and shown in /diagnostics."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+LOG_PERIOD_S = 10.0
+"""A cause that keeps on is logged this often."""
+
+MAX_CAUSES = 40
+"""From so many causes on, new ones (names of encodings, say) count as one."""
+
+WINDOW = 100
+"""Latest samples that rates and latencies are taken from."""
+
+
+class Problems:
+    """Counts problems by cause, and logs each cause at most once in a while."""
+
+    def __init__(self, log: Callable[[str], object], period_s: float = LOG_PERIOD_S) -> None:
+        self._log = log
+        self._period_s = period_s
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._logged: dict[str, tuple[float, int]] = {}
+
+    def report(self, cause: str, text: str) -> None:
+        """Count a problem; its text becomes one log line unless the cause was logged just now.
+
+        Numbers in the cause do not tell causes apart.
+        """
+        now = time.monotonic()
+        cause = re.sub(r"\d+(\.\d+)?", "#", cause)
+        with self._lock:
+            if cause not in self._counts and len(self._counts) >= MAX_CAUSES:
+                cause = "other"
+            self._counts[cause] += 1
+            count = self._counts[cause]
+            logged, count_then = self._logged.get(cause, (-np.inf, 0))
+            if now - logged < self._period_s:
+                return
+            self._logged[cause] = (now, count)
+        missed = count - count_then - 1
+        self._log(text + (f" ({missed} more since the last such line)" if missed else ""))
+
+    def count(self, cause: str) -> None:
+        """Count what is normal and needs no line."""
+        with self._lock:
+            self._counts[cause] += 1
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Problems so far, by cause."""
+        with self._lock:
+            return dict(self._counts)
+
+
+class Rate:
+    """Events per second over the latest ones."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=WINDOW)
+        self.count = 0
+
+    def tick(self) -> None:
+        """Count one event now."""
+        self._times.append(time.monotonic())
+        self.count += 1
+
+    def per_second(self) -> float:
+        """Events per second from the first of the window to now."""
+        times = list(self._times)
+        if len(times) < 2:
+            return 0.0
+        return (len(times) - 1) / max(time.monotonic() - times[0], 1e-9)
+
+
+class Milliseconds:
+    """Median and worst of the latest durations."""
+
+    def __init__(self) -> None:
+        self._values: deque[float] = deque(maxlen=WINDOW)
+
+    def add(self, milliseconds: float) -> None:
+        """Add one duration."""
+        self._values.append(milliseconds)
+
+    def __str__(self) -> str:
+        values = list(self._values)
+        if not values:
+            return "none yet"
+        return f"median {np.median(values):.1f} ms, worst {max(values):.1f} ms"
+
+
+def diagnostics(
+    stamp: object, name: str, hardware: str, problem: str, values: dict[str, object]
+) -> DiagnosticArray:
+    """One status of a node; `problem`, if there is one, makes it a warning."""
+    status = DiagnosticStatus(name=name, hardware_id=hardware, message=problem or "working")
+    status.level = DiagnosticStatus.WARN if problem else DiagnosticStatus.OK
+    status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    message = DiagnosticArray(status=[status])
+    message.header.stamp = stamp
+    return message

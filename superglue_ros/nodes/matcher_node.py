@@ -1,0 +1,218 @@
+"""Camera images in, matches against keyframes out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.matching import (
+    ImageMatcher,
+    KeyframeMatcher,
+    KeyframePolicy,
+    MatcherConfig,
+    draw_matches,
+)
+from superglue_ros.msg import Features, Matches
+from superglue_ros.nodes.conversions import (
+    camera_from_message,
+    features_message,
+    frame_from_image,
+    image_message,
+    matches_message,
+    stamp_to_ns,
+)
+from superglue_ros.nodes.health import Milliseconds, Problems, Rate, diagnostics
+from superglue_ros.nodes.mailbox import Mailbox
+from superglue_ros.nodes.parameters import NodeParameters
+from superglue_ros.nodes.running import run_node
+from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
+
+NEWER = "a newer image came"
+DIAGNOSTICS_PERIOD_S = 1.0
+MATCHES_DEPTH = 50
+
+
+class MatcherNode(Node):
+    """Matches the newest image against the keyframe in a worker thread.
+
+    Subscribes image and camera_info; publishes ~/matches, ~/features and ~/match_picture (where
+    someone listens) and /diagnostics. Raises ValueError, CheckpointError or DeviceError where its
+    parameters do not suit.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("matcher_node", **options)
+        self._settings = NodeParameters(
+            self, fixed=[MatcherConfig], live=[KeyframePolicy], on_change=self._change_policy
+        )
+        core = ImageMatcher.from_config(self._settings.get(MatcherConfig))
+        self._matcher = KeyframeMatcher(core, self._settings.get(KeyframePolicy))
+        self._problems = Problems(self.get_logger().warning)
+        self._received, self._matched = Rate(), Rate()
+        self._latency, self._extract, self._match = Milliseconds(), Milliseconds(), Milliseconds()
+        self._camera: CameraModel | None = None
+        self._keyframe_header = Header()
+        self._last: FrameMatches | None = None
+        self._problems_shown = 0
+        self._mailbox: Mailbox[tuple[Image, float]] = Mailbox()
+        self._publish_to_topics()
+        self._listen()
+        self._worker = threading.Thread(target=self._work, name="matcher", daemon=True)
+        self._worker.start()
+        self.get_logger().info(
+            f"matching on {core.device} in {core.precision} with {core.model} "
+            f"({core.weights_hash})"
+        )
+
+    def _publish_to_topics(self) -> None:
+        reliable = QoSProfile(depth=MATCHES_DEPTH)
+        self._matches_out = self.create_publisher(Matches, "~/matches", reliable)
+        self._features_out = self.create_publisher(Features, "~/features", 2)
+        self._picture_out = self.create_publisher(Image, "~/match_picture", 2)
+        self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+
+    def _listen(self) -> None:
+        overriding = QoSOverridingOptions.with_default_policies()
+        for kind, topic, callback in (
+            (Image, "image", self._on_image),
+            (CameraInfo, "camera_info", self._on_camera_info),
+        ):
+            self.create_subscription(
+                kind, topic, callback, qos_profile_sensor_data, qos_overriding_options=overriding
+            )
+
+    def _change_policy(self) -> None:
+        self._matcher.policy = self._settings.get(KeyframePolicy)
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._camera = camera_from_message(message)
+
+    def _on_image(self, message: Image) -> None:
+        self._received.tick()
+        if self._mailbox.put((message, time.monotonic())):
+            self._problems.count(NEWER)
+
+    def _work(self) -> None:
+        """Match the newest image, until the mailbox closes; no image ends it."""
+        while (item := self._mailbox.take()) is not None:
+            message, arrived = item
+            try:
+                self._process(message)
+            except SuperGlueRosError as error:
+                self._problems.report(str(error), f"image dropped: {error}")
+            except Exception as error:
+                self._matcher.reset()
+                text = " ".join(str(error).split())
+                self._problems.report(
+                    type(error).__name__, f"image dropped: {type(error).__name__}: {text}"
+                )
+            else:
+                self._matched.tick()
+                self._latency.add((time.monotonic() - arrived) * 1e3)
+
+    def _process(self, message: Image) -> None:
+        frame = frame_from_image(message, self._camera)
+        self._note_jumps(frame)
+        keyframe_image = self._matcher.keyframe_image
+        matches = self._matcher.process(frame)
+        known = matches.keyframe_stamp_ns == stamp_to_ns(self._keyframe_header.stamp)
+        keyframe_header = self._keyframe_header if known else message.header
+        self._matches_out.publish(matches_message(matches, message.header, keyframe_header))
+        if matches.is_keyframe:
+            self._keyframe_header = message.header
+        self._last = matches
+        self._extract.add(matches.extract_ms)
+        self._match.add(matches.match_ms)
+        self._publish_views(message.header, frame, matches, keyframe_image)
+
+    def _note_jumps(self, frame: Frame) -> None:
+        if self._last is None:
+            return
+        behind_s = (self._last.stamp_ns - frame.stamp_ns) * 1e-9
+        if behind_s > 0:
+            self._matcher.reset()
+            self._problems.report(
+                "clock jumped back", f"stamps jumped back by {behind_s:.3f} s: starting anew"
+            )
+        height, width = frame.image.shape[:2]
+        if (width, height) != self._last.image_size:
+            was = "{} x {}".format(*self._last.image_size)
+            self._problems.report(
+                "image size changed", f"images of {width} x {height}, before {was}: starting anew"
+            )
+
+    def _publish_views(
+        self,
+        header: Header,
+        frame: Frame,
+        matches: FrameMatches,
+        keyframe_image: ImageArray | None,
+    ) -> None:
+        """Publish what is costly, where someone listens."""
+        features = self._matcher.last_features
+        if self._features_out.get_subscription_count() and features is not None:
+            self._features_out.publish(features_message(features, header))
+        if self._picture_out.get_subscription_count():
+            picture = draw_matches(
+                frame.image if keyframe_image is None else keyframe_image,
+                frame.image,
+                matches.keyframe_points,
+                matches.points,
+                matches.confidences,
+            )
+            self._picture_out.publish(image_message(picture, header))
+
+    def _publish_diagnostics(self) -> None:
+        core, last, counts = self._matcher.matcher, self._last, self._problems.counts
+        values: dict[str, object] = {
+            "images received": self._received.count,
+            "images matched": self._matched.count,
+            "rate in [Hz]": f"{self._received.per_second():.2f}",
+            "rate out [Hz]": f"{self._matched.per_second():.2f}",
+            "latency": self._latency,
+            "extract": self._extract,
+            "match": self._match,
+            "matches": len(last) if last else 0,
+            "features": last.num_features if last else 0,
+            "keyframe": last.keyframe_id if last else 0,
+            "camera_info": "received" if self._camera else "none yet",
+            "device": core.device,
+            "precision": core.precision,
+            "model": core.model,
+            "weights": core.weights_hash,
+        }
+        values.update(
+            {
+                f"problem: {cause}" if cause != NEWER else "dropped: " + NEWER: n
+                for cause, n in counts.items()
+            }
+        )
+        wrong = sum(n for cause, n in counts.items() if cause != NEWER)
+        problem = "" if self._received.count else "no image yet"
+        if wrong > self._problems_shown:
+            problem = f"{wrong - self._problems_shown} new problems"
+        self._problems_shown = wrong
+        stamp = self.get_clock().now().to_msg()
+        name = self.get_fully_qualified_name()
+        self._diagnostics_out.publish(diagnostics(stamp, name, core.device, problem, values))
+
+    def close(self) -> None:
+        """End the worker once its image is done."""
+        self._mailbox.close()
+        self._worker.join()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the node until it is told to stop."""
+    return run_node(MatcherNode, arguments)

@@ -1,0 +1,220 @@
+"""Matches and CameraInfo in, odometry out."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry, Path
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, PointCloud2
+from std_msgs.msg import Header
+
+from superglue_ros.errors import CameraError, MessageError
+from superglue_ros.geometry import check_camera
+from superglue_ros.msg import Matches, OdometryStatus
+from superglue_ros.nodes.conversions import (
+    NS_PER_S,
+    camera_from_message,
+    make_header,
+    matches_from_message,
+    stamp_to_ns,
+)
+from superglue_ros.nodes.health import Milliseconds, Problems, Rate, diagnostics
+from superglue_ros.nodes.odometry_messages import (
+    landmarks_message,
+    odometry_message,
+    pose_in_odom,
+    pose_message,
+    status_message,
+    transform_message,
+)
+from superglue_ros.nodes.options import OdometryNodeOptions
+from superglue_ros.nodes.parameters import NodeParameters
+from superglue_ros.nodes.running import run_node
+from superglue_ros.odometry import (
+    OdometryConfig,
+    OdometryEstimate,
+    TrackingState,
+    VisualOdometry,
+)
+from superglue_ros.types import CameraModel, FrameMatches
+
+DIAGNOSTICS_PERIOD_S = 1.0
+MATCHES_DEPTH = 50
+
+
+class OdometryNode(Node):
+    """Estimates the camera's pose from each Matches message.
+
+    Subscribes matches and camera_info; publishes ~/odometry, ~/path, ~/landmarks, ~/status, TF
+    and /diagnostics. Raises ValueError where its parameters do not suit.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("odometry_node", **options)
+        parameters = NodeParameters(self, fixed=[OdometryConfig, OdometryNodeOptions])
+        self._options = parameters.get(OdometryNodeOptions)
+        self._odometry = VisualOdometry(parameters.get(OdometryConfig))
+        self._problems = Problems(self.get_logger().warning)
+        self._received, self._estimate_ms = Rate(), Milliseconds()
+        self._camera: CameraModel | None = None
+        self._camera_problem = ""
+        self._last_stamp_ns: int | None = None
+        self._last: OdometryEstimate | None = None
+        self._path: deque[PoseStamped] = deque(maxlen=self._options.path_max_poses)
+        self._path_published = 0.0
+        self._tf = make_broadcaster(self) if self._options.publish_tf else None
+        self._publish_to_topics()
+        overriding = QoSOverridingOptions.with_default_policies()
+        for kind, topic, callback, quality in (
+            (Matches, "matches", self._on_matches, QoSProfile(depth=MATCHES_DEPTH)),
+            (CameraInfo, "camera_info", self._on_camera_info, qos_profile_sensor_data),
+        ):
+            self.create_subscription(
+                kind, topic, callback, quality, qos_overriding_options=overriding
+            )
+
+    def _publish_to_topics(self) -> None:
+        self._odometry_out = self.create_publisher(Odometry, "~/odometry", MATCHES_DEPTH)
+        self._status_out = self.create_publisher(OdometryStatus, "~/status", MATCHES_DEPTH)
+        self._path_out = self.create_publisher(Path, "~/path", 2)
+        self._landmarks_out = self.create_publisher(PointCloud2, "~/landmarks", 2)
+        self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._camera = camera_from_message(message)
+
+    def _on_matches(self, message: Matches) -> None:
+        self._received.tick()
+        try:
+            matches = matches_from_message(message)
+        except MessageError as error:
+            self._problems.report("bad message", f"message dropped: {error}")
+            return
+        self._note_jumps(matches)
+        camera, problem = self._usable_camera(matches)
+        if camera is None:
+            self._problems.report(problem, f"no odometry: {problem}")
+            self._publish_status(self._waiting_status(message, problem), 0.0)
+            return
+        started = time.perf_counter()
+        try:
+            estimate = self._odometry.process(matches, camera)
+        except (CameraError, ValueError) as error:
+            self._problems.report(str(error), f"message dropped: {error}")
+            self._publish_status(self._waiting_status(message, str(error)), 0.0)
+            return
+        elapsed_ms = (time.perf_counter() - started) * 1e3
+        self._estimate_ms.add(elapsed_ms)
+        self._publish_estimate(estimate, message.header, elapsed_ms)
+
+    def _usable_camera(self, matches: FrameMatches) -> tuple[CameraModel | None, str]:
+        """The camera, or None and why there is none for these matches."""
+        camera = self._camera
+        if camera is None:
+            topic = self.resolve_topic_name("camera_info")
+            return None, f"no CameraInfo on {topic} yet"
+        try:
+            check_camera(camera)
+        except CameraError as error:
+            return None, f"unusable CameraInfo: {error}"
+        size = (camera.width, camera.height)
+        if 0 not in size and size != matches.image_size:
+            images = "{} x {}".format(*matches.image_size)
+            return None, "CameraInfo is for {} x {}, images are ".format(*size) + images
+        return camera, ""
+
+    def _note_jumps(self, matches: FrameMatches) -> None:
+        last, self._last_stamp_ns = self._last_stamp_ns, matches.stamp_ns
+        if last is not None and matches.stamp_ns < last:
+            behind_s = (last - matches.stamp_ns) / NS_PER_S
+            self._odometry.reset()
+            self._path.clear()
+            self._problems.report(
+                "clock jumped back", f"stamps jumped back by {behind_s:.3f} s: starting anew"
+            )
+
+    def _waiting_status(self, message: Matches, reason: str) -> OdometryStatus:
+        status = OdometryStatus(header=message.header, state=TrackingState.INITIALISING.value)
+        status.reason = reason
+        status.num_matches = len(message.confidences)
+        status.keyframe_id = message.keyframe_id
+        return status
+
+    def _publish_estimate(
+        self, estimate: OdometryEstimate, header: Header, elapsed_ms: float
+    ) -> None:
+        self._last = estimate
+        odometry = odometry_message(estimate, header, self._options.odom_frame)
+        self._odometry_out.publish(odometry)
+        if self._tf is not None and estimate.state is TrackingState.TRACKING:
+            self._tf.sendTransform(transform_message(odometry))
+        self._publish_status(status_message(estimate, header), elapsed_ms)
+        self._extend_path(estimate)
+        if self._landmarks_out.get_subscription_count():
+            landmarks = estimate.landmarks[: self._options.max_landmarks]
+            self._landmarks_out.publish(
+                landmarks_message(landmarks, header, self._options.odom_frame)
+            )
+
+    def _publish_status(self, status: OdometryStatus, elapsed_ms: float) -> None:
+        now_ns = self.get_clock().now().nanoseconds
+        status.latency_ms = (now_ns - stamp_to_ns(status.header.stamp)) * 1e-6
+        status.estimate_ms = elapsed_ms
+        self._status_out.publish(status)
+
+    def _extend_path(self, estimate: OdometryEstimate) -> None:
+        """Add the tracked pose, and those found late, to the path; publish it now and then."""
+        if estimate.state is not TrackingState.TRACKING:
+            return
+        for stamp_ns, pose in (*estimate.backfill, (estimate.stamp_ns, estimate.pose)):
+            stamped = PoseStamped(header=make_header(stamp_ns, self._options.odom_frame))
+            stamped.pose = pose_message(pose_in_odom(pose))
+            self._path.append(stamped)
+        now = time.monotonic()
+        due = now - self._path_published >= self._options.path_period_s
+        if (due or estimate.backfill) and self._path_out.get_subscription_count():
+            self._path_published = now
+            self._path_out.publish(Path(header=stamped.header, poses=list(self._path)))
+
+    def _publish_diagnostics(self) -> None:
+        last, counts = self._last, self._problems.counts
+        values: dict[str, object] = {
+            "messages received": self._received.count,
+            "rate [Hz]": f"{self._received.per_second():.2f}",
+            "estimate": self._estimate_ms,
+            "state": last.state.value if last else "no estimate yet",
+            "reason": last.reason if last else "",
+            "inliers": last.num_inliers if last else 0,
+            "matches": last.num_matches if last else 0,
+            "scale is metric": last.scale_is_metric if last else False,
+        }
+        values.update({f"problem: {cause}": n for cause, n in counts.items()})
+        lost = last is None or last.state is not TrackingState.TRACKING
+        problem = "not tracking" if lost else ""
+        stamp = self.get_clock().now().to_msg()
+        name = self.get_fully_qualified_name()
+        self._diagnostics_out.publish(diagnostics(stamp, name, "", problem, values))
+
+
+def make_broadcaster(node: Node) -> Any:
+    """A tf2_ros.TransformBroadcaster, or None with one log line where tf2_ros is missing."""
+    try:
+        from tf2_ros import TransformBroadcaster
+    except ImportError as error:
+        node.get_logger().warning(f"publish_tf is on, but there is no tf2_ros ({error}): no TF")
+        return None
+    return TransformBroadcaster(node)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the node until it is told to stop."""
+    return run_node(OdometryNode, arguments)

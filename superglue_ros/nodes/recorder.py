@@ -1,0 +1,113 @@
+"""Collects what the two nodes publish: trajectory, matches, problems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from nav_msgs.msg import Odometry, Path
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+from superglue_ros.msg import Matches, OdometryStatus
+from superglue_ros.nodes.conversions import matches_from_message, stamp_to_ns
+from superglue_ros.nodes.odometry_messages import pose_from_message, pose_in_world
+from superglue_ros.odometry import TrackingState
+from superglue_ros.sources import trajectory_from_poses
+from superglue_ros.types import FrameMatches, Pose, Trajectory
+
+DEPTH = 1000
+
+
+@dataclass
+class Recording:
+    """What was published, by the stamps of the images: poses in the core's world, in tracking."""
+
+    matches: dict[int, FrameMatches] = field(default_factory=dict)
+    states: dict[int, str] = field(default_factory=dict)
+    poses: dict[int, Pose] = field(default_factory=dict)
+    late_poses: dict[int, Pose] = field(default_factory=dict)
+    diagnostics: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def trajectory(self) -> Trajectory:
+        """Poses of the tracked frames, and of those before them that were found late."""
+        tracked = {
+            stamp_ns: pose
+            for stamp_ns, pose in self.poses.items()
+            if self.states.get(stamp_ns) == TrackingState.TRACKING.value
+        }
+        poses = {**self.late_poses, **tracked}
+        stamps = sorted(poses)
+        return trajectory_from_poses(stamps, [poses[stamp_ns] for stamp_ns in stamps])
+
+    @property
+    def keyframes(self) -> int:
+        """Frames that became a keyframe."""
+        return sum(matches.is_keyframe for matches in self.matches.values())
+
+    @property
+    def mean_matches(self) -> float:
+        """Matches of a frame that had a keyframe to be matched against, 0 without any."""
+        counts = [len(m) for m in self.matches.values() if m.stamp_ns != m.keyframe_stamp_ns]
+        return float(np.mean(counts)) if counts else 0.0
+
+    def dropped(self) -> dict[str, int]:
+        """Images that were not matched, by cause, as the nodes' diagnostics count them."""
+        values = self.diagnostics.get("/matcher_node", {})
+        return {
+            key.split(": ", 1)[1]: int(value)
+            for key, value in values.items()
+            if key.startswith(("dropped: ", "problem: "))
+        }
+
+
+class Recorder(Node):
+    """Listens to the nodes of one camera and keeps what they say in `recording`."""
+
+    def __init__(self, matcher: str = "/matcher_node", odometry: str = "/odometry_node") -> None:
+        super().__init__("recorder")
+        self.recording = Recording()
+        quality = QoSProfile(depth=DEPTH)
+        listened = (
+            (Matches, f"{matcher}/matches", self._on_matches),
+            (Odometry, f"{odometry}/odometry", self._on_odometry),
+            (OdometryStatus, f"{odometry}/status", self._on_status),
+            (Path, f"{odometry}/path", self._on_path),
+            (DiagnosticArray, "/diagnostics", self._on_diagnostics),
+        )
+        for kind, topic, callback in listened:
+            self.create_subscription(kind, topic, callback, quality)
+
+    def topics(self) -> Sequence[str]:
+        """Topics that it needs a publisher of."""
+        return [subscription.topic_name for subscription in self.subscriptions]
+
+    def _on_matches(self, message: Matches) -> None:
+        matches = matches_from_message(message)
+        self.recording.matches[matches.stamp_ns] = matches
+
+    def _on_odometry(self, message: Odometry) -> None:
+        pose = pose_in_world(pose_from_message(message.pose.pose))
+        self.recording.poses[stamp_to_ns(message.header.stamp)] = pose
+
+    def _on_status(self, message: OdometryStatus) -> None:
+        self.recording.states[stamp_to_ns(message.header.stamp)] = message.state
+
+    def _on_path(self, message: Path) -> None:
+        """Poses of frames before tracking began come with the path only."""
+        for stamped in message.poses:
+            stamp_ns = stamp_to_ns(stamped.header.stamp)
+            if stamp_ns not in self.recording.late_poses:
+                pose = pose_in_world(pose_from_message(stamped.pose))
+                self.recording.late_poses[stamp_ns] = pose
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.recording.diagnostics[status.name] = values_of(status)
+
+
+def values_of(status: DiagnosticStatus) -> dict[str, str]:
+    """The values of one diagnostics status, by key."""
+    return {value.key: value.value for value in status.values}

@@ -3,7 +3,11 @@
 from superglue_ros.sources.bag_writer import write_bag
 from superglue_ros.sources.bags import BagSource
 from superglue_ros.sources.calibration import camera_from_info, read_calibration
-from superglue_ros.sources.folders import find_groundtruth, open_folder
+from superglue_ros.sources.folders import (
+    find_groundtruth,
+    open_folder,
+    read_stamped_trajectory,
+)
 from superglue_ros.sources.image_files import ImageFileSource, read_depth, read_image
 from superglue_ros.sources.opening import open_source
 from superglue_ros.sources.source import FrameSource
@@ -31,6 +35,7 @@ __all__ = [
     "read_calibration",
     "read_depth",
     "read_image",
+    "read_stamped_trajectory",
     "read_trajectory",
     "rotations_from_quaternions",
     "trajectory_from_poses",

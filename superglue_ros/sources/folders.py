@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from superglue_ros.errors import SourceError
 from superglue_ros.sources.calibration import read_calibration, read_kitti_calibration
 from superglue_ros.sources.image_files import (
@@ -13,8 +15,14 @@ from superglue_ros.sources.image_files import (
     first_image_size,
     list_images,
 )
-from superglue_ros.sources.trajectories import NS_PER_S, parse_stamp, read_table
-from superglue_ros.types import CameraModel
+from superglue_ros.sources.trajectories import (
+    KITTI_COLUMNS,
+    NS_PER_S,
+    parse_stamp,
+    read_table,
+    read_trajectory,
+)
+from superglue_ros.types import CameraModel, Trajectory
 
 DEFAULT_PERIOD_NS = NS_PER_S // 10
 """Between frames of folders that do not say when they were taken (10 Hz, KITTI's rate)."""
@@ -41,6 +49,30 @@ def find_groundtruth(folder: Path) -> Path | None:
         if (folder / name).is_file():
             return folder / name
     return None
+
+
+def kitti_stamps(path: Path, count: int) -> list[int]:
+    """Stamps in nanoseconds of a KITTI folder's frames: times.txt, or 10 Hz; raises SourceError."""
+    times = path / "times.txt"
+    if not times.is_file():
+        return [i * DEFAULT_PERIOD_NS for i in range(count)]
+    stamps = [_stamp(times, number, words[0]) for number, words in read_table(times)]
+    if len(stamps) != count:
+        raise SourceError(f"{times}: {len(stamps)} times for {count} images")
+    return stamps
+
+
+def read_stamped_trajectory(path: str | Path) -> Trajectory:
+    """Trajectory of a file on its own: KITTI poses take times.txt beside them, or 10 Hz.
+
+    Raises SourceError.
+    """
+    path = Path(path)
+    rows = read_table(path)
+    if rows and len(rows[0][1]) == KITTI_COLUMNS:
+        stamps = kitti_stamps(path.parent, len(rows))
+        return read_trajectory(path, np.array(stamps, np.int64))
+    return read_trajectory(path)
 
 
 def _open_layout(path: Path, own_calibration: bool) -> ImageFileSource:
@@ -70,7 +102,7 @@ def _open_kitti(path: Path, left: str, right: str, row: int, calibrated: bool) -
             raise SourceError(f"{path}: calib.txt is missing (or give --calibration FILE)")
         camera, baseline = read_kitti_calibration(calib, first_image_size(images), row)
     entries = [
-        FileEntry(stamp, image) for stamp, image in zip(_kitti_stamps(path, len(images)), images)
+        FileEntry(stamp, image) for stamp, image in zip(kitti_stamps(path, len(images)), images)
     ]
     if baseline is not None and (path / right).is_dir():
         entries = [
@@ -79,16 +111,6 @@ def _open_kitti(path: Path, left: str, right: str, row: int, calibrated: bool) -
             for partner in [path / right / entry.image.name]
         ]
     return ImageFileSource(path.name, entries, camera, baseline_m=baseline)
-
-
-def _kitti_stamps(path: Path, count: int) -> list[int]:
-    times = path / "times.txt"
-    if not times.is_file():
-        return [i * DEFAULT_PERIOD_NS for i in range(count)]
-    stamps = [_stamp(times, number, words[0]) for number, words in read_table(times)]
-    if len(stamps) != count:
-        raise SourceError(f"{times}: {len(stamps)} times for {count} images")
-    return stamps
 
 
 def _open_tum(path: Path, calibrated: bool) -> ImageFileSource:

@@ -1,0 +1,205 @@
+"""`superglue_ros evaluate`: relative poses, homographies and trajectories, as tables and JSON."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from superglue_ros.cli.options import add_matcher_options, matcher_config
+from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.evaluation.estimators import available_estimators
+from superglue_ros.evaluation.features import (
+    HOMOGRAPHY_PX,
+    MATCHING_PX,
+    evaluate_features,
+    find_sequences,
+    summarise_features,
+)
+from superglue_ros.evaluation.methods import (
+    BASELINE_KEYPOINTS,
+    Method,
+    SuperPointDetector,
+    nearest_neighbour_method,
+    orb_method,
+    our_methods,
+    sift_method,
+)
+from superglue_ros.evaluation.metrics import POSE_THRESHOLDS_DEG
+from superglue_ros.evaluation.pair_pictures import draw_features, draw_pairs
+from superglue_ros.evaluation.pairs import PairScores, evaluate_pairs, open_pairs, summarise_pairs
+from superglue_ros.evaluation.plots import plot_trajectory
+from superglue_ros.evaluation.report import make_folder
+from superglue_ros.evaluation.summary import (
+    FRAMES_OF_REFERENCE,
+    format_table,
+    summarise_errors,
+    write_json,
+)
+from superglue_ros.evaluation.trajectory import (
+    ALIGNMENTS,
+    absolute_trajectory_error,
+    relative_errors,
+)
+from superglue_ros.matching import ImageMatcher, MatcherConfig
+from superglue_ros.sources import read_stamped_trajectory
+
+SUMMARY = "relative poses, homographies and trajectories against ground truth"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `evaluate` with its own subcommands to the command line."""
+    parser = subparsers.add_parser("evaluate", help=SUMMARY, description=SUMMARY)
+    kinds = parser.add_subparsers(title="what", metavar="WHAT", required=True)
+    _add_pairs(kinds)
+    _add_features(kinds)
+    _add_trajectory(kinds)
+
+
+def run_pairs(args: argparse.Namespace) -> int:
+    """Relative poses of frame pairs: ours, nearest neighbours, SIFT and ORB in one run."""
+    if min(args.gap) < 1:
+        raise SuperGlueRosError("--gap is at least 1")
+    if args.groundtruth is not None and len(args.dataset) > 1:
+        raise SuperGlueRosError("--groundtruth goes with one dataset")
+    opened = [open_pairs(folder, args.groundtruth) for folder in args.dataset]
+    output = make_folder(args.output) if args.output else None
+    methods = [*our_methods(_matcher(args)), *_baselines()]
+    scores: list[PairScores] = []
+    results = {}
+    for source, groundtruth in opened:
+        found = evaluate_pairs(
+            source, groundtruth, methods, args.gap, available_estimators(), progress=True
+        )
+        scores += summarise_pairs(source.name, found)
+        results[source.name] = found
+        if output is not None:
+            draw_pairs(output, source, found, methods[0])
+    thresholds = "/".join(f"{threshold:.0f}" for threshold in POSE_THRESHOLDS_DEG)
+    header = ["dataset", "gap", "method", "estimator", "pairs", f"AUC@{thresholds} deg"]
+    rows = [
+        [x.dataset, x.gap, x.method, x.estimator, x.num_pairs, _slashes(x.auc_percent)]
+        + [x.precision_percent, x.matching_score_percent, x.mean_matches]
+        for x in scores
+    ]
+    print(format_table([*header, "precision %", "matching score %", "matches"], rows))
+    if output is not None:
+        write_json(output / "pairs.json", {"scores": scores, "pairs": results})
+        print(f"figures and pictures: {output}")
+    return 0
+
+
+def run_features(args: argparse.Namespace) -> int:
+    """Features on homographies: ours with mutual nearest neighbours, SIFT and ORB in one run."""
+    sequences = [found for folder in args.dataset for found in find_sequences(folder)]
+    output = make_folder(args.output) if args.output else None
+    ours = nearest_neighbour_method(SuperPointDetector(_matcher(args)))
+    methods = [ours, *_baselines()]
+    results = evaluate_features(sequences, methods, progress=True)
+    scores = summarise_features(results)
+    pixels = "/".join(f"{threshold:.0f}" for threshold in MATCHING_PX)
+    corners = "/".join(f"{threshold:.0f}" for threshold in HOMOGRAPHY_PX)
+    header = ["sequence", "method", "pairs", "repeatability % @3", "localisation px"]
+    rows = [
+        [x.sequence, x.method, x.num_pairs, x.repeatability_percent, f"{x.localisation_px:.2f}"]
+        + [_slashes(x.matching_accuracy_percent), _slashes(x.homography_auc_percent)]
+        + [x.mean_matches, x.mean_keypoints]
+        for x in scores
+    ]
+    header += [f"MMA@{pixels}", f"homography AUC@{corners}", "matches", "keypoints"]
+    print(format_table(header, rows))
+    if output is not None:
+        write_json(output / "features.json", {"scores": scores, "pairs": results})
+        draw_features(output, sequences, results, methods[0])
+        print(f"figures and pictures: {output}")
+    return 0
+
+
+def run_trajectory(args: argparse.Namespace) -> int:
+    """Errors of a trajectory file against ground truth."""
+    estimate = read_stamped_trajectory(args.estimate)
+    groundtruth = read_stamped_trajectory(args.groundtruth)
+    output = make_folder(args.output) if args.output else None
+    errors = absolute_trajectory_error(estimate, groundtruth, args.alignment, args.max_gap)
+    if errors.reason:
+        raise SuperGlueRosError(f"{args.estimate}: {errors.reason}")
+    relative = relative_errors(
+        estimate, groundtruth, scale=errors.scale, metres=args.metres, max_gap_s=args.max_gap
+    )
+    segment = f"{args.metres} m" if args.metres else "one frame"
+    rows = [
+        ["poses compared", f"{errors.num_poses} of {errors.num_estimated}"],
+        ["ATE RMSE", f"{errors.rmse_m:.4f} m, {errors.rmse_percent:.3f} % of the path"],
+        ["ATE mean", f"{errors.mean_m:.4f} m"],
+        ["ATE median", f"{errors.median_m:.4f} m"],
+        ["ATE max", f"{errors.max_m:.4f} m"],
+        ["path length", f"{errors.path_length_m:.2f} m"],
+        ["alignment", f"{errors.alignment}: {FRAMES_OF_REFERENCE[errors.alignment]}"],
+        ["scale", f"{errors.scale:.6f}"],
+        [f"RPE over {segment}", f"{relative.translation_rmse_m:.4f} m RMSE, "
+         f"{relative.rotation_rmse_deg:.4f} deg RMSE"],
+        ["drift", f"{relative.translation_percent:.3f} % of the path, "
+         f"{relative.rotation_deg_per_m:.5f} deg/m"],
+    ]  # fmt: skip
+    print(format_table(["figure", "value"], rows))
+    if output is not None:
+        plot_trajectory(output / "trajectory.png", estimate, errors)
+        write_json(
+            output / "trajectory.json", {"ate": summarise_errors(errors), "relative": relative}
+        )
+    return 0
+
+
+def _add_pairs(kinds: Any) -> None:
+    summary = "relative poses of frame pairs of sequences with ground truth"
+    parser = kinds.add_parser("pairs", help=summary, description=summary)
+    parser.add_argument("dataset", type=Path, nargs="+", metavar="DATASET")
+    parser.add_argument("--groundtruth", type=Path, metavar="F", help="default: the dataset's own")
+    parser.add_argument(
+        "--gap", type=int, nargs="+", default=[1], metavar="N", help="frames apart"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="pairs.json and pictures")
+    _add_comparison_options(parser)
+    parser.set_defaults(run=run_pairs)
+
+
+def _add_features(kinds: Any) -> None:
+    summary = "keypoints and descriptors on images of planes with known homographies"
+    parser = kinds.add_parser("features", help=summary, description=summary)
+    parser.add_argument("dataset", type=Path, nargs="+", metavar="FOLDER")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="features.json and pictures")
+    _add_comparison_options(parser)
+    parser.set_defaults(run=run_features)
+
+
+def _add_trajectory(kinds: Any) -> None:
+    summary = "absolute and relative errors of a trajectory file"
+    parser = kinds.add_parser("trajectory", help=summary, description=summary)
+    parser.add_argument("estimate", type=Path, metavar="ESTIMATE", help="TUM or KITTI format")
+    parser.add_argument("groundtruth", type=Path, metavar="GROUNDTRUTH")
+    parser.add_argument("--alignment", choices=ALIGNMENTS, default="sim3")
+    parser.add_argument(
+        "--max-gap", type=float, default=0.02, metavar="S", help="seconds between paired poses"
+    )
+    parser.add_argument("--metres", type=float, metavar="M", help="length of relative segments")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="trajectory.json and .png")
+    parser.set_defaults(run=run_trajectory)
+
+
+def _add_comparison_options(parser: argparse.ArgumentParser) -> None:
+    """The matcher's options, with as many keypoints as SIFT and ORB get."""
+    add_matcher_options(parser)
+    parser.set_defaults(max_keypoints=BASELINE_KEYPOINTS)
+
+
+def _matcher(args: argparse.Namespace) -> ImageMatcher:
+    config: MatcherConfig = matcher_config(args)
+    return ImageMatcher.from_config(config)
+
+
+def _baselines() -> list[Method]:
+    return [sift_method(), orb_method()]
+
+
+def _slashes(values: tuple[float, ...]) -> str:
+    return "/".join(f"{value:.1f}" for value in values)

@@ -1,0 +1,85 @@
+"""`superglue_ros match`: two images, their matches as numbers and as a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from superglue_ros.cli.options import add_matcher_options, matcher_config
+from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.evaluation.plots import save_picture
+from superglue_ros.matching import ImageMatcher, ImageMatches, draw_matches
+from superglue_ros.sources import read_image
+from superglue_ros.types import UNMATCHED, ImageArray
+
+SUMMARY = "match two images"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `match` to the command line."""
+    parser = subparsers.add_parser("match", help=SUMMARY, description=SUMMARY)
+    parser.add_argument("image0", type=Path, metavar="IMAGE0")
+    parser.add_argument("image1", type=Path, metavar="IMAGE1")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="F.npz",
+        help="keypoints0/1 (pixels of the files), scores0/1, descriptors0/1, matches0 (index "
+        "into keypoints1, or -1) and confidence0",
+    )
+    parser.add_argument("--picture", type=Path, metavar="F.png", help="both images, matches drawn")
+    add_matcher_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Match, write what was asked for, print the numbers."""
+    config = matcher_config(args)
+    image0, image1 = read_image(args.image0), read_image(args.image1)
+    matcher = ImageMatcher.from_config(config)
+    result = matcher.match(image0, image1)
+    matched = result.matches0 != UNMATCHED
+    if args.output is not None:
+        save_matches(args.output, result)
+    if args.picture is not None:
+        save_picture(args.picture, _picture(image0, image1, result))
+    print(
+        f"{int(matched.sum())} matches of {len(result.keypoints0)} and {len(result.keypoints1)} "
+        f"keypoints ({matcher.device}, {matcher.precision}, {matcher.model} "
+        f"{matcher.weights_hash})"
+    )
+    return 0
+
+
+def save_matches(path: Path, result: ImageMatches) -> None:
+    """Write the fields of the matches as .npz; raises SuperGlueRosError if it cannot."""
+    try:
+        # An open file, because numpy appends .npz to a name that lacks it.
+        with path.open("wb") as file:
+            np.savez(
+                file,
+                keypoints0=result.keypoints0,
+                keypoints1=result.keypoints1,
+                scores0=result.scores0,
+                scores1=result.scores1,
+                descriptors0=result.descriptors0,
+                descriptors1=result.descriptors1,
+                matches0=result.matches0,
+                confidence0=result.confidence0,
+            )
+    except OSError as error:
+        raise SuperGlueRosError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _picture(image0: ImageArray, image1: ImageArray, result: ImageMatches) -> ImageArray:
+    rows = np.flatnonzero(result.matches0 != UNMATCHED)
+    return draw_matches(
+        image0,
+        image1,
+        result.keypoints0[rows],
+        result.keypoints1[result.matches0[rows]],
+        result.confidence0[rows],
+    )

@@ -1,0 +1,109 @@
+"""Command-line options that derive from the fields of the configuration dataclasses."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import Field, fields
+from typing import Any, TypeVar
+
+from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.matching import KeyframePolicy, MatcherConfig
+
+Config = TypeVar("Config")
+
+
+def add_matcher_options(parser: argparse.ArgumentParser) -> None:
+    """The options of everything that matches: fields of MatcherConfig."""
+    add_config_options(parser, MatcherConfig, "matcher")
+
+
+def matcher_config(args: argparse.Namespace) -> MatcherConfig:
+    """MatcherConfig of parsed options; SuperGlueRosError for a value out of range."""
+    return config_from(args, MatcherConfig)
+
+
+def add_keyframe_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the keyframe policy, as --keyframe-NAME."""
+    add_config_options(parser, KeyframePolicy, "keyframes", prefix="keyframe_")
+
+
+def keyframe_policy(args: argparse.Namespace) -> KeyframePolicy:
+    """KeyframePolicy of parsed options; SuperGlueRosError for a value out of range."""
+    return config_from(args, KeyframePolicy, prefix="keyframe_")
+
+
+def add_config_options(
+    parser: argparse.ArgumentParser, config: type, title: str, prefix: str = ""
+) -> None:
+    """One option per field of a config dataclass, in a group of its own.
+
+    Names, defaults, units, ranges and choices are the fields'.
+    """
+    group = parser.add_argument_group(title)
+    for field in fields(config):
+        group.add_argument(
+            "--" + (prefix + field.name).replace("_", "-"),
+            dest=prefix + field.name,
+            type=_parser_of(field),
+            default=field.default,
+            choices=field.metadata.get("choices") or None,
+            metavar=None if field.metadata.get("choices") else _metavar(field),
+            help=_help(field),
+        )
+
+
+def config_from(args: argparse.Namespace, config: type[Config], prefix: str = "") -> Config:
+    """The config dataclass of parsed options; SuperGlueRosError for a value out of range."""
+    names = [field.name for field in fields(config)]  # type: ignore[arg-type]
+    values = {name: getattr(args, prefix + name) for name in names}
+    try:
+        return config(**values)
+    except ValueError as error:
+        raise SuperGlueRosError(str(error)) from error
+
+
+def _parser_of(field: Field[Any]) -> Callable[[str], Any]:
+    if field.name == "resize":
+        return _pixels_or_none
+    kind = type(field.default)
+    return _yes_or_no if kind is bool else kind
+
+
+def _pixels_or_none(text: str) -> int:
+    if text == "none":
+        return 0
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither pixels nor none") from error
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
+    return text == "yes"
+
+
+def _metavar(field: Field[Any]) -> str:
+    if field.name == "resize":
+        return "PX|none"
+    if field.name in ("superpoint", "superglue"):
+        return "FILE"
+    return {int: "N", float: "X", bool: "yes|no"}.get(type(field.default), "TEXT")
+
+
+def _help(field: Field[Any]) -> str:
+    parts = [str(field.metadata.get("description", "")).rstrip(".")]
+    details = []
+    if field.metadata.get("unit"):
+        details.append(str(field.metadata["unit"]))
+    if field.metadata.get("range"):
+        details.append("{} to {}".format(*field.metadata["range"]))
+    if field.name == "resize":
+        details.append("default none")
+    elif field.default != "":
+        details.append(f"default {field.default}")
+    if details:
+        parts.append(f"({', '.join(details)})")
+    return " ".join(parts).replace("%", "%%")

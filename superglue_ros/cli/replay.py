@@ -1,0 +1,124 @@
+"""`superglue_ros replay`: matching and odometry over a recording, with a report."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from superglue_ros.cli.options import (
+    add_config_options,
+    add_keyframe_options,
+    add_matcher_options,
+    config_from,
+    keyframe_policy,
+    matcher_config,
+)
+from superglue_ros.evaluation.pairs import frame_stamps
+from superglue_ros.evaluation.replay import ReplayResult, run_replay
+from superglue_ros.evaluation.report import make_folder, write_report
+from superglue_ros.evaluation.summary import FRAMES_OF_REFERENCE, format_table
+from superglue_ros.evaluation.trajectory import (
+    ALIGNMENTS,
+    TrajectoryErrors,
+    absolute_trajectory_error,
+    relative_errors,
+)
+from superglue_ros.geometry import check_camera
+from superglue_ros.matching import ImageMatcher, KeyframeMatcher
+from superglue_ros.odometry import OdometryConfig, VisualOdometry
+from superglue_ros.sources import open_source, read_trajectory
+
+SUMMARY = "run matching and odometry over a bag, folder, video or dataset"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `replay` to the command line."""
+    parser = subparsers.add_parser("replay", help=SUMMARY, description=SUMMARY)
+    parser.add_argument(
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help="bag, video, or folder (KITTI, TUM, EuRoC, images)",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="report folder")
+    parser.add_argument("--groundtruth", type=Path, metavar="F", help="TUM or KITTI format")
+    parser.add_argument(
+        "--alignment",
+        choices=("auto", *ALIGNMENTS),
+        default="auto",
+        help="to the ground truth; auto: sim3 up to scale, se3 where the scale is metric",
+    )
+    parser.add_argument("--topic", metavar="T", help="image topic of a bag with several")
+    parser.add_argument("--camera-info-topic", metavar="T", help="default: beside the image topic")
+    parser.add_argument("--calibration", type=Path, metavar="F", help="instead of the source's")
+    parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
+    add_matcher_options(parser)
+    add_keyframe_options(parser)
+    add_config_options(parser, OdometryConfig, "odometry", prefix="odometry_")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay, write the report, print its figures."""
+    config, policy = matcher_config(args), keyframe_policy(args)
+    odometry_config = config_from(args, OdometryConfig, prefix="odometry_")
+    source = open_source(
+        args.source,
+        topic=args.topic,
+        camera_info_topic=args.camera_info_topic,
+        calibration=args.calibration,
+    )
+    # What can fail is tried before the minutes that a long replay takes.
+    make_folder(args.output)
+    groundtruth = None
+    if args.groundtruth is not None:
+        groundtruth = read_trajectory(args.groundtruth, frame_stamps(source))
+    odometry = None
+    if source.camera is not None:
+        check_camera(source.camera)
+        odometry = VisualOdometry(odometry_config)
+    else:
+        print("no camera calibration: matches only (give --calibration for a trajectory)")
+    matcher = KeyframeMatcher(ImageMatcher.from_config(config), policy)
+    result = run_replay(source, matcher, odometry, max_frames=args.max_frames, progress=True)
+    errors, relative = None, None
+    if groundtruth is not None:
+        alignment = args.alignment
+        if alignment == "auto":
+            alignment = "se3" if result.scale_is_metric else "sim3"
+        errors = absolute_trajectory_error(result.trajectory, groundtruth, alignment)
+        scale = errors.scale if math.isfinite(errors.scale) else 1.0
+        relative = relative_errors(result.trajectory, groundtruth, scale=scale)
+    write_report(args.output, result, errors, relative)
+    print(_table(result, errors))
+    print(f"report: {args.output / 'report.html'}")
+    return 0
+
+
+def _table(result: ReplayResult, errors: TrajectoryErrors | None) -> str:
+    records = result.records
+    matched = [record.num_matches for record in records if record.num_matches]
+    rows = [
+        ["frames", str(len(records))],
+        ["frames skipped", str(result.skipped)],
+        ["frames matched", str(len(matched))],
+        ["keyframes", str(result.num_keyframes)],
+        ["matches per frame", f"{np.median(matched) if matched else 0:.0f} (median)"],
+        ["frames with a pose", str(len(result.trajectory))],
+        ["frames lost", str(result.num_lost)],
+        ["frames per second", f"{len(records) / max(result.wall_s, 1e-9):.1f}"],
+    ]
+    if errors is not None and errors.reason:
+        rows.append(["errors", errors.reason])
+    elif errors is not None:
+        rows += [
+            ["ATE RMSE", f"{errors.rmse_m:.4f} m, {errors.rmse_percent:.3f} % of the path"],
+            ["ATE mean, max", f"{errors.mean_m:.4f} m, {errors.max_m:.4f} m"],
+            ["path length", f"{errors.path_length_m:.2f} m"],
+            ["alignment", f"{errors.alignment}: {FRAMES_OF_REFERENCE[errors.alignment]}"],
+        ]
+    return format_table(["figure", "value"], rows)

@@ -1,0 +1,84 @@
+"""The few match pictures of a sequence that are worth looking at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from superglue_ros.matching import draw_matches
+from superglue_ros.types import FrameMatches, ImageArray
+
+MIN_MATCHES = 20
+"""A pair with fewer matches shows little and is not chosen for its distance."""
+
+
+@dataclass(frozen=True)
+class MatchPicture:
+    """A keyframe and a frame side by side with their matches, and why the pair was chosen."""
+
+    title: str
+    image: ImageArray
+    keyframe_stamp_ns: int
+    stamp_ns: int
+    num_matches: int
+
+
+@dataclass(frozen=True)
+class _Pair:
+    keyframe_image: ImageArray
+    image: ImageArray
+    matches: FrameMatches
+
+
+class Gallery:
+    """Holds, while a sequence goes by, the images of the pairs that may become pictures.
+
+    Chosen are the widest displacement, the fewest matches, and a pair half way; memory is bounded
+    by these. expected_frames: length of the sequence, 0 if unknown.
+    """
+
+    def __init__(self, expected_frames: int = 0) -> None:
+        self._middle = expected_frames // 2
+        self._seen = 0
+        self._keyframe_image: ImageArray | None = None
+        self._chosen: dict[str, tuple[float, _Pair]] = {}
+
+    def offer(self, image: ImageArray, matches: FrameMatches) -> None:
+        """Show the gallery the next frame of the sequence."""
+        if self._keyframe_image is not None and len(matches):
+            pair = _Pair(self._keyframe_image, image, matches)
+            offsets = np.linalg.norm(matches.points - matches.keyframe_points, axis=1)
+            displacement = float(np.median(offsets)) / matches.image_size[0]
+            if len(matches) >= MIN_MATCHES:
+                self._consider("widest displacement", displacement, pair)
+            self._consider("fewest matches", -len(matches), pair)
+            self._consider("half way", -abs(self._seen - self._middle), pair)
+        if matches.is_keyframe:
+            self._keyframe_image = image
+        self._seen += 1
+
+    def pictures(self) -> tuple[MatchPicture, ...]:
+        """The chosen pairs, drawn; a pair chosen for two reasons is one picture."""
+        reasons: dict[int, list[str]] = {}
+        pairs: dict[int, _Pair] = {}
+        for reason, (_, pair) in self._chosen.items():
+            reasons.setdefault(pair.matches.stamp_ns, []).append(reason)
+            pairs[pair.matches.stamp_ns] = pair
+        return tuple(_draw(pairs[stamp], ", ".join(reasons[stamp])) for stamp in pairs)
+
+    def _consider(self, reason: str, merit: float, pair: _Pair) -> None:
+        if reason not in self._chosen or merit > self._chosen[reason][0]:
+            self._chosen[reason] = (merit, pair)
+
+
+def _draw(pair: _Pair, title: str) -> MatchPicture:
+    matches = pair.matches
+    picture = draw_matches(
+        pair.keyframe_image,
+        pair.image,
+        matches.keyframe_points,
+        matches.points,
+        matches.confidences,
+    )
+    return MatchPicture(title, picture, matches.keyframe_stamp_ns, matches.stamp_ns, len(matches))

@@ -1,0 +1,172 @@
+"""Matching and odometry over a source, frame by frame: what the two nodes do, without ROS."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from superglue_ros.errors import ImageError
+from superglue_ros.evaluation.gallery import Gallery, MatchPicture
+from superglue_ros.matching import KeyframeMatcher
+from superglue_ros.odometry import OdometryEstimate, TrackingState, VisualOdometry
+from superglue_ros.sources import FrameSource, trajectory_from_poses
+from superglue_ros.types import CameraModel, Frame, FrameMatches, Pose, Trajectory
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """What happened to one frame; state is a TrackingState's value, "" without odometry.
+
+    displacement_px: median over the matches, NaN for none.
+    """
+
+    stamp_ns: int
+    keyframe_id: int
+    is_keyframe: bool
+    num_features: int
+    num_matches: int
+    displacement_px: float
+    extract_ms: float
+    match_ms: float
+    odometry_ms: float = 0.0
+    num_inliers: int = 0
+    num_landmarks: int = 0
+    state: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """A replayed sequence: the poses of tracked frames, a record per frame, pictures.
+
+    skipped: frames that could not be read or matched; wall_s: seconds for all of it.
+    """
+
+    name: str
+    trajectory: Trajectory
+    records: tuple[FrameRecord, ...]
+    pictures: tuple[MatchPicture, ...]
+    skipped: int
+    wall_s: float
+    scale_is_metric: bool
+    camera: CameraModel | None
+    device: str = ""
+    precision: str = ""
+    model: str = ""
+    weights_hash: str = ""
+
+    @property
+    def num_keyframes(self) -> int:
+        """Frames that became keyframes."""
+        return sum(record.is_keyframe for record in self.records)
+
+    @property
+    def num_lost(self) -> int:
+        """Frames without a pose though an earlier one had one."""
+        return sum(record.state == TrackingState.LOST for record in self.records)
+
+
+def run_replay(
+    source: FrameSource,
+    matcher: KeyframeMatcher,
+    odometry: VisualOdometry | None = None,
+    *,
+    max_frames: int | None = None,
+    progress: bool = False,
+) -> ReplayResult:
+    """Match every frame of a source and, with odometry, estimate its pose.
+
+    The same input gives the same trajectory. Without odometry, or for frames without a camera,
+    there are matches only. Raises CameraError for an unusable camera.
+    """
+    records: list[FrameRecord] = []
+    poses: dict[int, Pose] = {}
+    gallery = Gallery(len(source))
+    skipped, metric, weights = 0, False, ("", "")
+    started = time.perf_counter()
+    for frame in _frames(source, max_frames, progress):
+        try:
+            matches = matcher.process(frame)
+        except ImageError as error:
+            skipped += 1
+            logger.warning("%s: skipped a frame: %s", source.name, error)
+            continue
+        weights = (matches.model, matches.weights_hash)
+        estimate, odometry_ms = None, 0.0
+        if odometry is not None and frame.camera is not None:
+            before = time.perf_counter()
+            estimate = odometry.process(matches, frame.camera)
+            odometry_ms = (time.perf_counter() - before) * 1e3
+            metric = estimate.scale_is_metric
+            _collect_poses(poses, estimate)
+        records.append(_record(matches, estimate, odometry_ms))
+        gallery.offer(frame.image, matches)
+    stamps = sorted(poses)
+    return ReplayResult(
+        name=source.name,
+        trajectory=trajectory_from_poses(stamps, [poses[stamp] for stamp in stamps]),
+        records=tuple(records),
+        pictures=gallery.pictures(),
+        skipped=skipped + source.skipped,
+        wall_s=time.perf_counter() - started,
+        scale_is_metric=metric,
+        camera=source.camera,
+        device=matcher.matcher.device,
+        precision=matcher.matcher.precision,
+        model=weights[0],
+        weights_hash=weights[1],
+    )
+
+
+def _frames(source: FrameSource, max_frames: int | None, progress: bool) -> Iterable[Frame]:
+    total = len(source) or None
+    if max_frames is not None:
+        total = min(total or max_frames, max_frames)
+    bar = tqdm(source, total=total, desc=source.name, unit="frame", disable=not progress)
+    for index, frame in enumerate(bar):
+        if max_frames is not None and index >= max_frames:
+            return
+        yield frame
+
+
+def _collect_poses(poses: dict[int, Pose], estimate: OdometryEstimate) -> None:
+    """Poses of tracked frames, and of earlier ones that only a later start could place."""
+    for stamp_ns, pose in estimate.backfill:
+        poses.setdefault(stamp_ns, pose)
+    if estimate.state == TrackingState.TRACKING:
+        poses[estimate.stamp_ns] = estimate.pose
+
+
+def _record(
+    matches: FrameMatches, estimate: OdometryEstimate | None, odometry_ms: float
+) -> FrameRecord:
+    offsets = np.linalg.norm(matches.points - matches.keyframe_points, axis=1)
+    return FrameRecord(
+        stamp_ns=matches.stamp_ns,
+        keyframe_id=matches.keyframe_id,
+        is_keyframe=matches.is_keyframe,
+        num_features=matches.num_features,
+        num_matches=len(matches),
+        displacement_px=float(np.median(offsets)) if len(offsets) else float("nan"),
+        extract_ms=matches.extract_ms,
+        match_ms=matches.match_ms,
+        odometry_ms=odometry_ms,
+        num_inliers=estimate.num_inliers if estimate else 0,
+        num_landmarks=len(estimate.landmarks) if estimate else 0,
+        state=estimate.state.value if estimate else "",
+        reason=estimate.reason if estimate else "",
+    )
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median and 90th percentile of some figures, NaN for none."""
+    if not len(values):
+        return {"median": float("nan"), "p90": float("nan")}
+    return {"median": float(np.median(values)), "p90": float(np.percentile(values, 90))}

@@ -40,7 +40,7 @@ def log_optimal_transport(scores: Tensor, bin_score: Tensor, iterations: int) ->
     for _ in range(iterations):
         u = log_mu[:, None] - torch.logsumexp(z + v, dim=2, keepdim=True)
         v = log_nu - torch.logsumexp(z + u, dim=1, keepdim=True)
-    return z + u + v - norm
+    return z + u + v + norm
 
 
 @torch.no_grad()
@@ -75,7 +75,7 @@ def log_optimal_transport_inference(
         u = u + a.log()
         v = v + b.log().transpose(1, 2)
         remaining -= 16
-    return z.add_(u).add_(v).sub_(norm)
+    return z.add_(u).add_(v).add_(norm)
 
 
 def _check(scores: Tensor, iterations: int) -> None:

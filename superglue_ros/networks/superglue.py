@@ -218,6 +218,10 @@ class SuperGlue(nn.Module):
             image_size0,
             image_size1,
         )
+        return self.assign(scores)
+
+    def assign(self, scores: Tensor) -> Tensor:
+        """Log assignment (B, M + 1, N + 1) of a score matrix (B, M, N) (eq. 8-9)."""
         return log_optimal_transport(scores, self.bin_score, self.config.sinkhorn_iterations)
 
 

@@ -39,15 +39,14 @@ class TextureBank:
     def sample(
         self, layer: torch.Tensor, u: torch.Tensor, v: torch.Tensor, footprint: torch.Tensor
     ) -> torch.Tensor:
-        """Colours (N, C) in 0..1 of the layers (N,) at u right and v up, in repeats, averaged over
-        a footprint (N,) in repeats: bilinear in the two nearest levels."""
+        """Colours (C, ...) in 0..1 of the layers (...) at u right and v up, in repeats, averaged
+        over a footprint (...) in repeats: bilinear in the two nearest levels."""
         level = torch.log2((footprint * self.size).clamp(min=1.0))
-        level = level.clamp(max=float(len(self.starts) - 1))
-        coarse = level.floor().clamp(max=len(self.starts) - 2).long().clamp(min=0)
-        blend = (level - coarse)[:, None]
+        level = level.clamp(max=len(self.starts) - 1.001)
+        coarse = level.long()
         near = self._bilinear(layer, u, v, coarse)
-        far = self._bilinear(layer, u, v, (coarse + 1).clamp(max=len(self.starts) - 1))
-        return torch.lerp(near, far, blend) * (1 / 255)
+        far = self._bilinear(layer, u, v, coarse + 1)
+        return torch.lerp(near, far, level - coarse) * (1 / 255)
 
     def _bilinear(
         self, layer: torch.Tensor, u: torch.Tensor, v: torch.Tensor, level: torch.Tensor
@@ -55,14 +54,19 @@ class TextureBank:
         size = self.size >> level
         x, y = u * size - 0.5, -v * size - 0.5
         left, top = x.floor(), y.floor()
-        fx, fy = (x - left)[:, None], (y - top)[:, None]
+        fx, fy = x - left, y - top
         wrap = size - 1
         x0, y0 = left.long() & wrap, top.long() & wrap
         x1, y1 = (x0 + 1) & wrap, (y0 + 1) & wrap
         base = self.starts[level] + layer * size * size
         row0, row1 = base + y0 * size, base + y1 * size
-        a, b, c, d = (self.pixels[i].float() for i in (row0 + x0, row0 + x1, row1 + x0, row1 + x1))
+        a, b, c, d = (self._fetch(i) for i in (row0 + x0, row0 + x1, row1 + x0, row1 + x1))
         return torch.lerp(torch.lerp(a, b, fx), torch.lerp(c, d, fx), fy)
+
+    def _fetch(self, index: torch.Tensor) -> torch.Tensor:
+        """Pixels (C, ...) as floats."""
+        flat = index.flatten()
+        return self.pixels[flat].T.float().unflatten(1, index.shape)
 
 
 def load_photographs(folder: Path | str, size: int, limit: int | None = None) -> ImageArray:

@@ -11,9 +11,10 @@ import torch
 from superglue_ros.training.world_bank import TextureBank
 from superglue_ros.training.world_prints import paint
 from superglue_ros.training.world_raycast import View
-from superglue_ros.training.world_render import Lights, ShadowMap, render, shadow_map
+from superglue_ros.training.world_render import render
 from superglue_ros.training.world_room import TEXTURE_SIZE, TEXTURES, flight_room
 from superglue_ros.training.world_scene import Surfaces
+from superglue_ros.training.world_shading import Lights, ShadowMap, shadow_map
 from superglue_ros.types import CameraModel, FloatArray, Frame, ImageArray, Pose
 
 LAMP = (0.2, -0.2, 2.65)
@@ -138,7 +139,7 @@ def _lamp_shadows(surfaces: Surfaces) -> ShadowMap:
     matrix = np.array([[half / 3.5, 0, half], [0, half / 3.5, half], [0, 0, 1]])
     camera = CameraModel(SHADOW_PIXELS, SHADOW_PIXELS, matrix)
     view = view_of(Pose(down, np.array(LAMP)), camera)
-    return shadow_map(surfaces, view, torch.zeros(1, dtype=torch.int64))
+    return shadow_map(surfaces, view)
 
 
 def _lights(shadow: ShadowMap) -> Lights:

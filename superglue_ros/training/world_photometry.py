@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from superglue_ros.training.world_raycast import View
-from superglue_ros.training.world_render import Lights, ShadowMap, shadow_map
 from superglue_ros.training.world_scene import Surfaces
+from superglue_ros.training.world_shading import Lights, ShadowMap, shadow_map
 
 SHADOW_PIXELS = 128
 SHADOW_TANGENT = 2.0
@@ -79,7 +79,7 @@ def _shadows(surfaces: Surfaces, view: View, position: torch.Tensor) -> ShadowMa
         count, 3, 3
     )
     lamp = View(view.scene, down, position, matrix, SHADOW_PIXELS, SHADOW_PIXELS)
-    return shadow_map(surfaces, lamp, torch.arange(count, device=device))
+    return shadow_map(surfaces, lamp)
 
 
 def expose(draw: Draw, image: torch.Tensor) -> torch.Tensor:

@@ -167,18 +167,35 @@ def _flat_tiles(
     surfaces: ViewedSurfaces, corner_rays: torch.Tensor, focal: torch.Tensor, tile: int
 ) -> torch.Tensor:
     """(K, 3) of (view, tile, flat surface) that may meet: no edge has the whole tile outside."""
-    edges = _flat_lines(surfaces.gain[:, : surfaces.flat], surfaces.shift[:, : surfaces.flat])
-    s, t, w = edges.unbind(2)
-    third = torch.where(surfaces.kind[:, : surfaces.flat, None] == TRIANGLE, -(s + t), w)
+    kind = surfaces.kind[:, : surfaces.flat]
+    s, t, w = _flat_lines(
+        surfaces.gain[:, : surfaces.flat], surfaces.shift[:, : surfaces.flat]
+    ).unbind(2)
+    third = torch.where((kind == TRIANGLE)[..., None], -(s + t), w)
     lines = torch.stack([w - s, w + s, w - t, w + t, third], 2)  # (V, P, 5, 3)
+
+    # First with the whole image as one tile: most surfaces are out of sight or turned away.
+    last = corner_rays[:, -1] + tile / focal
+    middle, half = (corner_rays[:, 0] + last) / 2, (last - corner_rays[:, 0]) / 2
+    meets = _may_meet(lines, middle[:, None], half)[..., 0]
+    meets &= (kind != EMPTY) & (w != 0).any(-1)
+    most = int(meets.sum(1).max())
+    order = torch.argsort(meets.byte(), dim=1, descending=True, stable=True)[:, :most]
+    few = lines.gather(1, order[..., None, None].expand(-1, -1, 5, 3))
     half = tile / 2 / focal
-    centre = torch.cat([corner_rays + half[:, None], torch.ones_like(corner_rays[..., :1])], 2)
+    touched = _may_meet(few, corner_rays + half[:, None], half)
+    touched &= meets.gather(1, order)[..., None]
+    view, which, surface = torch.nonzero(touched.transpose(1, 2), as_tuple=True)
+    return torch.stack([view, which, order[view, surface]], 1)
+
+
+def _may_meet(lines: torch.Tensor, centre: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
+    """(V, P, T): whether all lines (V, P, 5, 3) are somewhere not negative in rectangles of rays
+    about centres (V, T, 2), of half sizes (V, 2)."""
+    rays = torch.cat([centre, torch.ones_like(centre[..., :1])], 2)
     reach = (lines[..., :2].abs() * half[:, None, None]).sum(-1)
-    values = lines.flatten(1, 2) @ centre.transpose(1, 2)  # (V, P * 5, T)
-    values = values.unflatten(1, lines.shape[1:3]) + reach[..., None]
-    seen = (surfaces.kind[:, : surfaces.flat] != EMPTY) & (w != 0).any(-1)
-    meets = (values >= 0).all(2) & seen[..., None]
-    return torch.nonzero(meets.transpose(1, 2))
+    values = (lines.flatten(1, 2) @ rays.transpose(1, 2)).unflatten(1, lines.shape[1:3])
+    return (values >= -reach[..., None]).all(2)
 
 
 def _flat_lines(gain: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,54 @@
+"""`superglue_ros train superpoint|superglue`: trains from a recipe, in slices that resume."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train SuperPoint or SuperGlue",
+        description="Trains a network from a recipe; writes checkpoint.pt, log.jsonl and the "
+        "weights with their card to the output folder.",
+    )
+    parser.add_argument("network", choices=("superpoint", "superglue"))
+    parser.add_argument("--config", type=Path, help="recipe (YAML), the shipped CPU recipe if not")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--textures", type=Path, help="folder of photographs beside the drawings")
+    parser.add_argument(
+        "--superpoint", type=Path, help="features to train SuperGlue on, ours if not given"
+    )
+    parser.add_argument("--minutes", type=float, help="stop after this time, to resume later")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
+    parser.add_argument("--threads", type=int, help="CPU threads, all if not given")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train a slice and say where the weights are."""
+    import torch
+
+    from superglue_ros.matching.device import choose_device
+    from superglue_ros.training.runs import DEFAULT_RECIPES, check_textures, train
+
+    check_textures(args.textures)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    weights, finished = train(
+        args.network,
+        args.config or DEFAULT_RECIPES[args.network],
+        args.output,
+        textures=args.textures,
+        superpoint=args.superpoint,
+        minutes=args.minutes,
+        resume=args.resume,
+        device=str(choose_device(args.device)),
+    )
+    state = "trained to the recipe's end" if finished else "not finished, go on with --resume"
+    print(f"{weights.path} {weights.short_hash}: {state}")
+    return 0

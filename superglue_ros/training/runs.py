@@ -1,0 +1,128 @@
+"""A training run from its recipe to a weights file with its card."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.networks.checkpoints import WeightsFile, load_superpoint, save_weights
+from superglue_ros.training.loop import CHECKPOINT, read_checkpoint, run_training
+from superglue_ros.training.photos import TextureBank, draw_procedural, read_photos
+from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
+from superglue_ros.training.superglue_task import SuperGlueRecipe, SuperGlueTask
+from superglue_ros.training.superpoint_task import SuperPointRecipe, SuperPointTask
+
+DEFAULT_RECIPES = {
+    "superpoint": RECIPES / "superpoint_cpu.yaml",
+    "superglue": RECIPES / "superglue_cpu.yaml",
+}
+LICENCE = "Apache-2.0"
+
+
+def train(
+    network: str,
+    recipe_path: Path,
+    folder: Path,
+    *,
+    textures: Path | None,
+    superpoint: Path | None = None,
+    minutes: float | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+) -> tuple[WeightsFile, bool]:
+    """Train "superpoint" or "superglue" for a slice of time and write its weights and card.
+
+    textures: a folder of photographs, None for procedural images alone; superpoint: the frozen
+    features SuperGlue is trained on, the shipped ones by default. Returns the weights as they are
+    now and whether the recipe has been trained to its end.
+    """
+    kind: Any = SuperPointRecipe if network == "superpoint" else SuperGlueRecipe
+    recipe = read_recipe(kind, recipe_path)
+    target = torch.device(device)
+    banks = _banks(textures, recipe, target)
+    task: SuperPointTask | SuperGlueTask
+    if network == "superpoint":
+        task = SuperPointTask(recipe, *banks)
+    else:
+        recipe = replace(recipe, world=replace(recipe.world, photographs=textures))
+        features, _ = load_superpoint(superpoint)
+        task = SuperGlueTask(recipe, features, *banks)
+    before = task.validate() if network == "superglue" and not resume else None
+    plain = to_dict(recipe)
+    if network == "superglue":
+        plain["world"]["photographs"] = None  # a path says nothing about another machine
+    finished = run_training(
+        task, recipe.schedule, folder, recipe=plain, minutes=minutes, resume=resume
+    )
+    if before is not None:
+        (folder / "untrained.json").write_text(json.dumps(before) + "\n", encoding="utf-8")
+    weights = task.network.folded() if isinstance(task, SuperPointTask) else task.network
+    card = _card(network, recipe_path.name, folder, textures, task.validate(), device)
+    return save_weights(weights, folder / f"{network}.safetensors", card), finished
+
+
+def _banks(
+    textures: Path | None, recipe: Any, device: torch.device
+) -> tuple[TextureBank, TextureBank]:
+    drawings = draw_procedural(recipe.drawings, recipe.seed)
+    if textures is None:
+        return TextureBank(drawings, device), TextureBank(
+            draw_procedural(12, recipe.seed + 1), device
+        )
+    return (
+        TextureBank(read_photos(textures, validation=False) + drawings, device),
+        TextureBank(read_photos(textures, validation=True), device),
+    )
+
+
+def _card(
+    network: str,
+    recipe: str,
+    folder: Path,
+    textures: Path | None,
+    scores: dict[str, float],
+    device: str,
+) -> dict[str, Any]:
+    state = read_checkpoint(folder / CHECKPOINT)
+    untrained = folder / "untrained.json"
+    card: dict[str, Any] = {
+        "network": network,
+        "licence": LICENCE,
+        "data": "photographs free to use and procedural images"
+        if textures
+        else "procedural images alone",
+        "recipe": recipe,
+        "commit": _commit(),
+        "device": f"{device}, {platform.machine()}, torch {torch.__version__}",
+        "minutes": round(state["trained_s"] / 60, 1),
+        "steps": state["step"],
+        "pairs_seen": state["step"] * state["recipe"]["batch"],
+        "validation": {key: round(value, 4) for key, value in scores.items()},
+    }
+    if untrained.is_file():
+        values = json.loads(untrained.read_text(encoding="utf-8"))
+        card["validation_untrained"] = {key: round(value, 4) for key, value in values.items()}
+    return card
+
+
+def _commit() -> str:
+    """Commit of the code that trains, "unknown" outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return result.stdout.strip() or "unknown"
+
+
+def check_textures(textures: Path | None) -> None:
+    """SuperGlueRosError where a folder of photographs was named and is none."""
+    if textures is not None and not textures.is_dir():
+        raise SuperGlueRosError(f"{textures} is no folder of photographs")

@@ -1,0 +1,179 @@
+"""What SuperGlue is trained on, its loss and its validation figures."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig, read_assignment
+from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
+from superglue_ros.training.assignment import (
+    Assignment,
+    ground_truth_assignment,
+    homography_assignment,
+)
+from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs, PairConfig
+from superglue_ros.training.loop import ScheduleConfig
+from superglue_ros.training.losses import matching_loss
+from superglue_ros.training.photos import TextureBank
+from superglue_ros.training.world_pairs import RenderedPairs, WorldConfig, WorldPairs
+
+_VALIDATION_SEED = 2_000_003
+
+
+@dataclass(frozen=True)
+class SuperGlueRecipe:
+    """A whole run; batch counts pairs, keypoints is the range of their number an image.
+
+    rendered_share: share of batches from the rendered world, the others are homographies;
+    temperature, bin_cosine: see `SuperGlue.initialize_as_transport`.
+    """
+
+    seed: int = 0
+    batch: int = 6
+    keypoints: tuple[int, int] = (96, 256)
+    drawings: int = 60
+    rendered_share: float = 0.6
+    temperature: float = 0.05
+    bin_cosine: float = 0.7
+    bfloat16: bool = True
+    network: SuperGlueConfig = field(default_factory=SuperGlueConfig)
+    pairs: PairConfig = field(default_factory=lambda: PairConfig(size=(240, 176)))
+    world: WorldConfig = field(default_factory=lambda: WorldConfig(width=240, height=176))
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Keypoints (B, N, 2), scores (B, N) and descriptors (B, N, D) of both views, the truth."""
+
+    image_size: tuple[int, int]
+    view0: tuple[Tensor, Tensor, Tensor]
+    view1: tuple[Tensor, Tensor, Tensor]
+    truth: Assignment
+
+
+class SuperGlueTask:
+    """SuperGlue on the features of a frozen SuperPoint."""
+
+    def __init__(
+        self,
+        recipe: SuperGlueRecipe,
+        superpoint: SuperPoint,
+        train_bank: TextureBank,
+        validation_bank: TextureBank,
+    ) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.device = train_bank.device
+        dtype = torch.bfloat16 if recipe.bfloat16 else torch.float32
+        self.superpoint = (
+            superpoint.to_precision(dtype)
+            .to(self.device, memory_format=torch.channels_last)
+            .requires_grad_(False)
+        )
+        self.network = SuperGlue(recipe.network)
+        self.network.initialize_as_transport(recipe.temperature, recipe.bin_cosine)
+        self.network.to(self.device)
+        self.homographies = HomographyPairs(train_bank, recipe.pairs, recipe.seed)
+        self.world = WorldPairs(recipe.world, self.device, recipe.seed)
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self._validation = self._validation_samples(validation_bank)
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Loss of the next batch, of rendered or of homography pairs."""
+        started = time.monotonic()
+        low, high = self.recipe.keypoints
+        count = int(torch.randint(low, high + 1, (1,), generator=self.generator))
+        rendered = float(torch.rand(1, generator=self.generator)) < self.recipe.rendered_share
+        source = self.world if rendered else self.homographies
+        sample = self._features(source.sample(self.recipe.batch), count)
+        data_s = time.monotonic() - started
+        log_assignment = self._log_assignment(sample)
+        loss = matching_loss(log_assignment, sample.truth.matches0, sample.truth.matches1)
+        figures = assignment_figures(
+            log_assignment.detach(), sample.truth.matches0, self.recipe.network.match_threshold
+        )
+        return loss, {"loss": loss.item(), **figures, "data_s": data_s}
+
+    def _log_assignment(self, sample: _Sample) -> Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
+            scores = self.network.scores(
+                *sample.view0, *sample.view1, sample.image_size, sample.image_size
+            )
+        return self.network.assign(scores.float())
+
+    @torch.no_grad()
+    def _features(self, pair: HomographyPair | RenderedPairs, count: int) -> _Sample:
+        self.superpoint.config = SuperPointConfig(max_keypoints=count, keypoint_threshold=0.0)
+        both = self.superpoint(torch.cat((pair.images0, pair.images1)))
+        keypoints0, keypoints1 = both.keypoints.chunk(2)
+        scores0, scores1 = both.scores.chunk(2)
+        descriptors0, descriptors1 = both.descriptors.chunk(2)
+        height, width = pair.images0.shape[-2:]
+        size = (width, height)
+        if isinstance(pair, RenderedPairs):
+            truth = ground_truth_assignment(
+                keypoints0, keypoints1, pair.depth0, pair.depth1, pair.K0, pair.K1, pair.T_0to1
+            )
+        else:
+            truth = homography_assignment(keypoints0, keypoints1, pair.H_0to1, size)
+        return _Sample(
+            size, (keypoints0, scores0, descriptors0), (keypoints1, scores1, descriptors1), truth
+        )
+
+    def _validation_samples(self, bank: TextureBank) -> dict[str, list[_Sample]]:
+        count = self.recipe.keypoints[1]
+        flat = HomographyPairs(bank, self.recipe.pairs, _VALIDATION_SEED)
+        world = WorldPairs(self.recipe.world, self.device, _VALIDATION_SEED)
+        return {
+            "homography": [self._features(flat.sample(6), count) for _ in range(4)],
+            "rendered": [self._features(world.sample(6), count) for _ in range(6)],
+        }
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Precision and recall of the matches on fixed pairs, homographies and rendered."""
+        self.network.eval()
+        result = {}
+        for name, samples in self._validation.items():
+            rows = [
+                assignment_figures(
+                    self._log_assignment(sample),
+                    sample.truth.matches0,
+                    self.recipe.network.match_threshold,
+                )
+                for sample in samples
+            ]
+            for key in rows[0]:
+                result[f"{name}_{key}"] = sum(row[key] for row in rows) / len(rows)
+        return result
+
+    def state(self) -> dict[str, Any]:
+        """States of the generators."""
+        return {
+            "homographies": self.homographies.generator.get_state().cpu(),
+            "generator": self.generator.get_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up the homographies where the checkpoint left them; the world draws anew."""
+        self.homographies.generator.set_state(state["homographies"])
+        self.generator.set_state(state["generator"])
+
+
+def assignment_figures(
+    log_assignment: Tensor, matches0: Tensor, threshold: float
+) -> dict[str, float]:
+    """Precision over matches whose truth is known, and recall over true matches."""
+    found = read_assignment(log_assignment, threshold).indices0
+    known = matches0 >= -1
+    right = (found == matches0) & (matches0 >= 0)
+    return {
+        "precision": (right.sum() / ((found >= 0) & known).sum().clamp(min=1)).item(),
+        "recall": (right.sum() / (matches0 >= 0).sum().clamp(min=1)).item(),
+    }

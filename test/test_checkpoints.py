@@ -1,0 +1,100 @@
+import json
+
+import pytest
+import torch
+
+from superglue_ros.errors import CheckpointError
+from superglue_ros.networks.checkpoints import (
+    card_path,
+    load_superglue,
+    load_superpoint,
+    save_weights,
+)
+from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
+from superglue_ros.networks.superpoint import SuperPoint
+
+SMALL = SuperGlueConfig(descriptor_dim=64, num_layers=2, keypoint_encoder=(8, 16))
+
+
+@pytest.fixture
+def small_file(tmp_path):
+    torch.manual_seed(0)
+    network = SuperGlue(SMALL)
+    return network, save_weights(network, tmp_path / "small.safetensors", {"licence": "x"}).path
+
+
+def test_saved_weights_come_back_with_their_configuration(small_file):
+    network, path = small_file
+    loaded, file = load_superglue(path, match_threshold=0.5, sinkhorn_iterations=7)
+    assert loaded.config.num_layers == 2
+    assert loaded.config.match_threshold == 0.5
+    assert loaded.config.sinkhorn_iterations == 7
+    assert json.loads(card_path(path).read_text())["sha256"] == file.sha256
+    for name, tensor in network.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], tensor, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("counters", [True, False])
+def test_a_published_state_dict_loads_strictly(tmp_path, counters):
+    network = SuperGlue(SuperGlueConfig(num_layers=4))
+    state = {
+        k: v for k, v in network.state_dict().items() if counters or "num_batches" not in k
+    }
+    torch.save(state, tmp_path / "superglue_indoor.pth")
+    loaded, _ = load_superglue(tmp_path / "superglue_indoor.pth")
+    assert loaded.config.num_layers == 4
+    torch.testing.assert_close(loaded.final_proj.weight, network.final_proj.weight)
+
+
+def test_superpoint_loads_and_refuses_others_weights(tmp_path, small_file):
+    torch.save(SuperPoint().state_dict(), tmp_path / "superpoint_v1.pth")
+    load_superpoint(tmp_path / "superpoint_v1.pth")
+    with pytest.raises(CheckpointError, match=r"small.safetensors.*expected .*conv1a.*found"):
+        load_superpoint(small_file[1])
+    with pytest.raises(CheckpointError, match=r"superpoint_v1.pth is not SuperGlue's"):
+        load_superglue(tmp_path / "superpoint_v1.pth")
+
+
+def test_a_damaged_file_names_both_hashes(small_file):
+    path = small_file[1]
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"expected SHA-256 \w{64} of its card, found \w{64}"):
+        load_superglue(path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_truncated_missing_and_foreign_files_are_one_clear_error(tmp_path, small_file, suffix):
+    path = tmp_path / f"broken{suffix}"
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_superglue(path)
+    path.write_bytes(small_file[1].read_bytes()[:2000])
+    with pytest.raises(CheckpointError, match=rf"broken{suffix}"):
+        load_superglue(path)
+    path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=rf"broken{suffix}"):
+        load_superglue(path)
+
+
+def test_wrong_shapes_surplus_and_nan_are_named(tmp_path):
+    path = tmp_path / "superpoint.pth"
+    good = SuperPoint().state_dict()
+    torch.save({**good, "conv1a.weight": torch.zeros(64, 3, 3, 3)}, path)
+    with pytest.raises(CheckpointError, match=r"expected conv1a.weight of shape \(64, 1, 3, 3\)"):
+        load_superpoint(path)
+    torch.save({**good, "extra": torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match="found extra"):
+        load_superpoint(path)
+    torch.save({**good, "convDb.bias": torch.full((256,), torch.nan)}, path)
+    with pytest.raises(CheckpointError, match="convDb.bias holds NaN"):
+        load_superpoint(path)
+    torch.save({"state": {"deep": good}}, path)
+    with pytest.raises(CheckpointError, match="expected a state dict of tensors"):
+        load_superpoint(path)
+
+
+def test_the_shipped_weights_match_their_cards():
+    for load in (load_superpoint, load_superglue):
+        _, file = load()
+        assert json.loads(card_path(file.path).read_text())["licence"] == "Apache-2.0"

@@ -1,0 +1,154 @@
+import pytest
+import torch
+
+from superglue_ros.networks.superpoint import (
+    SuperPoint,
+    SuperPointConfig,
+    probability_map,
+    sample_descriptors,
+    select_keypoints,
+    suppress_nonmaxima,
+)
+from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
+
+
+def make_network(**options: float) -> SuperPoint:
+    torch.manual_seed(0)
+    return SuperPoint(SuperPointConfig(**options)).eval()
+
+
+def test_parameters_have_the_published_names_and_shapes():
+    shapes = {name: tuple(p.shape) for name, p in SuperPoint().state_dict().items()}
+    layers = {
+        "conv1a": (64, 1, 3, 3),
+        "conv1b": (64, 64, 3, 3),
+        "conv2a": (64, 64, 3, 3),
+        "conv2b": (64, 64, 3, 3),
+        "conv3a": (128, 64, 3, 3),
+        "conv3b": (128, 128, 3, 3),
+        "conv4a": (128, 128, 3, 3),
+        "conv4b": (128, 128, 3, 3),
+        "convPa": (256, 128, 3, 3),
+        "convPb": (65, 256, 1, 1),
+        "convDa": (256, 128, 3, 3),
+        "convDb": (256, 256, 1, 1),
+    }
+    expected = {f"{name}.weight": shape for name, shape in layers.items()}
+    expected |= {f"{name}.bias": shape[:1] for name, shape in layers.items()}
+    assert shapes == expected
+
+
+def test_probability_map_puts_a_channel_at_its_pixel_of_the_cell():
+    logits = torch.full((1, 65, 2, 3), -20.0)
+    logits[0, 8 * 3 + 5, 1, 2] = 20.0  # row 3, column 5 of the cell at row 1, column 2
+    scores = probability_map(logits)
+    assert scores.shape == (1, 16, 24)
+    assert torch.argmax(scores) == (8 + 3) * 24 + 16 + 5
+
+
+def test_suppression_keeps_a_maximum_that_only_suppressed_neighbours_hid():
+    scores = torch.zeros(1, 1, 9)
+    scores[0, 0, [0, 2, 4]] = torch.tensor([0.9, 0.8, 0.7])
+    # 0.8 falls to 0.9; 0.7 is hidden by 0.8 alone and comes back in the next round.
+    kept = suppress_nonmaxima(scores, 2)
+    torch.testing.assert_close(kept[0, 0, [0, 2, 4]], torch.tensor([0.9, 0.0, 0.7]))
+
+
+def test_suppression_leaves_no_two_keypoints_within_the_radius():
+    torch.manual_seed(1)
+    kept = suppress_nonmaxima(torch.rand(1, 60, 70), 4)[0]
+    points = kept.nonzero()
+    distance = (points[:, None] - points[None]).abs().amax(2)
+    distance.fill_diagonal_(100)
+    assert len(points) > 20
+    assert distance.min() > 4
+
+
+def test_keypoints_come_row_by_row_until_some_are_cut_then_by_score():
+    scores = torch.zeros(2, 20, 20)
+    scores[0, 6, 9], scores[0, 10, 5] = 0.3, 0.9
+    scores[1, 6, 9], scores[1, 10, 5], scores[1, 12, 12] = 0.3, 0.9, 0.6
+    keypoints, values, counts = select_keypoints(scores, SuperPointConfig(max_keypoints=2))
+    assert counts.tolist() == [2, 2]
+    assert keypoints[0].tolist() == [[9, 6], [5, 10]]
+    assert keypoints[1].tolist() == [[5, 10], [12, 12]]
+    torch.testing.assert_close(values[1], torch.tensor([0.9, 0.6]))
+
+
+def test_border_and_threshold_exclude():
+    scores = torch.zeros(1, 20, 20)
+    scores[0, 3, 10], scores[0, 16, 10], scores[0, 10, 10] = 0.9, 0.9, 0.004
+    assert select_keypoints(scores, SuperPointConfig())[2].tolist() == [0]
+    scores[0, 4, 10], scores[0, 15, 10] = 0.9, 0.9
+    assert select_keypoints(scores, SuperPointConfig())[2].tolist() == [2]
+
+
+def test_all_keypoints_are_kept_with_minus_one():
+    torch.manual_seed(0)
+    scores = torch.rand(1, 40, 40)
+    keypoints, _, counts = select_keypoints(scores, SuperPointConfig(max_keypoints=-1))
+    assert keypoints.shape[1] == counts[0] > 900
+
+
+def test_descriptors_are_interpolated_by_the_published_convention():
+    ramp = torch.arange(5.0).expand(1, 1, 4, 5)  # value = column, cells 0 .. 4
+    grid = torch.cat((ramp, torch.ones_like(ramp)), dim=1)
+    points = torch.tensor([[[3.5, 3.5], [39.0, 31.0], [21.25, 17.25]]])
+    sampled = sample_descriptors(points, grid)[0]
+    column = sampled[:, 0] / sampled[:, 1]
+    torch.testing.assert_close(column, torch.tensor([0.0, 4.0, 2.0]))
+
+
+def test_a_batch_gives_what_each_image_gives_alone():
+    network = make_network(max_keypoints=50, keypoint_threshold=0.0)
+    images = torch.rand(3, 1, 64, 88)
+    together = network(images)
+    for i in range(3):
+        alone = network(images[i : i + 1])
+        torch.testing.assert_close(together.keypoints[i], alone.keypoints[0])
+        torch.testing.assert_close(
+            together.descriptors[i], alone.descriptors[0], atol=1e-4, rtol=0
+        )
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 31), (120, 161)])
+def test_sizes_that_eight_does_not_divide(size):
+    result = make_network(max_keypoints=20, keypoint_threshold=0.0)(torch.rand(1, 1, *size))
+    assert result.descriptors.shape[2] == 256
+    norms = result.descriptors[0, : result.counts[0]].norm(dim=1)
+    torch.testing.assert_close(norms, torch.ones_like(norms))
+
+
+def test_no_keypoints_is_an_empty_result():
+    result = make_network(keypoint_threshold=0.99)(torch.zeros(1, 1, 64, 64))
+    assert result.counts.tolist() == [0]
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (1, 3, 64, 64), (1, 1, 7, 64)])
+def test_wrong_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match="images must be"):
+        make_network()(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"max_keypoints": 0}, {"max_keypoints": -2}, {"keypoint_threshold": 1.0}, {"nms_radius": -1}],
+)
+def test_wrong_options_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        SuperPointConfig(**options)
+
+
+def test_folding_batch_norm_keeps_the_function():
+    torch.manual_seed(0)
+    network = BatchNormSuperPoint()
+    network.train()
+    for _ in range(3):
+        network.dense(torch.rand(2, 1, 32, 32))
+    network.eval()
+    folded = network.folded()
+    assert set(folded.state_dict()) == set(SuperPoint().state_dict())
+    image = torch.rand(1, 1, 48, 40)
+    with torch.no_grad():
+        for a, b in zip(network.dense(image), folded.dense(image)):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)

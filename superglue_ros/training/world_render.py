@@ -18,7 +18,7 @@ SUBSAMPLES = ((-0.375, -0.125), (0.125, -0.375), (-0.125, 0.375), (0.375, 0.125)
 NEIGHBOURS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 """Pixels whose surfaces an edge pixel's samples may meet."""
 
-CPU_SAMPLES, GPU_SAMPLES = 2**13, 2**23
+CPU_SAMPLES, GPU_SAMPLES = 2**15, 2**23
 """Samples shaded at once: few enough to stay in a processor's cache, many for a GPU."""
 
 

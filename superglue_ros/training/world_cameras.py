@@ -23,6 +23,13 @@ MARGIN_M = 0.15
 """Cameras keep this far from things."""
 
 TRIES = 12
+"""Random places tried for one that is free."""
+
+NEAREST = 0.01
+"""Step to the nearest candidate for a second view, as a share of the way across the scene."""
+
+ASTRAY = 0.85
+"""Candidates that stray farther than this look anywhere."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +87,21 @@ def draw_intrinsics(draw: Draw, count: int, width: int, height: int) -> torch.Te
     return matrix
 
 
-def look_at(draw: Draw, position: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Rotations (N, 3, 3), camera to world, that look at targets, about upright: 5 degrees of
-    roll, and up to 40 for one in ten."""
+def draw_roll(draw: Draw, count: int) -> torch.Tensor:
+    """Angles (N,) in radians: about 5 degrees, and up to 40 for one in ten."""
+    tilted = (draw.uniform(count) < 0.1).float()
+    return 0.09 * draw.normal(count) + tilted * draw.uniform(count, low=-0.7, high=0.7)
+
+
+def look_at(position: torch.Tensor, target: torch.Tensor, roll: torch.Tensor) -> torch.Tensor:
+    """Rotations (N, 3, 3), camera to world, that look at targets (N, 3), upright but for roll."""
+    # The small numbers keep a look straight up or at its own place defined.
     forward = F.normalize(target - position + 1e-4, dim=1)
     up = torch.tensor([0.0, 0, 1], device=position.device).expand_as(forward)
-    right = F.normalize(torch.linalg.cross(forward, up) + 1e-6, dim=1)
+    across = torch.linalg.cross(forward, up)
+    right = F.normalize(across + 1e-6 * torch.tensor([1.0, 0, 0], device=position.device), dim=1)
+    forward = F.normalize(forward - (forward * right).sum(1, keepdim=True) * right, dim=1)
     down = torch.linalg.cross(forward, right)
-    count = len(position)
-    roll = 0.09 * draw.normal(count)
-    tilted = (draw.uniform(count) < 0.1).float()
-    roll = roll + tilted * draw.uniform(count, low=-0.7, high=0.7)
     cosine, sine = roll.cos()[:, None], roll.sin()[:, None]
     return torch.stack([cosine * right + sine * down, cosine * down - sine * right, forward], 2)
 
@@ -112,35 +123,27 @@ def choose_pairs(
     overlap: tuple[float, float],
     candidates: int,
     pairs: int,
-) -> tuple[View, torch.Tensor]:
-    """Cameras of B pairs (2B views, both of a pair in turn), and their overlap (B,).
+) -> View:
+    """Cameras of B pairs: 2B views, both of a pair in turn.
 
-    A first camera looks across its scene; candidates for the second, from near to anywhere, look
-    more or less at the same place; the one whose overlap is nearest to the drawn one is taken, and
-    of a few more pairs than asked for those that came nearest to the range.
+    A first camera looks across its scene; of the candidates for the second the one whose overlap
+    is nearest to the drawn one is taken, and of a few more pairs than asked for those that came
+    nearest to the range.
     """
     count = pairs + (pairs + 1) // 2
-    width, height = size
     scene = draw.integers(count, high=len(pool.surfaces))
     position, goal = pool.free_places(draw, scene), pool.free_places(draw, scene)
-    rotation = look_at(draw, position, goal)
-    first = View(scene, rotation, position, draw_intrinsics(draw, count, *size), width, height)
+    roll = draw_roll(draw, count)
+    matrix = draw_intrinsics(draw, count, *size)
+    first = View(scene, look_at(position, goal, roll), position, matrix, *size)
     small = sketch_of(first)
-    depth0 = render_depth(pool.surfaces, small)
-    target = _seen_points(draw, small, depth0, candidates)
-
-    many = scene.repeat_interleave(candidates)
-    start = position.repeat_interleave(candidates, 0)
-    step = draw.log_uniform(count * candidates, 1, low=0.03, high=1.0)
-    place = start + step * (pool.free_places(draw, many) - start)
-    away = (target - place).norm(dim=1, keepdim=True)
-    goal = target + away * 0.25 * draw.uniform(len(many), 1) * draw.normal(len(many), 3)
-    matrix = draw_intrinsics(draw, len(many), *size)
-    # Half of the pairs are of one camera.
-    same = (draw.uniform(count) < 0.5).repeat_interleave(candidates)[:, None, None]
-    matrix = torch.where(same, first.intrinsics.repeat_interleave(candidates, 0), matrix)
-    second = View(many, look_at(draw, place, goal), place, matrix, width, height)
-    share = _shares(pool, small, depth0, sketch_of(second), candidates)
+    depth = render_depth(pool.surfaces, small)
+    # How far a candidate strays: from 0, the first view again, to 1, anywhere looking anywhere.
+    rank = torch.arange(candidates, device=draw.device).repeat(count)
+    stray = (rank + draw.uniform(len(rank))) / candidates
+    stray = stray if overlap[1] > 0 else torch.ones_like(stray)
+    second = _candidates(draw, pool, first, roll, _seen_points(draw, small, depth, stray), stray)
+    share = _shares(pool, small, depth, sketch_of(second), candidates)
 
     wanted = draw.uniform(count, low=overlap[0], high=overlap[1])
     best = (share - wanted[:, None]).abs().argmin(1)
@@ -152,22 +155,52 @@ def choose_pairs(
     def both(pick: Callable[[View], torch.Tensor]) -> torch.Tensor:
         return torch.stack([pick(first)[kept], pick(second)[chosen]], 1).flatten(0, 1)
 
-    view = View(
+    return View(
         both(lambda v: v.scene),
         both(lambda v: v.rotation),
         both(lambda v: v.position),
         both(lambda v: v.intrinsics),
-        width,
-        height,
+        *size,
     )
-    return view, found[kept]
 
 
-def _seen_points(draw: Draw, view: View, depth: torch.Tensor, each: int) -> torch.Tensor:
-    """World points (V * each, 3) that are seen at random pixels, 10 m away in the sky."""
+def _candidates(
+    draw: Draw,
+    pool: Pool,
+    first: View,
+    roll: torch.Tensor,
+    target: torch.Tensor,
+    stray: torch.Tensor,
+) -> View:
+    """Second cameras (V * candidates) that look about at targets (V * candidates, 3), the less so
+    the more they stray (V * candidates,)."""
+    size = first.width, first.height
+    each = len(stray) // len(first)
+
+    def again(values: torch.Tensor) -> torch.Tensor:
+        return values.repeat_interleave(each, 0)
+
+    scene, start = again(first.scene), again(first.position)
+    far = stray[:, None]
+    place = start + NEAREST ** (1 - far) * (pool.free_places(draw, scene) - start)
+    away = (target - place).norm(dim=1, keepdim=True)
+    goal = target + 0.3 * far * away * draw.normal(len(scene), 3)
+    goal = torch.where(far > ASTRAY, pool.free_places(draw, scene), goal)
+    rolls = again(roll) + stray * draw_roll(draw, len(scene))
+    # Half of the pairs are of one camera.
+    other = again((draw.uniform(len(first)) < 0.5).float()) * stray
+    own, drawn = again(first.intrinsics), draw_intrinsics(draw, len(scene), *size)
+    matrix = torch.lerp(own, drawn, other[:, None, None])
+    return View(scene, look_at(place, goal, rolls), place, matrix, *size)
+
+
+def _seen_points(draw: Draw, view: View, depth: torch.Tensor, stray: torch.Tensor) -> torch.Tensor:
+    """World points (V * candidates, 3) that are seen about the middle of the views, the farther
+    from it the more a candidate strays, (V * candidates,); 10 m away in the sky."""
+    each = len(stray) // len(view)
     views = torch.arange(len(view), device=depth.device).repeat_interleave(each)
-    x = draw.integers(len(views), high=view.width)
-    y = draw.integers(len(views), high=view.height)
+    off = 0.5 * stray[:, None] * draw.uniform(len(stray), 2, low=-1, high=1) + 0.5
+    x, y = (off * off.new_tensor([view.width - 1, view.height - 1])).round().long().unbind(1)
     z = depth[views, y, x]
     z = torch.where(z > 0, z, 10.0)[:, None]
     local = view.rays(views, x.float(), y.float()) * z

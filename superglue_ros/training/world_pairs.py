@@ -119,7 +119,7 @@ class WorldPairs:
         config, draw = self.config, self._draw
         pool = self._renewed_pool()
         size = config.width, config.height
-        view, _ = choose_pairs(draw, pool, size, config.overlap, config.candidates, batch)
+        view = choose_pairs(draw, pool, size, config.overlap, config.candidates, batch)
         first = torch.arange(batch, device=self.device) * 2
         surfaces = self._dress(pool.surfaces.take(view.scene[first]))
         lamps = pool.lamps[view.scene[first]]

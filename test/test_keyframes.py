@@ -1,0 +1,96 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from superglue_ros.errors import ImageError
+from superglue_ros.matching import ImageMatcher, KeyframeMatcher, KeyframePolicy
+from superglue_ros.training.photos import draw_procedural
+from superglue_ros.types import Frame
+
+SECOND = 1_000_000_000
+
+
+@pytest.fixture(scope="module")
+def matcher() -> ImageMatcher:
+    return ImageMatcher(max_keypoints=200, device="cpu", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def drawing() -> np.ndarray:
+    return draw_procedural(1, seed=3, size=(320, 240))[0]
+
+
+@pytest.fixture
+def keyframes(matcher) -> KeyframeMatcher:
+    return KeyframeMatcher(matcher, KeyframePolicy(min_matches=20))
+
+
+def shifted(drawing: np.ndarray, pixels: int, time_s: float) -> Frame:
+    return Frame(np.roll(drawing, pixels, axis=1), int(time_s * SECOND))
+
+
+def test_the_first_frame_is_keyframe_one_and_matches_nothing(keyframes, drawing):
+    result = keyframes.process(shifted(drawing, 0, 1))
+    assert (result.keyframe_id, result.is_keyframe, len(result)) == (0, True, 0)
+    assert result.num_features == result.num_keyframe_features > 100
+    assert result.points.shape == (0, 2)
+
+
+def test_a_small_move_keeps_the_keyframe_and_a_large_one_replaces_it(keyframes, drawing):
+    keyframes.process(shifted(drawing, 0, 1))
+    small = keyframes.process(shifted(drawing, 8, 1.1))
+    assert (small.keyframe_id, small.is_keyframe) == (1, False)
+    np.testing.assert_allclose(
+        np.median(small.points - small.keyframe_points, axis=0), (8, 0), atol=0.5
+    )
+    large = keyframes.process(shifted(drawing, 32, 1.2))
+    assert (large.keyframe_id, large.is_keyframe) == (1, True)
+    assert keyframes.process(shifted(drawing, 40, 1.3)).keyframe_id == 2
+
+
+def test_indices_chain_across_keyframes(keyframes, drawing):
+    keyframes.process(shifted(drawing, 0, 1))
+    first = keyframes.process(shifted(drawing, 32, 1.1))
+    points_of_keyframe = keyframes.last_features.keypoints
+    second = keyframes.process(shifted(drawing, 40, 1.2))
+    np.testing.assert_allclose(first.points, points_of_keyframe[first.indices])
+    np.testing.assert_allclose(
+        second.keyframe_points, points_of_keyframe[second.keyframe_indices]
+    )
+
+
+def test_age_makes_a_keyframe(matcher, drawing):
+    keyframes = KeyframeMatcher(matcher, KeyframePolicy(max_age_s=2.0))
+    keyframes.process(shifted(drawing, 0, 1))
+    assert not keyframes.process(shifted(drawing, 0, 2.9)).is_keyframe
+    assert keyframes.process(shifted(drawing, 0, 3.1)).is_keyframe
+
+
+def test_a_black_minute_keeps_the_keyframe_and_the_view_after_it_matches(keyframes, drawing):
+    keyframes.process(shifted(drawing, 0, 1))
+    for i in range(3):
+        black = keyframes.process(Frame(np.zeros_like(drawing), (2 + i) * SECOND))
+        assert not black.is_keyframe
+    after = keyframes.process(shifted(drawing, 4, 9))
+    assert after.keyframe_id == 1
+    assert len(after) > 50
+
+
+@pytest.mark.parametrize("change", ["time", "size"])
+def test_an_earlier_time_or_another_size_starts_anew(keyframes, drawing, change):
+    keyframes.process(shifted(drawing, 0, 5))
+    frame = shifted(drawing, 0, 4 if change == "time" else 6)
+    if change == "size":
+        frame = replace(frame, image=np.ascontiguousarray(drawing[:200]))
+    result = keyframes.process(frame)
+    assert (result.keyframe_id, result.is_keyframe, len(result)) == (1, True, 0)
+    assert keyframes.restarts == 1
+    assert keyframes.process(replace(frame, stamp_ns=7 * SECOND)).keyframe_id == 2
+
+
+def test_an_image_that_cannot_be_matched_changes_nothing(keyframes, drawing):
+    keyframes.process(shifted(drawing, 0, 1))
+    with pytest.raises(ImageError):
+        keyframes.process(Frame(np.zeros((0, 0), np.uint8), 2 * SECOND))
+    assert keyframes.process(shifted(drawing, 4, 3)).keyframe_id == 1

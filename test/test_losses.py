@@ -1,0 +1,105 @@
+import math
+
+import torch
+
+from superglue_ros.networks.optimal_transport import log_optimal_transport
+from superglue_ros.training.losses import (
+    descriptor_loss,
+    detector_loss,
+    detector_targets,
+    matching_loss,
+)
+
+
+def numeric_gradient(function, value: torch.Tensor, step: float = 1e-2) -> torch.Tensor:
+    """Central differences in float32, as wide as that precision asks for."""
+    gradient = torch.zeros_like(value)
+    flat, out = value.view(-1), gradient.view(-1)
+    for i in range(len(flat)):
+        kept = flat[i].item()
+        flat[i] = kept + step
+        above = function(value).item()
+        flat[i] = kept - step
+        out[i] = (above - function(value).item()) / (2 * step)
+        flat[i] = kept
+    return gradient
+
+
+def check_gradient(function, value: torch.Tensor) -> None:
+    leaf = value.clone().requires_grad_(True)
+    function(leaf).backward()
+    torch.testing.assert_close(leaf.grad, numeric_gradient(function, value), atol=2e-3, rtol=2e-2)
+
+
+def test_detector_targets_by_hand():
+    points = torch.tensor([[[3.0, 2.0], [5.0, 2.0], [12.4, 9.0], [40.0, 3.0], [9.0, 1.0]]])
+    scores = torch.tensor([[0.1, 0.9, 0.5, 0.9, 0.0]])
+    targets = detector_targets(points, scores, (16, 16))
+    # The stronger of two in cell 0; one in cell (1, 1); outside and score 0 do not count.
+    assert targets.tolist() == [[[2 * 8 + 5, 64], [64, 8 + 4]]]
+
+
+def test_detector_loss_of_uniform_logits_and_of_invalid_cells():
+    targets = torch.tensor([[[64, 3]]])
+    valid = torch.tensor([[[True, False]]])
+    loss = detector_loss(torch.zeros(1, 65, 1, 2), targets, valid)
+    assert math.isclose(loss.item(), math.log(65), rel_tol=1e-5)
+    assert detector_loss(torch.zeros(1, 65, 1, 2), targets, valid & False).item() == 0
+
+
+def test_detector_gradient():
+    torch.manual_seed(0)
+    targets = torch.tensor([[[64, 3], [10, 64]]])
+    valid = torch.tensor([[[True, True], [True, False]]])
+    check_gradient(lambda x: detector_loss(x, targets, valid), torch.randn(1, 65, 2, 2))
+
+
+def test_descriptor_loss_by_hand():
+    basis = torch.eye(4)[None, :3]
+    points = torch.tensor([[[0.0, 0.0], [50.0, 0.0], [0.0, 50.0]]])
+    everything = torch.ones(1, 3, dtype=torch.bool)
+    loss, right = descriptor_loss(basis, basis, points, everything, temperature=1.0)
+    assert math.isclose(loss.item(), -1 + math.log(math.e + 2), rel_tol=1e-5)
+    assert right == 1
+    # A neighbour within the ignored radius is no negative, an invalid point neither.
+    near = torch.tensor([[[0.0, 0.0], [2.0, 0.0], [0.0, 50.0]]])
+    two = torch.tensor([[True, True, False]])
+    loss, _ = descriptor_loss(basis, basis, near, two, temperature=1.0)
+    assert abs(loss.item()) < 1e-5
+
+
+def test_descriptor_gradient():
+    torch.manual_seed(0)
+    other = torch.nn.functional.normalize(torch.randn(2, 4, 3), dim=2)
+    points = torch.rand(2, 4, 2) * 100
+    valid = torch.tensor([[True] * 4, [True, True, False, True]])
+    check_gradient(
+        lambda x: descriptor_loss(x, other, points, valid, temperature=0.5)[0],
+        torch.randn(2, 4, 3),
+    )
+
+
+def test_matching_loss_by_hand():
+    # Two keypoints against one: 0 matches, 1 goes to the dustbin.
+    log_assignment = torch.tensor([[[0.7, 0.3], [0.2, 0.8], [0.1, 0.9]]]).log()
+    loss = matching_loss(log_assignment, torch.tensor([[0, -1]]), torch.tensor([[0]]))
+    assert math.isclose(loss.item(), -(math.log(0.7) + math.log(0.8)) / 2, rel_tol=1e-5)
+    # Unknown keypoints (-2) do not count.
+    loss = matching_loss(log_assignment, torch.tensor([[0, -2]]), torch.tensor([[0]]))
+    assert math.isclose(loss.item(), -math.log(0.7) / 2, rel_tol=1e-5)
+
+
+def test_matching_loss_of_nothing_is_zero():
+    loss = matching_loss(torch.zeros(1, 3, 3), torch.full((1, 2), -2), torch.full((1, 2), -2))
+    assert loss.item() == 0
+
+
+def test_matching_gradient_through_sinkhorn():
+    torch.manual_seed(0)
+    matches0, matches1 = torch.tensor([[1, -1, 0]]), torch.tensor([[2, 0, -1, -2]])
+
+    def loss(scores: torch.Tensor) -> torch.Tensor:
+        plan = log_optimal_transport(scores, torch.tensor(0.2), 10)
+        return matching_loss(plan, matches0, matches1)
+
+    check_gradient(loss, torch.randn(1, 3, 4))

@@ -37,7 +37,7 @@ def draw_pairs(
     files = []
     for name, pair in chosen.items():
         first, second = (images[stamp] for stamp in pair.stamps_ns)
-        files.append(folder / f"{source.name}_{name}.jpg")
+        files.append(folder / f"{source.name}_{name}.png")
         save_picture(files[-1], _picture(first, second, method))
     return files
 
@@ -62,7 +62,7 @@ def draw_features(
         sequence = by_name[result.sequence]
         other = next(path for path, _ in sequence.others if result.pair.endswith(path.name))
         first, second = read_image(sequence.first), read_image(other)
-        files += [folder / f"{label}_matches.jpg", folder / f"{label}_keypoints.jpg"]
+        files += [folder / f"{label}_matches.png", folder / f"{label}_keypoints.png"]
         save_picture(files[-2], _picture(first, second, method))
         keypoints = [_keypoints(image, method) for image in (first, second)]
         height = min(image.shape[0] for image in keypoints)

@@ -41,7 +41,7 @@ def write_report(
     plot_matches(folder / "matches.png", result.records)
     pictures = {"Trajectory": "trajectory.png", "Matches per frame": "matches.png"}
     for number, picture in enumerate(result.pictures):
-        name = f"pair_{number}.jpg"
+        name = f"pair_{number}.png"
         save_picture(folder / name, picture.image)
         pictures[f"Keyframe and frame: {picture.title} ({picture.num_matches} matches)"] = name
     write_text(folder / "report.html", _page(result.name, summary, pictures))

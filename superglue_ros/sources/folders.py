@@ -52,7 +52,7 @@ def find_groundtruth(folder: Path) -> Path | None:
 
 
 def kitti_stamps(path: Path, count: int) -> list[int]:
-    """Stamps in nanoseconds of a KITTI folder's frames: times.txt, or 10 Hz; raises SourceError."""
+    """Nanoseconds of a KITTI folder's frames: times.txt, or 10 Hz; raises SourceError."""
     times = path / "times.txt"
     if not times.is_file():
         return [i * DEFAULT_PERIOD_NS for i in range(count)]

@@ -1,0 +1,235 @@
+"""Bags of ROS 1 and ROS 2, written and read without ROS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rosbags import rosbag1, rosbag2
+from rosbags.typesys import Stores, get_typestore
+
+from superglue_ros.errors import SourceError
+from superglue_ros.sources import bags, open_source, write_bag
+from superglue_ros.types import CameraModel, Frame
+
+CAMERA = CameraModel(
+    48, 32, np.array([[50.0, 0, 24], [0, 51, 16], [0, 0, 1]]), "plumb_bob", np.full(5, 0.01)
+)
+STAMPS = [1_000_000_007, 2_500_000_000, 4_000_000_001]
+
+
+def frames(rng: np.random.Generator, camera: CameraModel | None = CAMERA) -> list[Frame]:
+    images = [
+        rng.integers(0, 256, (32, 48), dtype=np.uint8),
+        rng.integers(0, 256, (32, 48, 3), dtype=np.uint8),
+        rng.integers(0, 256, (32, 48), dtype=np.uint8),
+    ]
+    return [Frame(image, stamp, "cam", camera) for image, stamp in zip(images, STAMPS)]
+
+
+class BagMaker:
+    """A rosbag2 or rosbag1 of image messages with whatever fields a test wants."""
+
+    def __init__(self, path: Path, ros1: bool = False) -> None:
+        self.ros1 = ros1
+        self.store = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_JAZZY)
+        self.writer: Any = rosbag1.Writer(path) if ros1 else rosbag2.Writer(path, version=9)
+        self.writer.open()
+        self.connections: dict[str, Any] = {}
+
+    def header(self, stamp_ns: int) -> Any:
+        time = self.store.types["builtin_interfaces/msg/Time"](
+            sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9
+        )
+        extra = {"seq": 0} if self.ros1 else {}
+        return self.store.types["std_msgs/msg/Header"](stamp=time, frame_id="cam", **extra)
+
+    def write(self, topic: str, kind: str, logged_ns: int, **values: Any) -> None:
+        message = self.store.types[kind](**values)
+        serialise = self.store.serialize_ros1 if self.ros1 else self.store.serialize_cdr
+        self.write_raw(topic, kind, logged_ns, bytes(serialise(message, kind)))
+
+    def write_raw(self, topic: str, kind: str, logged_ns: int, data: bytes) -> None:
+        if topic not in self.connections:
+            connection = self.writer.add_connection(topic, kind, typestore=self.store)
+            self.connections[topic] = connection
+        self.writer.write(self.connections[topic], logged_ns, data)
+
+    def image(
+        self, stamp_ns: int, image: np.ndarray, topic: str = "/image", **fields: Any
+    ) -> None:
+        values: dict[str, Any] = {
+            "header": self.header(stamp_ns), "height": image.shape[0], "width": image.shape[1],
+            "encoding": "mono8", "is_bigendian": 0, "step": image.strides[0],
+            "data": np.frombuffer(image.tobytes(), np.uint8),
+        }  # fmt: skip
+        self.write(topic, "sensor_msgs/msg/Image", stamp_ns + 5, **values | fields)
+
+    def compressed(self, stamp_ns: int, data: np.ndarray, topic: str = "/image") -> None:
+        kind = "sensor_msgs/msg/CompressedImage"
+        header = self.header(stamp_ns)
+        self.write(topic, kind, stamp_ns + 5, header=header, format="jpeg", data=data)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_written_bags_are_read_back(
+    tmp_path: Path, rng: np.random.Generator, storage: str
+) -> None:
+    written = frames(rng)
+    assert write_bag(tmp_path / "bag", written, storage=storage) == 3
+    inside = next(path for path in (tmp_path / "bag").iterdir() if path.suffix != ".yaml")
+    for path in (tmp_path / "bag", inside):
+        source = open_source(path)
+        read = list(source)
+        assert (len(source), source.skipped) == (3, 0)
+        assert [frame.stamp_ns for frame in read] == STAMPS
+        for frame, expected in zip(read, written):
+            np.testing.assert_array_equal(frame.image, expected.image)
+        assert source.camera is not None
+        np.testing.assert_allclose(source.camera.matrix, CAMERA.matrix)
+        np.testing.assert_allclose(source.camera.distortion, CAMERA.distortion)
+        assert (source.camera.model, read[0].frame_id) == ("plumb_bob", "cam")
+        assert [frame.stamp_ns for frame in source] == STAMPS
+
+
+def test_rectified_and_unknown_cameras(tmp_path: Path, rng: np.random.Generator) -> None:
+    rectified = CameraModel(48, 32, CAMERA.matrix)
+    write_bag(tmp_path / "a", frames(rng, rectified))
+    write_bag(tmp_path / "b", frames(rng, None))
+    camera = open_source(tmp_path / "a").camera
+    assert camera is not None
+    assert (camera.model, len(camera.distortion)) == ("none", 0)
+    assert open_source(tmp_path / "b").camera is None
+    (tmp_path / "c.txt").write_text("70 70 24 16\n")
+    given = open_source(tmp_path / "a", calibration=tmp_path / "c.txt").camera
+    assert given is not None
+    assert (given.matrix[0, 0], given.width) == (70, 48)
+
+
+def test_rosbag1_raw_and_compressed(tmp_path: Path, rng: np.random.Generator) -> None:
+    image = np.full((32, 48, 3), (10, 100, 200), np.uint8)
+    maker = BagMaker(tmp_path / "one.bag", ros1=True)
+    maker.compressed(7, cv2.imencode(".jpg", image)[1].ravel(), "/cam/image_raw/compressed")
+    roi = maker.store.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+    maker.write(
+        "/cam/camera_info", "sensor_msgs/msg/CameraInfo", 1, header=maker.header(1), height=32,
+        width=48, distortion_model="plumb_bob", D=np.zeros(5), K=CAMERA.matrix.ravel(),
+        R=np.eye(3).ravel(), P=np.zeros(12), binning_x=0, binning_y=0, roi=roi,
+    )  # fmt: skip
+    maker.close()
+    source = open_source(tmp_path / "one.bag")
+    frame = next(iter(source))
+    assert frame.stamp_ns == 7
+    np.testing.assert_allclose(frame.image.mean(axis=(0, 1)), image[0, 0], atol=3)
+    assert source.camera is not None
+    np.testing.assert_allclose(source.camera.matrix, CAMERA.matrix)
+
+
+def test_corrupt_messages_are_counted_and_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = np.full((4, 4), 9, np.uint8)
+    maker = BagMaker(tmp_path / "bag")
+    maker.image(1, image)
+    maker.image(2, image, data=np.zeros(3, np.uint8))
+    maker.image(3, image, encoding="strange")
+    maker.image(4, image, width=0, height=0, data=np.zeros(0, np.uint8))
+    maker.write_raw("/image", "sensor_msgs/msg/Image", 5, b"\0\1\0\0torn")
+    maker.image(6, image)
+    maker.close()
+    source = open_source(tmp_path / "bag")
+    assert [frame.stamp_ns for frame in source] == [1, 6]
+    assert source.skipped == 4
+    assert "unknown image encoding 'strange'" in caplog.text
+    assert len(list(source)) == 2
+    assert source.skipped == 4
+
+
+def test_zero_stamps_take_the_time_of_recording(tmp_path: Path) -> None:
+    maker = BagMaker(tmp_path / "bag")
+    maker.image(0, np.zeros((4, 4), np.uint8))
+    maker.close()
+    assert next(iter(open_source(tmp_path / "bag"))).stamp_ns == 5
+
+
+def test_topics(tmp_path: Path) -> None:
+    image = np.zeros((4, 4), np.uint8)
+    maker = BagMaker(tmp_path / "two")
+    maker.image(1, image, "/left/image")
+    maker.image(2, image, "/right/image")
+    maker.close()
+    with pytest.raises(SourceError, match=r"2 image topics.*/left/image, /right/image.*--topic"):
+        open_source(tmp_path / "two")
+    assert next(iter(open_source(tmp_path / "two", topic="/right/image"))).stamp_ns == 2
+    with pytest.raises(SourceError, match="no image topic /up; it has /left/image"):
+        open_source(tmp_path / "two", topic="/up")
+    with pytest.raises(SourceError, match="no CameraInfo topic /i; it has none"):
+        open_source(tmp_path / "two", topic="/left/image", camera_info_topic="/i")
+
+
+def test_compressed_sibling_is_no_second_topic(tmp_path: Path) -> None:
+    image = np.zeros((4, 4), np.uint8)
+    maker = BagMaker(tmp_path / "bag")
+    maker.image(1, image, "/image")
+    maker.compressed(1, cv2.imencode(".png", image)[1].ravel(), "/image/compressed")
+    maker.close()
+    assert len(list(open_source(tmp_path / "bag"))) == 1
+
+
+def test_damaged_bags(tmp_path: Path, rng: np.random.Generator) -> None:
+    write_bag(tmp_path / "bag", frames(rng))
+    file = next((tmp_path / "bag").glob("*.mcap"))
+    file.write_bytes(file.read_bytes()[:2000])
+    (tmp_path / "empty.mcap").touch()
+    (tmp_path / "text.bag").write_text("not a bag")
+    (tmp_path / "text.db3").write_text("not a database")
+    maker = BagMaker(tmp_path / "imageless")
+    maker.write("/text", "std_msgs/msg/String", 1, data="hello")
+    maker.close()
+    for name in ("bag", "empty.mcap", "text.bag", "text.db3"):
+        with pytest.raises(SourceError, match=f"cannot read bag .*{name}"):
+            open_source(tmp_path / name)
+    with pytest.raises(SourceError, match="0 image topics where one is needed: none"):
+        open_source(tmp_path / "imageless")
+
+
+def test_storage_that_fails_half_way_ends_early(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_bag(tmp_path / "bag", frames(rng))
+    source = open_source(tmp_path / "bag")
+    whole = bags.AnyReader.messages
+
+    def torn(reader: Any, connections: Any) -> Any:
+        yield from list(whole(reader, connections))[:2]
+        raise OSError("database disk image is malformed")
+
+    monkeypatch.setattr(bags.AnyReader, "messages", torn)
+    assert len(list(source)) == 2
+    assert source.skipped == 1
+    assert "cannot be read any further: database disk image is malformed" in caplog.text
+
+
+def test_writing_fails_clearly(tmp_path: Path, rng: np.random.Generator) -> None:
+    write_bag(tmp_path / "bag", frames(rng))
+    with pytest.raises(SourceError, match="cannot write bag"):
+        write_bag(tmp_path / "bag", frames(rng))
+    (tmp_path / "file").touch()
+    with pytest.raises(SourceError, match="cannot write bag"):
+        write_bag(tmp_path / "file" / "bag", frames(rng))
+    with pytest.raises(ValueError, match="storage"):
+        write_bag(tmp_path / "other", [], storage="csv")
+
+
+def test_empty_bag(tmp_path: Path) -> None:
+    assert write_bag(tmp_path / "bag", []) == 0
+    assert list(open_source(tmp_path / "bag")) == []

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
@@ -40,6 +41,7 @@ from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 NEWER = "a newer image came"
 DIAGNOSTICS_PERIOD_S = 1.0
 MATCHES_DEPTH = 50
+WARM_UP_SHAPE = (480, 640)
 
 
 class MatcherNode(Node):
@@ -56,6 +58,7 @@ class MatcherNode(Node):
             self, fixed=[MatcherConfig], live=[KeyframePolicy], on_change=self._change_policy
         )
         core = ImageMatcher.from_config(self._settings.get(MatcherConfig))
+        warm_up(core)
         self._matcher = KeyframeMatcher(core, self._settings.get(KeyframePolicy))
         self._problems = Problems(self.get_logger().warning)
         self._received, self._matched = Rate(), Rate()
@@ -211,6 +214,12 @@ class MatcherNode(Node):
         """End the worker once its image is done."""
         self._mailbox.close()
         self._worker.join()
+
+
+def warm_up(matcher: ImageMatcher) -> None:
+    """Match noise, so that the first real image does not wait for kernels to be loaded."""
+    noise = np.random.default_rng(0).integers(0, 256, WARM_UP_SHAPE, np.uint8)
+    matcher.match(noise, noise)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

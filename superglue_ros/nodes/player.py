@@ -1,9 +1,10 @@
-"""Frames of a bag, folder or video over DDS, as a camera driver would publish them."""
+"""Frames over DDS, as a camera driver would publish them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rclpy.node import Node
@@ -11,7 +12,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.msg import Matches, OdometryStatus
+from superglue_ros.msg import OdometryStatus
 from superglue_ros.nodes.conversions import (
     NS_PER_S,
     camera_info_message,
@@ -19,7 +20,7 @@ from superglue_ros.nodes.conversions import (
     make_header,
     stamp_to_ns,
 )
-from superglue_ros.sources import FrameSource
+from superglue_ros.nodes.running import NodeProcess
 from superglue_ros.types import Frame
 
 DEPTH = 5
@@ -34,24 +35,27 @@ class PlaybackError(SuperGlueRosError):
 class Playback:
     """How frames are played.
 
-    rate: times the speed of the stamps. lockstep: instead, each frame waits until the one before
-    was matched and estimated. listeners: subscriptions of the image to wait for at the start.
+    rate: times the speed of the stamps, infinity for as fast as `max_ahead` allows. max_ahead: so
+    many frames may be out without an answer of both nodes; 1 is lockstep, from 3 on the matcher
+    may drop frames (one is being matched, one waits), 0 never waits. timeout_s: for the nodes to
+    appear, and to answer.
     """
 
     rate: float = 1.0
-    lockstep: bool = False
-    listeners: int = 1
+    max_ahead: int = 0
     timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
         if not self.rate > 0:
             raise ValueError(f"rate must be positive, not {self.rate}")
+        if self.max_ahead < 0:
+            raise ValueError(f"max_ahead must not be negative, not {self.max_ahead}")
         if not self.timeout_s > 0:
             raise ValueError(f"timeout_s must be positive, not {self.timeout_s}")
 
 
 class Player(Node):
-    """Publishes `image_raw` and `camera_info`; for lockstep it listens to the two nodes.
+    """Publishes `image_raw` and `camera_info` and listens for the two nodes' answers.
 
     Something else must spin it (`running.spinning`).
     """
@@ -62,45 +66,40 @@ class Player(Node):
         quality = QoSProfile(depth=DEPTH)
         self._images = self.create_publisher(Image, "image_raw", quality)
         self._infos = self.create_publisher(CameraInfo, "camera_info", quality)
-        self._matched_ns: set[int] = set()
-        self._estimated_ns: set[int] = set()
-        if playback.lockstep:
-            topics = (
-                (Matches, "/matcher_node/matches", self._matched_ns),
-                (OdometryStatus, "/odometry_node/status", self._estimated_ns),
-            )
-            for kind, topic, stamps in topics:
-                self.create_subscription(kind, topic, _collect(stamps), QoSProfile(depth=50))
+        self._started: tuple[float, int] | None = None
+        self._sent_ns: deque[int] = deque(maxlen=max(playback.max_ahead, 1))
+        self._estimated_ns: int | None = None
+        self.create_subscription(
+            OdometryStatus, "/odometry_node/status", self._on_status, QoSProfile(depth=50)
+        )
 
-    def wait_for_listeners(self) -> None:
-        """Wait until the nodes listen; PlaybackError when the time is over."""
-        self._wait(self._heard, "no node listens to the images and answers them")
+    def _on_status(self, message: OdometryStatus) -> None:
+        self._estimated_ns = stamp_to_ns(message.header.stamp)
+
+    def wait_for_listeners(self, nodes: Sequence[NodeProcess] = ()) -> None:
+        """Wait until the nodes listen; PlaybackError when the time is over, NodeError when one of
+        these processes has ended."""
+        self._wait(self._heard, "no node listens to the images and answers them", nodes)
 
     def _heard(self) -> bool:
-        ready = self._images.get_subscription_count() >= self._playback.listeners
-        if self._playback.lockstep:
-            ready &= self.count_publishers("/matcher_node/matches") > 0
-            ready &= self.count_publishers("/odometry_node/status") > 0
-            ready &= self.count_subscribers("/matcher_node/matches") > 1
-            ready &= self._infos.get_subscription_count() >= 2
-        return ready
+        return (
+            self._images.get_subscription_count() > 0
+            and self.count_subscribers("/matcher_node/matches") > 1
+            and self.count_publishers("/odometry_node/status") > 0
+            and self._infos.get_subscription_count() >= 2
+        )
 
-    def play(self, source: FrameSource, progress: Callable[[Frame], object]) -> int:
-        """Publish all frames; returns how many. PlaybackError where lockstep gets no answer."""
-        count = 0
-        started, first_ns = time.monotonic(), 0
-        for frame in source:
-            if not count:
-                first_ns = frame.stamp_ns
-            if not self._playback.lockstep:
-                due = started + (frame.stamp_ns - first_ns) / NS_PER_S / self._playback.rate
-                time.sleep(max(0.0, due - time.monotonic()))
-            self._publish(frame)
-            if self._playback.lockstep:
-                self._await(frame.stamp_ns)
-            count += 1
-            progress(frame)
-        return count
+    def play_frame(self, frame: Frame) -> None:
+        """Publish a frame when it is due; PlaybackError where the nodes do not answer."""
+        if self._started is None:
+            self._started = (time.monotonic(), frame.stamp_ns)
+        started, first_ns = self._started
+        due = started + (frame.stamp_ns - first_ns) / NS_PER_S / self._playback.rate
+        if self._playback.max_ahead and len(self._sent_ns) == self._playback.max_ahead:
+            self._await(self._sent_ns[0])
+        time.sleep(max(0.0, due - time.monotonic()))
+        self._publish(frame)
+        self._sent_ns.append(frame.stamp_ns)
 
     def _publish(self, frame: Frame) -> None:
         header = make_header(frame.stamp_ns, frame.frame_id)
@@ -110,17 +109,17 @@ class Player(Node):
 
     def _await(self, stamp_ns: int) -> None:
         self._wait(
-            lambda: stamp_ns in self._matched_ns and stamp_ns in self._estimated_ns,
+            lambda: self._estimated_ns is not None and self._estimated_ns >= stamp_ns,
             f"no answer to the frame of {stamp_ns / NS_PER_S:.6f} s",
         )
 
-    def _wait(self, ready: Callable[[], bool], complaint: str) -> None:
+    def _wait(
+        self, ready: Callable[[], bool], complaint: str, nodes: Sequence[NodeProcess] = ()
+    ) -> None:
         deadline = time.monotonic() + self._playback.timeout_s
         while not ready():
+            for node in nodes:
+                node.check()
             if time.monotonic() > deadline:
                 raise PlaybackError(f"{complaint} within {self._playback.timeout_s:g} s")
             time.sleep(POLL_S)
-
-
-def _collect(stamps: set[int]) -> Callable[[Matches | OdometryStatus], None]:
-    return lambda message: stamps.add(stamp_to_ns(message.header.stamp))

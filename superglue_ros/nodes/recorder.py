@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import Odometry, Path
 from rclpy.node import Node
@@ -26,7 +24,7 @@ class Recording:
     """What was published, by the stamps of the images: poses in the core's world, in tracking."""
 
     matches: dict[int, FrameMatches] = field(default_factory=dict)
-    states: dict[int, str] = field(default_factory=dict)
+    statuses: dict[int, OdometryStatus] = field(default_factory=dict)
     poses: dict[int, Pose] = field(default_factory=dict)
     late_poses: dict[int, Pose] = field(default_factory=dict)
     diagnostics: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -36,22 +34,12 @@ class Recording:
         tracked = {
             stamp_ns: pose
             for stamp_ns, pose in self.poses.items()
-            if self.states.get(stamp_ns) == TrackingState.TRACKING.value
+            if stamp_ns in self.statuses
+            and self.statuses[stamp_ns].state == TrackingState.TRACKING.value
         }
         poses = {**self.late_poses, **tracked}
         stamps = sorted(poses)
         return trajectory_from_poses(stamps, [poses[stamp_ns] for stamp_ns in stamps])
-
-    @property
-    def keyframes(self) -> int:
-        """Frames that became a keyframe."""
-        return sum(matches.is_keyframe for matches in self.matches.values())
-
-    @property
-    def mean_matches(self) -> float:
-        """Matches of a frame that had a keyframe to be matched against, 0 without any."""
-        counts = [len(m) for m in self.matches.values() if m.stamp_ns != m.keyframe_stamp_ns]
-        return float(np.mean(counts)) if counts else 0.0
 
     def dropped(self) -> dict[str, int]:
         """Images that were not matched, by cause, as the nodes' diagnostics count them."""
@@ -69,6 +57,7 @@ class Recorder(Node):
     def __init__(self, matcher: str = "/matcher_node", odometry: str = "/odometry_node") -> None:
         super().__init__("recorder")
         self.recording = Recording()
+        self.diagnostics_count = 0
         quality = QoSProfile(depth=DEPTH)
         listened = (
             (Matches, f"{matcher}/matches", self._on_matches),
@@ -80,10 +69,6 @@ class Recorder(Node):
         for kind, topic, callback in listened:
             self.create_subscription(kind, topic, callback, quality)
 
-    def topics(self) -> Sequence[str]:
-        """Topics that it needs a publisher of."""
-        return [subscription.topic_name for subscription in self.subscriptions]
-
     def _on_matches(self, message: Matches) -> None:
         matches = matches_from_message(message)
         self.recording.matches[matches.stamp_ns] = matches
@@ -93,7 +78,7 @@ class Recorder(Node):
         self.recording.poses[stamp_to_ns(message.header.stamp)] = pose
 
     def _on_status(self, message: OdometryStatus) -> None:
-        self.recording.states[stamp_to_ns(message.header.stamp)] = message.state
+        self.recording.statuses[stamp_to_ns(message.header.stamp)] = message
 
     def _on_path(self, message: Path) -> None:
         """Poses of frames before tracking began come with the path only."""
@@ -104,6 +89,7 @@ class Recorder(Node):
                 self.recording.late_poses[stamp_ns] = pose
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.diagnostics_count += 1
         for status in message.status:
             self.recording.diagnostics[status.name] = values_of(status)
 

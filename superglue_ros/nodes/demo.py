@@ -1,0 +1,188 @@
+"""What `make demo` runs: a flight or a recording, as a bag, over DDS through the two nodes.
+
+    python -m superglue_ros.nodes.demo [SOURCE] [--output demo_output]
+
+The nodes are processes of their own; this one plays the frames, records what the nodes publish,
+and leaves a table, the trajectory, plots and match pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import rclpy
+import torch
+from ament_index_python.packages import get_package_share_directory
+from tqdm import tqdm
+
+from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.evaluation.report import make_folder, write_report
+from superglue_ros.evaluation.trajectory import TrajectoryErrors, absolute_trajectory_error
+from superglue_ros.nodes.demo_report import demo_table, replay_result
+from superglue_ros.nodes.player import Playback, Player
+from superglue_ros.nodes.recorder import Recorder, Recording
+from superglue_ros.nodes.running import NodeError, NodeProcess, spinning
+from superglue_ros.sources import (
+    FrameSource,
+    find_groundtruth,
+    open_source,
+    read_stamped_trajectory,
+    trajectory_from_poses,
+    write_bag,
+    write_trajectory,
+)
+from superglue_ros.training.world_flight import render_flight
+from superglue_ros.types import Frame, Pose, Trajectory
+
+FLIGHT_FRAMES, FLIGHT_SIZE, FLIGHT_RATE_HZ = 120, (640, 480), 10.0
+START_NS = 1_000_000_000
+SETTLE_TIMEOUT_S = 60.0
+MAX_AHEAD = 3
+"""The playing slows down where a machine cannot match every second frame in real time."""
+
+TOPICS = (
+    *("-r", "image:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"),
+    *("-r", "matches:=/matcher_node/matches"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; 1 with one line for what users can mend."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__.splitlines()[0])
+    parser.add_argument("source", nargs="?", type=Path, help="bag, KITTI- or TUM-style folder")
+    parser.add_argument("--output", type=Path, default=Path("demo_output"))
+    parser.add_argument("--rate", type=float, default=1.0, help="times real time")
+    parser.add_argument("--frames", type=int, default=FLIGHT_FRAMES, help="of the flight")
+    options = parser.parse_args(arguments)
+    try:
+        run_demo(options.source, options.output, options.rate, options.frames)
+    except (SuperGlueRosError, ValueError) as error:
+        print(f"demo: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("demo: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run_demo(path: Path | None, output: Path, rate: float, frames: int) -> None:
+    """Make the bag, play it through the nodes, write the report and print the table."""
+    output = make_folder(output)
+    bag, groundtruth = recorded_bag(path, output) if path else flight_bag(output, frames)
+    source = open_source(bag)
+    recording, sent, seconds = play(source, output, Playback(rate, MAX_AHEAD))
+    result = replay_result(source, recording, seconds)
+    errors: TrajectoryErrors | None = None
+    if groundtruth is not None:
+        alignment = "se3" if result.scale_is_metric else "sim3"
+        errors = absolute_trajectory_error(result.trajectory, groundtruth, alignment)
+    write_report(output, result, errors)
+    print(demo_table(result, recording, sent, errors))
+    print(f"left in {output}: {bag.name if path is None else bag}, trajectory.txt, report.html")
+
+
+def flight_bag(output: Path, frames: int) -> tuple[Path, Trajectory | None]:
+    """Bag and true trajectory of the rendered flight; one rendered before is taken again."""
+    bag, truth = output / f"flight_{frames}", output / f"flight_{frames}_groundtruth.txt"
+    if not truth.exists():
+        shutil.rmtree(bag, ignore_errors=True)
+        stamps: list[int] = []
+        poses: list[Pose] = []
+        flight = render_flight(frames, *FLIGHT_SIZE, FLIGHT_RATE_HZ, start_ns=START_NS)
+
+        def rendered() -> Iterator[Frame]:
+            for shot in tqdm(flight, desc="rendering the flight", total=frames, unit="frame"):
+                stamps.append(shot.frame.stamp_ns)
+                poses.append(shot.pose)
+                yield shot.frame
+
+        write_bag(bag, rendered())
+        # Written last: its being there says that the bag is whole.
+        write_trajectory(truth, trajectory_from_poses(stamps, poses))
+    return bag, read_stamped_trajectory(truth)
+
+
+def recorded_bag(path: Path, output: Path) -> tuple[Path, Trajectory | None]:
+    """Bag of a recording (written to the output unless it is one), and its ground truth."""
+    source = open_source(path)
+    folder = path if path.is_dir() else path.parent
+    found = find_groundtruth(folder)
+    groundtruth = read_stamped_trajectory(found) if found else None
+    if not path.is_dir() or (path / "metadata.yaml").exists():
+        return path, groundtruth
+    bag = output / "recording"
+    shutil.rmtree(bag, ignore_errors=True)
+    write_bag(bag, progress(source, "writing the bag"))
+    return bag, groundtruth
+
+
+def play(
+    source: FrameSource, output: Path, playback: Playback, parameters: Sequence[str] = ()
+) -> tuple[Recording, int, float]:
+    """Play a source through both nodes: what they published, frames sent, seconds it took.
+
+    parameters: more --ros-args for matcher_node. Raises NodeError or PlaybackError.
+    """
+    preset = "matcher_gpu.yaml" if torch.cuda.is_available() else "matcher_cpu.yaml"
+    config = Path(get_package_share_directory("superglue_ros")) / "config" / preset
+    with (
+        _ros(),
+        NodeProcess(
+            "matcher_node",
+            [*TOPICS, "--params-file", str(config), *parameters],
+            output / "matcher_node.log",
+        ) as matcher,
+        NodeProcess(
+            "odometry_node", [*TOPICS, "-p", "publish_tf:=false"], output / "odometry_node.log"
+        ) as odometry,
+    ):
+        player, recorder = Player(playback), Recorder()
+        with spinning(player, recorder):
+            player.wait_for_listeners((matcher, odometry))
+            started = time.monotonic()
+            last_ns, sent = 0, 0
+            for frame in progress(source, "playing through the nodes"):
+                player.play_frame(frame)
+                last_ns, sent = frame.stamp_ns, sent + 1
+            _settle(recorder, last_ns, (matcher, odometry))
+            seconds = time.monotonic() - started
+    return recorder.recording, sent, seconds
+
+
+def progress(source: FrameSource, title: str) -> Iterable[Frame]:
+    """The frames of a source behind a progress bar."""
+    bar: Iterable[Frame] = tqdm(source, desc=title, total=len(source) or None, unit="frame")
+    return bar
+
+
+@contextmanager
+def _ros() -> Iterator[None]:
+    rclpy.init()
+    try:
+        yield
+    finally:
+        rclpy.try_shutdown()
+
+
+def _settle(recorder: Recorder, last_ns: int, nodes: Sequence[NodeProcess]) -> None:
+    """Wait until the newest frame has gone through, and the nodes' counts after it are in."""
+    deadline = time.monotonic() + SETTLE_TIMEOUT_S
+    seen = 0
+    while last_ns not in recorder.recording.statuses or recorder.diagnostics_count < seen + 4:
+        if last_ns not in recorder.recording.statuses:
+            seen = recorder.diagnostics_count
+        for node in nodes:
+            node.check()
+        if time.monotonic() > deadline:
+            raise NodeError(f"the last frame was not estimated within {SETTLE_TIMEOUT_S:g} s")
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""What the recorder heard, in the form that offline replays are reported in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from superglue_ros.evaluation.gallery import Gallery
+from superglue_ros.evaluation.replay import FrameRecord, ReplayResult
+from superglue_ros.evaluation.summary import FRAMES_OF_REFERENCE, format_table
+from superglue_ros.evaluation.trajectory import TrajectoryErrors
+from superglue_ros.msg import OdometryStatus
+from superglue_ros.nodes.recorder import Recording
+from superglue_ros.sources import FrameSource
+from superglue_ros.types import FrameMatches
+
+
+def replay_result(source: FrameSource, recording: Recording, seconds: float) -> ReplayResult:
+    """Result of a replay over DDS; the source gives the images of the pictures once more."""
+    matches = recording.matches
+    gallery = Gallery(len(source))
+    for frame in source:
+        if frame.stamp_ns in matches:
+            gallery.offer(frame.image, matches[frame.stamp_ns])
+    last = matches[max(matches)] if matches else None
+    values = recording.diagnostics.get("/matcher_node", {})
+    return ReplayResult(
+        name=source.name,
+        trajectory=recording.trajectory(),
+        records=tuple(
+            _record(found, recording.statuses.get(stamp_ns))
+            for stamp_ns, found in sorted(matches.items())
+        ),
+        pictures=gallery.pictures(),
+        skipped=len(source) - len(matches),
+        wall_s=seconds,
+        scale_is_metric=any(status.scale_is_metric for status in recording.statuses.values()),
+        camera=source.camera,
+        device=values.get("device", ""),
+        precision=values.get("precision", ""),
+        model=last.model if last else "",
+        weights_hash=last.weights_hash if last else "",
+    )
+
+
+def demo_table(
+    result: ReplayResult, recording: Recording, sent: int, errors: TrajectoryErrors | None
+) -> str:
+    """The table that the demo ends in."""
+    records = result.records
+    counts = [record.num_matches for record in records if record.num_matches]
+    dropped = sent - len(records)
+    causes = ", ".join(f"{count} {cause}" for cause, count in recording.dropped().items())
+    rows = [
+        ["frames in", str(sent)],
+        ["frames matched", str(len(records))],
+        ["frames dropped", f"{dropped} ({causes})" if causes else str(dropped)],
+        ["keyframes", str(result.num_keyframes)],
+        ["matches per frame", f"{np.median(counts) if counts else 0:.0f} (median)"],
+        ["frames/s", f"{len(records) / max(result.wall_s, 1e-9):.1f}"],
+        ["frames with a pose", str(len(result.trajectory))],
+        ["frames lost", str(result.num_lost)],
+    ]
+    if errors is None:
+        rows.append(["ATE", "no ground truth"])
+    elif errors.reason:
+        rows.append(["ATE", errors.reason])
+    else:
+        rows += [
+            ["ATE (RMSE)", f"{errors.rmse_m:.4f} m, {errors.rmse_percent:.2f} % of the path"],
+            ["alignment", f"{errors.alignment}: {FRAMES_OF_REFERENCE[errors.alignment]}"],
+        ]
+    return format_table(["figure", "value"], rows)
+
+
+def _record(matches: FrameMatches, status: OdometryStatus | None) -> FrameRecord:
+    offsets = np.linalg.norm(matches.points - matches.keyframe_points, axis=1)
+    return FrameRecord(
+        stamp_ns=matches.stamp_ns,
+        keyframe_id=matches.keyframe_id,
+        is_keyframe=matches.is_keyframe,
+        num_features=matches.num_features,
+        num_matches=len(matches),
+        displacement_px=float(np.median(offsets)) if len(offsets) else float("nan"),
+        extract_ms=matches.extract_ms,
+        match_ms=matches.match_ms,
+        odometry_ms=status.estimate_ms if status else 0.0,
+        num_inliers=status.num_inliers if status else 0,
+        state=status.state if status else "",
+        reason=status.reason if status else "",
+    )

@@ -24,7 +24,6 @@ class BatchNormSuperPoint(SuperPoint):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
 
     def block(self, name: str, x: Tensor) -> Tensor:
         return F.relu(self.norms[name](self.get_submodule(name)(x)), inplace=True)
@@ -35,6 +34,10 @@ class BatchNormSuperPoint(SuperPoint):
         plain = SuperPoint(self.config)
         state = {k: v.clone() for k, v in self.state_dict().items() if not k.startswith("norms.")}
         for name, norm in self.norms.items():
+            if not isinstance(norm, nn.BatchNorm2d):
+                continue
+            if norm.running_var is None or norm.running_mean is None:
+                raise ValueError("batch norms without running statistics cannot be folded")
             gain = norm.weight / (norm.running_var + norm.eps).sqrt()
             state[f"{name}.weight"] *= gain[:, None, None, None]
             state[f"{name}.bias"] = (state[f"{name}.bias"] - norm.running_mean) * gain + norm.bias

@@ -9,7 +9,9 @@ from torch.nn import functional as F
 from superglue_ros.training.homographies import pixel_grid
 
 
-def augment_photometry(images: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
+def augment_photometry(
+    images: Tensor, generator: torch.Generator, strength: float = 1.0
+) -> Tensor:
     """Images (B, H, W) in [0, 1] under other exposure, gamma, shadow, vignetting, blur and noise.
 
     strength 0 leaves them as they are, 1 is what a robot meets.

@@ -107,7 +107,7 @@ def read_photos(
 def draw_procedural(
     count: int, seed: int, size: tuple[int, int] = (640, 480)
 ) -> list[ImageArray]:
-    """Drawings of overlapping shapes, checkerboards, strokes and letters over noise, gray uint8."""
+    """Drawings of overlapping shapes, boards, strokes and letters over noise, gray uint8."""
     rng = np.random.default_rng(seed)
     return [_drawing(rng, size) for _ in range(count)]
 
@@ -124,8 +124,8 @@ def _fractal_noise(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarra
 
 def _drawing(rng: np.random.Generator, size: tuple[int, int]) -> ImageArray:
     width, height = size
-    image = np.full((height, width), rng.uniform(30, 220), np.float32)
-    image = _clip(image + _fractal_noise(rng, size) * rng.uniform(5, 60))
+    ground = np.full((height, width), rng.uniform(30, 220), np.float32)
+    image = _clip(ground + _fractal_noise(rng, size) * rng.uniform(5, 60))
     for _ in range(int(rng.integers(15, 90))):
         layer = image.copy()
         colour = float(rng.uniform(0, 255))
@@ -179,7 +179,8 @@ def _draw_board(
 ) -> None:
     squares = int(rng.integers(2, 7))
     other = float(rng.uniform(0, 255))
-    corners = centre + radius * rng.uniform(0.6, 1.4, (4, 2)) * ((-1, -1), (1, -1), (1, 1), (-1, 1))
+    square = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+    corners = centre + radius * rng.uniform(0.6, 1.4, (4, 2)) * square
     grid = np.array(((0, 0), (squares, 0), (squares, squares), (0, squares)), np.float32)
     warp = cv2.getPerspectiveTransform(grid, corners.astype(np.float32))
     for i in range(squares):

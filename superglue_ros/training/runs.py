@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.networks.checkpoints import WeightsFile, load_superpoint, save_weights
+from superglue_ros.provenance import source_commit
 from superglue_ros.training.loop import CHECKPOINT, read_checkpoint, run_training
 from superglue_ros.training.photos import TextureBank, draw_procedural, read_photos
 from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
@@ -99,7 +99,7 @@ def _card(
         if textures
         else "procedural images alone",
         "recipe": recipe,
-        "commit": _commit(),
+        "commit": source_commit(),
         "device": f"{device}, {platform.machine()}, torch {torch.__version__}",
         "minutes": round(state["trained_s"] / 60, 1),
         "steps": state["step"],
@@ -110,16 +110,6 @@ def _card(
         values = json.loads(untrained.read_text(encoding="utf-8"))
         card["validation_untrained"] = {key: round(value, 4) for key, value in values.items()}
     return card
-
-
-def _commit() -> str:
-    """Commit of the code that trains, "unknown" outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return result.stdout.strip() or "unknown"
 
 
 def check_textures(textures: Path | None) -> None:

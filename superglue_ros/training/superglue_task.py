@@ -71,11 +71,7 @@ class SuperGlueTask:
         self.recipe = recipe
         self.device = train_bank.device
         dtype = torch.bfloat16 if recipe.bfloat16 else torch.float32
-        self.superpoint = (
-            superpoint.to_precision(dtype)
-            .to(self.device, memory_format=torch.channels_last)
-            .requires_grad_(False)
-        )
+        self.superpoint = superpoint.prepare(self.device, dtype)
         self.network = SuperGlue(recipe.network)
         self.network.initialize_as_transport(recipe.temperature, recipe.bin_cosine)
         self.network.to(self.device)

@@ -14,6 +14,7 @@ from superglue_ros.networks.superpoint import (
     Keypoints,
     SuperPointConfig,
     sample_descriptors,
+    use_channels_last,
 )
 from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
 from superglue_ros.training.homographies import warp_points
@@ -51,7 +52,8 @@ class SuperPointTask:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.device = train_bank.device
-        self.network = BatchNormSuperPoint().to(self.device, memory_format=torch.channels_last)
+        self.network = BatchNormSuperPoint().to(self.device)
+        use_channels_last(self.network)
         self.data = HomographyPairs(train_bank, recipe.pairs, recipe.seed)
         larger = PairConfig(
             size=(320, 240),

@@ -12,7 +12,7 @@ from superglue_ros.training.world_bank import TextureBank
 from superglue_ros.training.world_prints import paint
 from superglue_ros.training.world_raycast import View
 from superglue_ros.training.world_render import render
-from superglue_ros.training.world_room import TEXTURE_SIZE, TEXTURES, flight_room
+from superglue_ros.training.world_room import TEXTURES, flight_room
 from superglue_ros.training.world_scene import Surfaces
 from superglue_ros.training.world_shading import Lights, ShadowMap, shadow_map
 from superglue_ros.types import CameraModel, FloatArray, Frame, ImageArray, Pose
@@ -20,7 +20,9 @@ from superglue_ros.types import CameraModel, FloatArray, Frame, ImageArray, Pose
 LAMP = (0.2, -0.2, 2.65)
 """The lamp under the ceiling, metres."""
 
-SHADOW_PIXELS = 1024
+TEXTURE_SIZES = (128, 512)
+"""Pixels of a texture for small and for large images."""
+
 NOISE = 1.6
 """Deviation of the sensor noise in gray levels."""
 
@@ -105,11 +107,12 @@ def _render_poses(
     gray: bool,
 ) -> Iterator[FlightFrame]:
     surfaces = flight_room(seed)
-    bank = TextureBank(paint(list(TEXTURES), TEXTURE_SIZE, seed))
+    texture_size = TEXTURE_SIZES[width > 320]
+    bank = TextureBank(paint(list(TEXTURES), texture_size, seed))
     focal = 0.82 * width
     matrix = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]])
     camera = CameraModel(width, height, matrix)
-    lights = _lights(_lamp_shadows(surfaces))
+    lights = _lights(_lamp_shadows(surfaces, 2 * texture_size))
     for index, pose in enumerate(poses):
         view = view_of(pose, camera)
         picture = render(surfaces, bank, view, lights)
@@ -133,11 +136,12 @@ def view_of(pose: Pose, camera: CameraModel) -> View:
     )
 
 
-def _lamp_shadows(surfaces: Surfaces) -> ShadowMap:
+def _lamp_shadows(surfaces: Surfaces, pixels: int) -> ShadowMap:
+    """Depths that the lamp sees, in a map of pixels x pixels that looks down."""
     down = np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]])
-    half = SHADOW_PIXELS / 2
+    half = pixels / 2
     matrix = np.array([[half / 3.5, 0, half], [0, half / 3.5, half], [0, 0, 1]])
-    camera = CameraModel(SHADOW_PIXELS, SHADOW_PIXELS, matrix)
+    camera = CameraModel(pixels, pixels, matrix)
     view = view_of(Pose(down, np.array(LAMP)), camera)
     return shadow_map(surfaces, view)
 

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from superglue_ros.training.world_scene import CYLINDER, DISC, EMPTY, SPHERE, TRIANGLE, Surfaces
-
-NEAR_M = 0.05
-"""Surfaces nearer than this to the image plane are not seen."""
+from superglue_ros.training.world_intersect import NEAR_M, flat_lines, inside_flat, meet_round
+from superglue_ros.training.world_scene import CYLINDER, EMPTY, TRIANGLE, Surfaces
 
 TILE, SMALL_TILE, SMALL_WIDTH = 16, 8, 80
 """Pixels of a tile's side, and of one in images up to SMALL_WIDTH wide."""
@@ -74,7 +72,7 @@ class ViewedSurfaces:
         flat = _cast_flat_rays(kind, d, shift)
         round_ = torch.nonzero(kind >= CYLINDER)[:, 0]
         if len(round_):
-            near = _cast_round(kind[round_], d[round_].unbind(1), shift[round_])
+            near = meet_round(kind[round_], d[round_].unbind(1), shift[round_])
             flat[round_] = near
         return flat
 
@@ -168,7 +166,7 @@ def _flat_tiles(
 ) -> torch.Tensor:
     """(K, 3) of (view, tile, flat surface) that may meet: no edge has the whole tile outside."""
     kind = surfaces.kind[:, : surfaces.flat]
-    s, t, w = _flat_lines(
+    s, t, w = flat_lines(
         surfaces.gain[:, : surfaces.flat], surfaces.shift[:, : surfaces.flat]
     ).unbind(2)
     third = torch.where((kind == TRIANGLE)[..., None], -(s + t), w)
@@ -198,63 +196,22 @@ def _may_meet(lines: torch.Tensor, centre: torch.Tensor, half: torch.Tensor) -> 
     return (values >= -reach[..., None]).all(2)
 
 
-def _flat_lines(gain: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    """Lines (..., 3, 3) whose products with a ray are s w, t w, and the inverse depth w; all zero
-    where the camera is behind the surface."""
-    height = -shift[..., 2]
-    above = height > 1e-4
-    w = torch.where(above[..., None], -gain[..., 2, :] / height.clamp(min=1e-4)[..., None], 0.0)
-    s = gain[..., 0, :] - shift[..., :1] * w
-    t = gain[..., 1, :] - shift[..., 1:2] * w
-    return torch.stack([s * above[..., None], t * above[..., None], w], -2)
-
-
-def _inside_flat(
-    kind: torch.Tensor, s: torch.Tensor, t: torch.Tensor, w: torch.Tensor
-) -> torch.Tensor:
-    """w where |s|, |t| <= w and the kind's own border holds, else 0."""
-    hit = (torch.maximum(s.abs(), t.abs()) <= w) & (w < 1 / NEAR_M)
-    if bool((kind == TRIANGLE).any()):
-        hit &= (s + t <= 0) | (kind != TRIANGLE)
-    if bool((kind == DISC).any()):
-        hit &= (s * s + t * t <= w * w) | (kind != DISC)
-    return w * hit
-
-
 def _cast_flat(
     kind: torch.Tensor, coefficients: torch.Tensor, shift: torch.Tensor, basis: torch.Tensor
 ) -> torch.Tensor:
-    s, t, w = (_flat_lines(coefficients, shift) @ basis).unbind(1)
-    return _inside_flat(kind[:, None], s, t, w)
+    s, t, w = (flat_lines(coefficients, shift) @ basis).unbind(1)
+    return inside_flat(kind[:, None], s, t, w)
 
 
 def _cast_flat_rays(kind: torch.Tensor, d: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    s, t, w = _flat_lines(d[..., None], shift)[..., 0].unbind(1)
-    return _inside_flat(kind, s, t, w)
+    s, t, w = flat_lines(d[..., None], shift)[..., 0].unbind(1)
+    return inside_flat(kind, s, t, w)
 
 
 def _cast_round_tiles(
     kind: torch.Tensor, coefficients: torch.Tensor, shift: torch.Tensor, basis: torch.Tensor
 ) -> torch.Tensor:
-    return _cast_round(kind[:, None], (coefficients @ basis).unbind(1), shift[:, None])
-
-
-def _cast_round(
-    kind: torch.Tensor, d: tuple[torch.Tensor, ...], shift: torch.Tensor
-) -> torch.Tensor:
-    """Inverse depth of the near side of x² + y² + m z² = 1, with m 1 for a sphere and 0 for a
-    cylinder of |z| <= 1; 0 where it is missed or the camera is inside."""
-    x, y, z = d
-    qx, qy, qz = shift.unbind(-1)
-    m = (kind == SPHERE).to(x.dtype)
-    c = qx * qx + qy * qy + m * qz * qz - 1
-    b = x * qx + y * qy + m * z * qz
-    a = x * x + y * y + m * z * z
-    root = b * b - a * c
-    w = (b + root.clamp(min=0).sqrt()) / c.clamp(min=1e-6)
-    hit = (root >= 0) & (w > 0) & (w < 1 / NEAR_M) & (c > 1e-6)
-    hit &= (m > 0) | ((z - qz * w).abs() <= w)
-    return torch.where(hit, w, 0.0)
+    return meet_round(kind[:, None], (coefficients @ basis).unbind(1), shift[:, None])
 
 
 def _round_tiles(

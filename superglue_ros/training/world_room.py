@@ -16,7 +16,6 @@ TEXTURES = (
     + ["weave"] * 3
     + ["planks"] * 2
 )
-TEXTURE_SIZE = 512
 ROOM = (4.2, 3.2, 2.8)
 """Half width, half depth and height of the room in metres."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from superglue_ros.geometry import log_rotation
 from superglue_ros.sources import rotations_from_quaternions
 from superglue_ros.types import FloatArray, IntArray, Trajectory
 
@@ -187,8 +188,8 @@ def relative_errors(
     motion = np.linalg.inv(estimated[starts]) @ estimated[ends]
     difference = np.linalg.inv(true_motion) @ motion
     translation = np.linalg.norm(difference[:, :3, 3], axis=1)
-    cosine = (np.trace(difference[:, :3, :3], axis1=1, axis2=2) - 1) / 2
-    rotation = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    angles = [np.linalg.norm(log_rotation(matrix)) for matrix in difference[:, :3, :3]]
+    rotation = np.degrees(angles)
     lengths = travelled[ends] - travelled[starts]
     moving = lengths > 1e-9
     shares = (np.nan, np.nan)

@@ -1,5 +1,5 @@
 # make setup   virtual environment, ROS 2, messages and nodes (made once; again when its parts change)
-# make test    lint, types, all tests; TESTS=test/test_nodes.py for a part of them
+# make test    lint, types, all tests; TESTS=test/test_nodes.py for some, without the rest
 # make demo    the main job on a rendered flight; SOURCE=path for a bag or a dataset folder
 # make clean   removes what setup built, but not the virtual environment
 #
@@ -25,7 +25,7 @@ SOURCE ?=
 OUTPUT ?= demo_output
 
 # Nothing leaves the machine, and parallel runs do not hear each other.
-ROS_DOMAIN_ID ?= $(shell echo $$(( $$$$ % 200 + 20 )))
+ROS_DOMAIN_ID ?= $(shell echo $$(( $$$$ % 90 + 10 )))
 IN_ROS = source $(VENV)/bin/activate && source $(INSTALL)/setup.bash && \
 	export ROS_DOMAIN_ID=$(ROS_DOMAIN_ID) ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST &&
 SETUP = $(PYTHON) scripts/setup_environment.py --venv $(VENV) --base $(BASE) $(SETUP_FLAGS)
@@ -34,7 +34,7 @@ PACKAGES := $(VENV)/.packages-$(ROS)
 WORKSPACE := $(INSTALL)/.workspace-$(ROS)
 FILES := $(BASE)/build/files.txt
 
-.PHONY: setup test lint types demo clean help always
+.PHONY: setup test lint demo clean help always
 
 help:
 	@sed -n 's/^# \?//p;/^$$/q' Makefile
@@ -54,13 +54,14 @@ $(FILES): always
 	@mkdir -p $(@D) && find superglue_ros launch config -type f -not -path '*/__pycache__/*' \
 		| LC_ALL=C sort > $@.new && if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-test: setup
-	@$(VENV)/bin/python -m ruff check .
-	@$(VENV)/bin/python -m mypy
-	@$(IN_ROS) $(VENV)/bin/pytest $(TESTS)
+test: $(if $(TESTS),,lint) setup
+	@$(IN_ROS) pytest $(TESTS)
+
+lint: setup
+	@$(IN_ROS) ruff check . && mypy
 
 demo: setup
-	@$(IN_ROS) $(VENV)/bin/python -m superglue_ros.nodes.demo --output $(OUTPUT) $(if $(SOURCE),"$(SOURCE)")
+	@$(IN_ROS) python -m superglue_ros.nodes.demo --output $(OUTPUT) $(if $(SOURCE),"$(SOURCE)")
 
 clean:
 	rm -rf $(BASE)/build $(BASE)/install $(BASE)/log

@@ -12,7 +12,7 @@ import argparse
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -150,8 +150,19 @@ def play(
             for frame in progress(source, "playing through the nodes"):
                 player.play_frame(frame)
                 last_ns, sent = frame.stamp_ns, sent + 1
-            _settle(recorder, last_ns, (matcher, odometry))
+            _wait(
+                lambda: last_ns in recorder.recording.statuses,
+                "the last frame was not estimated",
+                (matcher, odometry),
+            )
             seconds = time.monotonic() - started
+            # Each node reports once a second, so that the second report counts everything.
+            counted = recorder.diagnostics_count + 4
+            _wait(
+                lambda: recorder.diagnostics_count >= counted,
+                "the nodes publish no diagnostics",
+                (matcher, odometry),
+            )
     return recorder.recording, sent, seconds
 
 
@@ -170,17 +181,13 @@ def _ros() -> Iterator[None]:
         rclpy.try_shutdown()
 
 
-def _settle(recorder: Recorder, last_ns: int, nodes: Sequence[NodeProcess]) -> None:
-    """Wait until the newest frame has gone through, and the nodes' counts after it are in."""
+def _wait(ready: Callable[[], bool], complaint: str, nodes: Sequence[NodeProcess]) -> None:
     deadline = time.monotonic() + SETTLE_TIMEOUT_S
-    seen = 0
-    while last_ns not in recorder.recording.statuses or recorder.diagnostics_count < seen + 4:
-        if last_ns not in recorder.recording.statuses:
-            seen = recorder.diagnostics_count
+    while not ready():
         for node in nodes:
             node.check()
         if time.monotonic() > deadline:
-            raise NodeError(f"the last frame was not estimated within {SETTLE_TIMEOUT_S:g} s")
+            raise NodeError(f"{complaint} within {SETTLE_TIMEOUT_S:g} s")
         time.sleep(0.02)
 
 

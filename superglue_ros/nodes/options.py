@@ -1,29 +1,38 @@
-"""Options that only the nodes have; those of the cores are in matching and odometry."""
+"""Options that only odometry_node has; without torch, which that node does not need."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from superglue_ros.matching.config import check_ranges, option
+
+def _option(
+    default: Any, description: str, unit: str = "", range: tuple[float, float] | None = None
+) -> Any:
+    metadata = {"description": description, "unit": unit, "range": range}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class OdometryNodeOptions:
     """What odometry_node publishes, and where; ValueError for a value out of range."""
 
-    odom_frame: str = option("odom", "Frame of the odometry: the first camera in ROS axes.")
-    publish_tf: bool = option(True, "Publish the transform odom_frame -> camera optical frame.")
-    path_max_poses: int = option(
+    odom_frame: str = _option("odom", "Frame of the odometry: the first camera in ROS axes.")
+    publish_tf: bool = _option(True, "Publish the transform odom_frame -> camera optical frame.")
+    path_max_poses: int = _option(
         2000, "Latest poses that ~/path holds.", unit="poses", range=(1, 100000)
     )
-    path_period_s: float = option(
+    path_period_s: float = _option(
         1.0, "Least time between two ~/path messages.", unit="seconds", range=(0.0, 3600.0)
     )
-    max_landmarks: int = option(
+    max_landmarks: int = _option(
         5000, "Most points in ~/landmarks.", unit="points", range=(1, 1000000)
     )
 
     def __post_init__(self) -> None:
-        check_ranges(self)
         if not self.odom_frame:
             raise ValueError("odom_frame must not be empty")
+        for option in fields(self):
+            limits, value = option.metadata["range"], getattr(self, option.name)
+            if limits is not None and not limits[0] <= value <= limits[1]:
+                raise ValueError(f"{option.name} must be in {limits}, not {value}")

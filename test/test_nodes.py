@@ -1,0 +1,181 @@
+"""Both nodes as processes over DDS: what they publish, to whom, and how they start and end."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
+
+import rclpy
+from nav_msgs.msg import Path as PathMessage
+from node_harness import SMALL, TOPICS, Harness, camera_info, image, textured, wait_for
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from sensor_msgs.msg import Image, PointCloud2
+
+from superglue_ros.msg import Features
+from superglue_ros.nodes.conversions import features_from_message, matches_from_message
+from superglue_ros.nodes.running import NodeProcess, executable, spinning
+
+pytestmark = pytest.mark.ros
+
+S = 1_000_000_000
+
+
+@pytest.fixture(scope="module")
+def harness() -> Iterator[Harness]:
+    rclpy.init()
+    node = Harness()
+    try:
+        with spinning(node):
+            yield node
+    finally:
+        rclpy.try_shutdown()
+
+
+@pytest.fixture(scope="module")
+def matcher(tmp_path_factory: pytest.TempPathFactory, harness: Harness) -> Iterator[NodeProcess]:
+    log = tmp_path_factory.mktemp("nodes") / "matcher.log"
+    with NodeProcess("matcher_node", [*TOPICS, *SMALL], log) as node:
+        harness.wait_until_heard(infos=1)
+        yield node
+
+
+def test_costly_topics_only_for_listeners(harness: Harness, matcher: NodeProcess) -> None:
+    first = harness.send_and_match(image(1 * S))
+    assert first.keyframe_id == 0
+    assert first.is_keyframe
+    assert first.header == first.keyframe_header
+    assert first.header.frame_id == "eye"
+    assert not harness.features
+    features = harness.listen(Features, "/matcher_node/features", harness.features)
+    harness.listen(Image, "/matcher_node/match_picture", harness.pictures)
+    wait_for(lambda: harness.count_publishers("/matcher_node/features"), "the features' topic")
+
+    def heard() -> bool:
+        harness.send_and_match(image(2 * S))
+        return bool(harness.features and harness.pictures)
+
+    wait_for(heard, "features and a picture")
+    moved = harness.send_and_match(image(3 * S, textured(4)), matcher)
+    wait_for(lambda: harness.features[-1].header.stamp.sec == 3, "its features")
+    found, listed = matches_from_message(moved), features_from_message(harness.features[-1])
+    assert found.keyframe_stamp_ns == 1 * S
+    assert len(found) > 20
+    np.testing.assert_array_equal(listed.keypoints[found.indices], found.points)
+    np.testing.assert_allclose(np.linalg.norm(listed.descriptors, axis=1), 1, atol=1e-3)
+    shifts = np.median(found.points - found.keyframe_points, axis=0)
+    np.testing.assert_allclose(shifts, [-4, 0], atol=0.5)
+    assert harness.pictures[-1].encoding == "bgr8"
+    assert moved.weights_hash
+    harness.destroy_subscription(features)
+
+
+def test_newest_frame_wins_and_drops_are_counted(harness: Harness, matcher: NodeProcess) -> None:
+    before, count = len(harness.matches), 40
+    for i in range(count):
+        harness.images.publish(image((10 + i) * S, textured(i % 20)))
+    last_s = 10 + count - 1
+    wait_for(
+        lambda: harness.matches and harness.matches[-1].header.stamp.sec == last_s, "the last one"
+    )
+
+    def values() -> dict[str, str]:
+        return harness.values.get("/matcher_node", {})
+
+    wait_for(lambda: int(values().get("images matched", 0)) == len(harness.matches), "the counts")
+    assert len(harness.matches) > before
+    dropped = int(values()["dropped: a newer image came"])
+    assert int(values()["images received"]) == len(harness.matches) + dropped
+    assert dropped > 0
+    assert values()["device"] == "cpu"
+    assert "median" in values()["latency"]
+
+
+def test_parameters_while_running(harness: Harness, matcher: NodeProcess) -> None:
+    client = harness.create_client(SetParameters, "/matcher_node/set_parameters")
+    assert client.wait_for_service(30.0)
+
+    def attempt(name: str, value: ParameterValue) -> tuple[bool, str]:
+        request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
+        future = client.call_async(request)
+        wait_for(future.done, "the answer of set_parameters")
+        result = future.result().results[0]
+        return result.successful, result.reason
+
+    whole = ParameterType.PARAMETER_INTEGER
+    assert attempt("min_matches", ParameterValue(type=whole, integer_value=7)) == (True, "")
+    good, reason = attempt("min_matches", ParameterValue(type=whole, integer_value=-3))
+    assert not good
+    assert "min_matches" in reason
+    good, reason = attempt("max_keypoints", ParameterValue(type=whole, integer_value=50))
+    assert not good
+    assert "read-only" in reason
+    harness.send_and_match(image(60 * S), matcher)
+
+
+@pytest.mark.parametrize(
+    ("node", "parameter", "words"),
+    [
+        ("matcher_node", "match_threshold:=2.0", "match_threshold"),
+        ("matcher_node", "match_threshold:=half", "match_threshold must be of type float"),
+        ("matcher_node", "device:=abacus", "device must be one of auto, cuda, cpu"),
+        ("matcher_node", "superpoint:=/no/such.safetensors", "/no/such.safetensors does not"),
+        ("odometry_node", "min_inliers:=1", "min_inliers"),
+        ("odometry_node", "odom_frame:=''", "odom_frame must not be empty"),
+    ],
+)
+def test_bad_start(node: str, parameter: str, words: str) -> None:
+    command = [str(executable(node)), "--ros-args", "-p", parameter]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, ended.stderr
+    assert words in lines[0]
+    assert "Traceback" not in ended.stderr
+
+
+def test_odometry_of_a_plane_that_moves(
+    harness: Harness, matcher: NodeProcess, tmp_path: Path
+) -> None:
+    """A flat picture sliding by: whatever the odometry says of it, it says it well formed."""
+    with NodeProcess("odometry_node", list(TOPICS), tmp_path / "odometry.log") as odometry:
+        harness.wait_until_heard()
+        harness.listen(PathMessage, "/odometry_node/path", harness.paths)
+        harness.listen(PointCloud2, "/odometry_node/landmarks", harness.landmarks)
+        wait_for(lambda: harness.count_publishers("/odometry_node/path"), "the path's topic")
+        harness.infos.publish(camera_info(100 * S))
+        for i in range(12):
+            harness.send_and_match(image((100 + i) * S, textured(6 * i)), matcher)
+        wait_for(lambda: len(harness.statuses) >= 12, "a status of each image")
+        odometry.check()
+    for status in harness.statuses:
+        assert status.state in ("initialising", "tracking", "lost")
+        assert (status.reason == "") == (status.state == "tracking")
+        assert not status.scale_is_metric
+    assert harness.odometry
+    for message in harness.odometry:
+        covariance = np.reshape(message.pose.covariance, (6, 6))
+        assert np.all(np.diag(covariance) > 0)
+        assert message.header.frame_id == "odom"
+        assert message.child_frame_id == "eye"
+
+
+def test_sigterm_ends_both_nodes_cleanly(
+    harness: Harness, matcher: NodeProcess, tmp_path: Path
+) -> None:
+    """Last in this module, as it ends the matcher; the faults' tests end theirs by SIGINT."""
+    with NodeProcess("odometry_node", list(TOPICS), tmp_path / "odometry.log") as odometry:
+        harness.wait_until_heard()
+        harness.images.publish(image(200 * S))
+        assert matcher.stop(signal.SIGTERM) == 0, matcher.output()
+        assert odometry.stop(signal.SIGTERM) == 0, odometry.output()
+    for node in (matcher, odometry):
+        assert "Traceback" not in node.output()

@@ -1,0 +1,195 @@
+"""Both nodes as processes over DDS, fed with what goes wrong: nothing dies, each is said once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
+
+import rclpy
+from node_harness import (
+    HEIGHT,
+    SMALL,
+    TOPICS,
+    WIDTH,
+    Harness,
+    broken_image,
+    camera_info,
+    image,
+    textured,
+    wait_for,
+)
+
+from superglue_ros.nodes.health import LOG_PERIOD_S
+from superglue_ros.nodes.running import NodeProcess, spinning
+
+pytestmark = pytest.mark.ros
+
+S = 1_000_000_000
+
+
+class Camera:
+    """The two nodes, a harness, and a clock that goes on from test to test."""
+
+    def __init__(self, matcher: NodeProcess, odometry: NodeProcess, harness: Harness) -> None:
+        self.matcher, self.odometry, self.harness = matcher, odometry, harness
+        self.stamp_ns = 100 * S
+
+    def tick(self) -> int:
+        self.stamp_ns += S // 10
+        return self.stamp_ns
+
+    def alive(self) -> None:
+        """A good image still gives matches, and both processes still run."""
+        found = self.harness.send_and_match(image(self.tick()), self.matcher)
+        assert found.header.stamp.sec * S + found.header.stamp.nanosec == self.stamp_ns
+        self.odometry.check()
+
+    def lines(self, words: str) -> list[str]:
+        log = self.matcher.output() + self.odometry.output()
+        return [line for line in log.splitlines() if words in line]
+
+    def said_once(self, words: str, started: float, nodes: int = 1) -> None:
+        """Each node logged it once, or on a slow machine once in a throttling period."""
+        periods = 1 + int((time.monotonic() - started) / LOG_PERIOD_S)
+        assert nodes <= len(self.lines(words)) <= nodes * periods, self.lines(words)
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Camera]:
+    folder: Path = tmp_path_factory.mktemp("nodes")
+    rclpy.init()
+    try:
+        with (
+            NodeProcess("matcher_node", [*TOPICS, *SMALL], folder / "matcher.log") as matcher,
+            NodeProcess("odometry_node", list(TOPICS), folder / "odometry.log") as odometry,
+        ):
+            harness = Harness()
+            with spinning(harness):
+                harness.wait_until_heard()
+                yield Camera(matcher, odometry, harness)
+            # Whatever the tests did, both nodes end as they should.
+            assert matcher.stop() == 0, matcher.output()
+            assert odometry.stop() == 0, odometry.output()
+    finally:
+        rclpy.try_shutdown()
+
+
+def test_missing_tf2_and_camera_info_are_said(camera: Camera) -> None:
+    started = time.monotonic()
+    camera.alive()
+    wait_for(lambda: camera.harness.statuses, "a status")
+    status = camera.harness.statuses[-1]
+    assert status.state == "initialising"
+    assert "no CameraInfo on /camera/camera_info" in status.reason
+    camera.alive()
+    camera.said_once("no CameraInfo", started)
+    try:
+        import tf2_ros  # noqa: F401
+    except ImportError:
+        assert len(camera.lines("no tf2_ros")) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"width": 0, "height": 0, "step": 0, "data": b""}, "empty image of 0x0"),
+        ({"data": bytes(WIDTH * HEIGHT - 1)}, "bytes of data"),
+        ({"step": WIDTH - 1}, "step of"),
+        ({"encoding": "plaid13"}, "unknown image encoding"),
+        ({"encoding": ""}, "unknown image encoding ''"),
+        ({"width": 8, "height": 8, "step": 8, "data": bytes(64)}, "under 16 pixels"),
+        ({"encoding": "32FC1", "step": 4 * WIDTH, "data": bytes(4 * WIDTH * HEIGHT)}, "32FC1"),
+    ],
+)
+def test_bad_image(camera: Camera, fields: dict[str, object], words: str) -> None:
+    started = time.monotonic()
+    before = sum(camera.harness.problems().values())
+    for _ in range(5):
+        camera.harness.images.publish(broken_image(camera.tick(), **fields))
+        camera.alive()
+    camera.said_once(words, started)
+    wait_for(
+        lambda: sum(camera.harness.problems().values()) >= before + 5, "the count of the problem"
+    )
+
+
+def test_size_change(camera: Camera) -> None:
+    started = time.monotonic()
+    camera.alive()
+    other = camera.harness.send_and_match(image(camera.tick(), textured(0, 200, 152)))
+    assert (other.width, other.height) == (200, 152)
+    assert len(other.confidences) == 0
+    assert other.is_keyframe
+    camera.alive()
+    # The change back is of the same cause.
+    camera.said_once("starting anew", started)
+    assert camera.lines("images of 200 x 152, before 160 x 120")
+
+
+def test_black_images(camera: Camera) -> None:
+    for _ in range(10):
+        found = camera.harness.send_and_match(
+            image(camera.tick(), np.zeros((HEIGHT, WIDTH), np.uint8)), camera.matcher
+        )
+        assert len(found.confidences) == 0
+        assert not found.is_keyframe
+    camera.alive()
+    camera.alive()
+    assert len(camera.harness.matches[-1].confidences) > 10
+
+
+def test_unusable_camera_info(camera: Camera) -> None:
+    harness = camera.harness
+    for info, words in (
+        (camera_info(0, focal=0.0), "camera matrix is all zero"),
+        (camera_info(0, width=320), "CameraInfo is for 320 x 120, images are 160 x 120"),
+    ):
+        started = time.monotonic()
+        harness.infos.publish(info)
+
+        def said(words: str = words) -> bool:
+            camera.alive()
+            return bool(harness.statuses) and words in harness.statuses[-1].reason
+
+        wait_for(said, f"a status with {words}")
+        assert harness.statuses[-1].state == "initialising"
+        camera.alive()
+        camera.said_once(words, started)
+
+
+def test_clock_jumps_back(camera: Camera) -> None:
+    harness = camera.harness
+    harness.infos.publish(camera_info(0))
+    camera.alive()
+    started, keyframe_id = time.monotonic(), harness.matches[-1].keyframe_id
+    camera.stamp_ns = 5 * S
+    camera.alive()
+    after = harness.matches[-1]
+    assert len(after.confidences) == 0
+    assert after.is_keyframe
+    assert after.keyframe_id >= keyframe_id
+    camera.alive()
+    assert len(harness.matches[-1].confidences) > 10
+    wait_for(lambda: "clock jumped back" in harness.problems(), "the count of the jump")
+    wait_for(lambda: "clock jumped back" in harness.problems("/odometry_node"), "the same")
+    camera.said_once("stamps jumped back", started, nodes=2)
+    assert np.all(np.diag(np.reshape(harness.odometry[-1].pose.covariance, (6, 6))) > 0)
+
+
+def test_malformed_matches_message(camera: Camera) -> None:
+    from superglue_ros.msg import Matches
+
+    publisher = camera.harness.create_publisher(Matches, "/matcher_node/matches", 10)
+    wait_for(lambda: publisher.get_subscription_count() >= 2, "the odometry to listen")
+    bad = Matches(points=[1.0], confidences=[0.5])
+    publisher.publish(bad)
+    wait_for(lambda: camera.lines("holds 0 values for 1 points"), "the line")
+    camera.alive()
+    camera.harness.destroy_publisher(publisher)

@@ -10,7 +10,8 @@ import numpy as np
 
 from superglue_ros.cli.options import add_matcher_options, matcher_config
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.evaluation.plots import save_picture
+from superglue_ros.evaluation.plots import check_picture, save_picture
+from superglue_ros.evaluation.summary import check_output
 from superglue_ros.matching import ImageMatcher, ImageMatches, draw_matches
 from superglue_ros.sources import read_image
 from superglue_ros.types import UNMATCHED, ImageArray
@@ -38,6 +39,11 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Match, write what was asked for, print the numbers."""
     config = matcher_config(args)
+    # What can fail is tried before the seconds that loading and matching take.
+    if args.output is not None:
+        check_output(args.output)
+    if args.picture is not None:
+        check_picture(args.picture)
     image0, image1 = read_image(args.image0), read_image(args.image1)
     matcher = ImageMatcher.from_config(config)
     result = matcher.match(image0, image1)

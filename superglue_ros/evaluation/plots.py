@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.replay import FrameRecord
+from superglue_ros.evaluation.summary import check_output
 from superglue_ros.evaluation.trajectory import TrajectoryErrors
 from superglue_ros.types import FloatArray, ImageArray, Trajectory
 
@@ -77,6 +78,13 @@ def save_figure(path: Path, figure: Figure) -> None:
         figure.savefig(path, dpi=120)
     except OSError as error:
         raise SuperGlueRosError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def check_picture(path: Path) -> None:
+    """SuperGlueRosError now for a picture that `save_picture` could not write later."""
+    check_output(path)
+    if not cv2.haveImageWriter(str(path)):
+        raise SuperGlueRosError(f"cannot write {path}: unknown picture format {path.suffix!r}")
 
 
 def save_picture(path: Path, image: ImageArray) -> None:

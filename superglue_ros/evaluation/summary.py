@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
@@ -70,6 +71,14 @@ def summarise_errors(errors: TrajectoryErrors) -> dict[str, Any]:
         if isinstance(getattr(errors, f.name), str | int | float)
     }
     return {**plain, "frame": FRAMES_OF_REFERENCE[errors.alignment]}
+
+
+def check_output(path: Path) -> None:
+    """SuperGlueRosError now for a file that could not be written later."""
+    if not path.parent.is_dir():
+        raise SuperGlueRosError(f"cannot write {path}: {path.parent} is no folder")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SuperGlueRosError(f"cannot write {path}: no permission, or a folder")
 
 
 def write_json(path: str | Path, content: Any) -> None:

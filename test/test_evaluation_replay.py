@@ -1,0 +1,214 @@
+"""Replay and its report, with a stand-in for the networks that tracks known points."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from superglue_ros.errors import CameraError, ImageError, SuperGlueRosError
+from superglue_ros.evaluation.gallery import Gallery
+from superglue_ros.evaluation.replay import run_replay
+from superglue_ros.evaluation.report import make_folder, write_report
+from superglue_ros.evaluation.summary import format_table, plain_numbers, write_json
+from superglue_ros.evaluation.trajectory import absolute_trajectory_error, relative_errors
+from superglue_ros.geometry import exp_rotation, project_points
+from superglue_ros.matching import FeatureMatches, KeyframeMatcher, KeyframePolicy
+from superglue_ros.odometry import VisualOdometry
+from superglue_ros.sources import read_trajectory, trajectory_from_poses
+from superglue_ros.types import CameraModel, Frame, Pose
+
+CAMERA = CameraModel(320, 240, np.array([[250.0, 0, 160], [0, 250, 120], [0, 0, 1]]))
+PERIOD_NS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Points:
+    """Stands in for ExtractedFeatures: points of known identity."""
+
+    image_size: tuple[int, int]
+    points: np.ndarray
+    identities: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+class PointMatcher:
+    """Stands in for ImageMatcher: an image's first pixel is the number of its view."""
+
+    device, precision, model, weights_hash = "cpu", "float32", "points", "0123abcd"
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def extract(self, image: np.ndarray) -> Points:
+        if image[0, 0] == 255:
+            raise ImageError("an image of 0 x 0")
+        points, identities = self.world.view(int(image[0, 0]))
+        return Points((320, 240), points.astype(np.float32), identities)
+
+    def match_features(self, keyframe: Points, frame: Points) -> FeatureMatches:
+        _, first, second = np.intersect1d(
+            keyframe.identities, frame.identities, return_indices=True
+        )
+        return FeatureMatches(
+            first.astype(np.int32), second.astype(np.int32), np.full(len(first), 0.9, np.float32)
+        )
+
+
+class World:
+    """A cloud of points and a camera that flies sideways past it; a source of frames."""
+
+    name = "cloud"
+    skipped = 0
+
+    def __init__(self, count: int = 30, camera: CameraModel | None = CAMERA) -> None:
+        rng = np.random.default_rng(3)
+        low, high = [-6, -3, 4], [10, 3, 12]
+        self.points = rng.uniform(low, high, (1500, 3))
+        self.camera = camera
+        self.poses = [
+            Pose(exp_rotation(np.array([0, 0.01 * i, 0])), np.array([0.1 * i, 0.02 * i, 0.03 * i]))
+            for i in range(count)
+        ]
+        self.broken: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for i in range(len(self.poses)):
+            image = np.full((240, 320), 90, np.uint8)
+            image[0, 0] = 255 if i in self.broken else i
+            yield Frame(image, i * PERIOD_NS, camera=self.camera)
+
+    def view(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        inverse = self.poses[index].inverse()
+        pixels = project_points(self.points @ inverse.rotation.T + inverse.position, CAMERA)
+        inside = np.all((pixels >= 0) & (pixels < [320, 240]), axis=1)
+        noise = np.random.default_rng(index).normal(0, 0.2, pixels.shape)
+        return (pixels + noise)[inside], np.flatnonzero(inside)
+
+    def groundtruth(self):
+        return trajectory_from_poses(PERIOD_NS * np.arange(len(self)), self.poses)
+
+
+def replay(world: World, **options):
+    matcher = KeyframeMatcher(PointMatcher(world), KeyframePolicy())  # type: ignore[arg-type]
+    return run_replay(world, matcher, VisualOdometry(), **options)
+
+
+def test_trajectory_is_right_and_the_same_each_time() -> None:
+    world = World()
+    result, again = replay(world), replay(world)
+    errors = absolute_trajectory_error(result.trajectory, world.groundtruth())
+    assert errors.num_poses == len(world)
+    assert errors.rmse_percent < 2
+    assert not result.scale_is_metric
+    np.testing.assert_array_equal(result.trajectory.positions, again.trajectory.positions)
+    np.testing.assert_array_equal(
+        result.trajectory.quaternions_xyzw, again.trajectory.quaternions_xyzw
+    )
+
+
+def test_records_say_what_happened() -> None:
+    world = World()
+    result = replay(world)
+    assert len(result.records) == len(world)
+    assert result.records[0].is_keyframe
+    assert result.records[0].num_matches == 0
+    assert np.isnan(result.records[0].displacement_px)
+    assert all(record.num_matches > 50 for record in result.records[1:])
+    assert result.records[-1].state == "tracking"
+    assert 1 < result.num_keyframes < len(world)
+    assert (result.model, result.weights_hash) == ("points", "0123abcd")
+
+
+def test_broken_frames_are_skipped_and_counted() -> None:
+    world = World()
+    world.broken = {4, 5}
+    result = replay(world)
+    assert (result.skipped, len(result.records)) == (2, len(world) - 2)
+
+
+def test_without_camera_there_are_matches_only(tmp_path: Path) -> None:
+    result = replay(World(5, camera=None))
+    assert len(result.trajectory) == 0
+    assert result.records[-1].state == ""
+    write_report(tmp_path, result)
+    with pytest.raises(CameraError):
+        replay(World(5, camera=CameraModel(320, 240, np.zeros((3, 3)))))
+
+
+def test_max_frames_and_empty_source(tmp_path: Path) -> None:
+    assert len(replay(World(), max_frames=4).records) == 4
+    result = replay(World(0))
+    assert result.records == result.pictures == ()
+    summary = write_report(tmp_path, result)
+    assert summary["frames"] == 0
+    json.loads((tmp_path / "summary.json").read_text())
+
+
+def test_report_holds_every_figure(tmp_path: Path) -> None:
+    world = World()
+    result = replay(world)
+    errors = absolute_trajectory_error(result.trajectory, world.groundtruth())
+    relative = relative_errors(result.trajectory, world.groundtruth(), scale=errors.scale)
+    write_report(tmp_path / "new" / "folder", result, errors, relative)
+    folder = tmp_path / "new" / "folder"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["frames"] == len(world)
+    assert summary["scale"] == "up to scale"
+    assert summary["ate"]["alignment"] == "sim3"
+    assert "similarity alignment" in summary["ate"]["frame"]
+    assert summary["ate"]["rmse_m"] == pytest.approx(errors.rmse_m)
+    assert summary["relative"]["num_segments"] == len(world) - 1
+    read = read_trajectory(folder / "trajectory.txt")
+    np.testing.assert_allclose(read.positions, result.trajectory.positions, atol=1e-8)
+    page = (folder / "report.html").read_text()
+    pictures = sorted(path.name for path in folder.glob("*.png"))
+    assert len(pictures) >= 4
+    assert all(f'src="{name}"' in page for name in pictures)
+    lines = (folder / "matches.csv").read_text().splitlines()
+    assert lines[0].startswith("stamp_ns,keyframe_id,is_keyframe")
+    assert len(lines) == len(world) + 1
+
+
+def test_unwritable_output(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SuperGlueRosError, match="cannot make folder"):
+        make_folder(tmp_path / "file" / "inside")
+    with pytest.raises(SuperGlueRosError, match="cannot write"):
+        write_json(tmp_path / "gone" / "a.json", {})
+
+
+def test_gallery_chooses_few() -> None:
+    world = World(20)
+    matcher = KeyframeMatcher(PointMatcher(world))  # type: ignore[arg-type]
+    gallery = Gallery(20)
+    assert gallery.pictures() == ()
+    for frame in world:
+        gallery.offer(frame.image, matcher.process(frame))
+    pictures = gallery.pictures()
+    assert 1 <= len(pictures) <= 3
+    titles = ", ".join(picture.title for picture in pictures)
+    assert all(word in titles for word in ("widest", "fewest", "half way"))
+    assert all(picture.image.shape[:2] == (240, 648) for picture in pictures)
+
+
+def test_json_has_no_nan() -> None:
+    content = {"a": float("nan"), "b": (np.int64(3), np.float32(0.5), True), "c": Path("x")}
+    assert plain_numbers(content) == {"a": None, "b": [3, 0.5, True], "c": "x"}
+
+
+def test_table() -> None:
+    table = format_table(["name", "share"], [["long one", 12.34], ["b", float("nan")]])
+    assert table.splitlines() == [
+        "name      share", "--------  -----", "long one   12.3", "b             -"
+    ]  # fmt: skip
+    assert format_table(["a"], []).splitlines() == ["a", "-"]

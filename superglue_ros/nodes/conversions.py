@@ -1,8 +1,9 @@
 """ROS messages to the package's types and back, whole arrays at a time.
 
 Raw images are decoded by `sources.encodings`, as they are from a bag, so that the nodes and the
-offline replay see the same pixels. Its conventions are cv_bridge's, which itself is not used: the
-one that goes with the ROS 2 wheels ignores row padding and reads 16UC1 as 8 bit.
+offline replay see the same pixels. Its conventions are cv_bridge's (a test compares), which itself
+is not used: the one that goes with the ROS 2 wheels ignores row padding, reads 16UC1 as 8 bit, and
+fails on colour with OpenCV 5.
 """
 
 from __future__ import annotations

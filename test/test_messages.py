@@ -1,0 +1,309 @@
+"""ROS messages to the package's types and back."""
+
+from __future__ import annotations
+
+import array
+import time
+from dataclasses import fields, replace
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
+
+from node_harness import broken_image
+from sensor_msgs.msg import Image
+
+from superglue_ros.errors import ImageError, MessageError
+from superglue_ros.nodes.conversions import (
+    camera_from_message,
+    camera_info_message,
+    features_from_message,
+    features_message,
+    frame_from_image,
+    image_message,
+    make_header,
+    matches_from_message,
+    matches_message,
+    stamp_from_ns,
+    stamp_to_ns,
+)
+from superglue_ros.nodes.odometry_messages import (
+    covariance_in_odom,
+    landmarks_message,
+    odometry_message,
+    pose_from_message,
+    pose_in_odom,
+    pose_in_world,
+    pose_message,
+    status_message,
+)
+from superglue_ros.odometry import OdometryEstimate, TrackingState
+from superglue_ros.types import CameraModel, Features, FrameMatches, Pose
+
+pytestmark = pytest.mark.ros
+
+HEADER = make_header(1_500_000_007, "eye")
+
+
+def some_matches(count: int, seed: int = 3) -> FrameMatches:
+    rng = np.random.default_rng(seed)
+    return FrameMatches(
+        stamp_ns=1_500_000_007,
+        keyframe_stamp_ns=1_400_000_000,
+        frame_id="eye",
+        keyframe_id=4,
+        is_keyframe=True,
+        image_size=(640, 480),
+        keyframe_image_size=(640, 470),
+        keyframe_points=rng.uniform(0, 400, (count, 2)).astype(np.float32),
+        points=rng.uniform(0, 400, (count, 2)).astype(np.float32),
+        keyframe_indices=rng.permutation(count).astype(np.int32),
+        indices=rng.permutation(count).astype(np.int32),
+        confidences=rng.uniform(0, 1, count).astype(np.float32),
+        num_features=count + 5,
+        num_keyframe_features=count,
+        extract_ms=12.5,
+        match_ms=3.25,
+        model="a+b",
+        weights_hash="12ab+34cd",
+    )
+
+
+@pytest.mark.parametrize("stamp_ns", [0, 1, 999_999_999, 1_000_000_000, 1_753_000_000_123_456_789])
+def test_stamps_are_exact(stamp_ns: int) -> None:
+    assert stamp_to_ns(stamp_from_ns(stamp_ns)) == stamp_ns
+
+
+@pytest.mark.parametrize("count", [0, 1, 300])
+def test_matches_there_and_back(count: int) -> None:
+    matches = some_matches(count)
+    message = matches_message(matches, HEADER, make_header(1_400_000_000, "eye"))
+    assert len(message.points) == 2 * count
+    back = matches_from_message(message)
+    for field in fields(FrameMatches):
+        found, expected = getattr(back, field.name), getattr(matches, field.name)
+        np.testing.assert_array_equal(found, expected, err_msg=field.name)
+        if isinstance(expected, np.ndarray):
+            assert found.dtype == expected.dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "words"),
+    [
+        ("points", [1.0], "points holds 1 values for 2 points"),
+        ("keyframe_points", [1.0, 2.0, 3.0, float("nan")], "not finite"),
+        ("indices", [0, 1, 2], "indices holds 3 values for 2 matches"),
+        ("indices", [0, 7], "leaves the list of 7 features"),
+        ("keyframe_indices", [-1, 0], "leaves the list"),
+        ("confidences", [0.5, 1.5], "confidences leave"),
+        ("confidences", [0.5, float("nan")], "confidences leave"),
+    ],
+)
+def test_malformed_matches(name: str, values: list[float], words: str) -> None:
+    message = matches_message(some_matches(2), HEADER, HEADER)
+    setattr(message, name, values)
+    with pytest.raises(MessageError, match=words):
+        matches_from_message(message)
+
+
+def test_messages_of_many_values_are_made_quickly() -> None:
+    matches = some_matches(20_000)
+    started = time.perf_counter()
+    matches_from_message(matches_message(matches, HEADER, HEADER))
+    assert time.perf_counter() - started < 0.2  # value by value it takes longer
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_features_there_and_back(count: int) -> None:
+    rng = np.random.default_rng(0)
+    features = Features(
+        (64, 48),
+        rng.uniform(0, 40, (count, 2)).astype(np.float32),
+        rng.uniform(0, 1, count).astype(np.float32),
+        rng.normal(size=(count, 256)).astype(np.float32),
+    )
+    message = features_message(features, HEADER)
+    assert message.descriptor_dim == 256
+    back = features_from_message(message)
+    assert back.image_size == (64, 48)
+    for name in ("keypoints", "scores", "descriptors"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(features, name))
+    message.scores = [*message.scores, 0.5]
+    with pytest.raises(MessageError, match="descriptor values"):
+        features_from_message(message)
+
+
+def colours() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (20, 24, 3), np.uint8)
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize(
+    ("encoding", "channels"), [("rgb8", 3), ("bgr8", 3), ("rgba8", 4), ("bgra8", 4)]
+)
+def test_colour_images(encoding: str, channels: int, padding: int) -> None:
+    bgr = colours()
+    pixels = bgr[..., ::-1] if encoding.startswith("rgb") else bgr
+    alpha = np.full((20, 24, channels - 3), 255, np.uint8)
+    rows = np.concatenate([pixels, alpha], 2).reshape(20, -1)
+    padded = np.hstack([rows, np.full((20, padding), 77, np.uint8)])
+    message = Image(header=HEADER, height=20, width=24, encoding=encoding)
+    message.step = padded.shape[1]
+    message.data = array.array("B", padded.tobytes())
+    frame = frame_from_image(message)
+    np.testing.assert_array_equal(frame.image, bgr)
+    assert frame.stamp_ns == 1_500_000_007
+    assert frame.frame_id == "eye"
+
+
+@pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
+def test_gray_images(encoding: str) -> None:
+    gray = np.ascontiguousarray(colours()[..., 0])
+    message = image_message(gray, HEADER)
+    assert message.encoding == "mono8"
+    message.encoding = encoding
+    np.testing.assert_array_equal(frame_from_image(message).image, gray)
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("encoding", ["mono16", "16UC1"])
+def test_sixteen_bit_images(encoding: str, big_endian: bool) -> None:
+    deep = np.array([[0, 257, 65535] * 8] * 16, np.uint16)
+    message = Image(header=HEADER, height=16, width=24, encoding=encoding, step=48)
+    message.is_bigendian = int(big_endian)
+    message.data = array.array("B", deep.astype(">u2" if big_endian else "<u2").tobytes())
+    np.testing.assert_array_equal(frame_from_image(message).image, np.uint8(deep // 257))
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_images_of_one_colour(pattern: str) -> None:
+    colour = {"b": 30, "g": 120, "r": 220}
+    tile = np.array([colour[name] for name in pattern], np.uint8).reshape(2, 2)
+    message = image_message(np.tile(tile, (10, 10)), HEADER)
+    message.encoding = f"bayer_{pattern}8"
+    frame = frame_from_image(message)
+    np.testing.assert_array_equal(frame.image[4:-4, 4:-4], np.full((12, 12, 3), [30, 120, 220]))
+
+
+def test_the_same_pixels_as_cv_bridge() -> None:
+    cv_bridge = pytest.importorskip("cv_bridge")
+    message = image_message(colours(), HEADER)
+    # The wheels' cv_bridge takes colour images of OpenCV 5's types for one channel of 8.
+    for encoding in ("rgb8", "bgr8") if cv2.__version__ < "5" else ():
+        message.encoding = encoding
+        expected = cv_bridge.CvBridge().imgmsg_to_cv2(message, "bgr8")
+        np.testing.assert_array_equal(frame_from_image(message).image, expected)
+    gray = image_message(colours()[..., 0].copy(), HEADER)
+    for encoding in ("mono8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8"):
+        gray.encoding = encoding
+        wanted = "mono8" if encoding == "mono8" else "bgr8"
+        expected = cv_bridge.CvBridge().imgmsg_to_cv2(gray, wanted)
+        np.testing.assert_array_equal(frame_from_image(gray).image, expected)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"width": 0, "height": 0, "step": 0, "data": b""},
+        {"height": 0},
+        {"data": bytes(100)},
+        {"data": b""},
+        {"step": 3},
+        {"step": 0},
+        {"encoding": "nonsense"},
+        {"encoding": ""},
+        {"encoding": "bayer_rggb12"},
+        {"encoding": "32FC1", "step": 640, "data": bytes(640 * 120)},
+    ],
+)
+def test_bad_images_are_one_clear_line(wrong: dict[str, object]) -> None:
+    with pytest.raises(ImageError) as raised:
+        frame_from_image(broken_image(0, **wrong))
+    assert len(str(raised.value)) > 10
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [("none", 0), ("plumb_bob", 5), ("rational_polynomial", 8), ("equidistant", 4)],
+)
+def test_camera_there_and_back(model: str, count: int) -> None:
+    matrix = np.array([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
+    camera = CameraModel(640, 480, matrix, model, np.arange(1, count + 1) * 0.01)
+    back = camera_from_message(camera_info_message(camera, HEADER))
+    assert (back.width, back.height, back.model) == (640, 480, model)
+    np.testing.assert_array_equal(back.matrix, matrix)
+    np.testing.assert_array_equal(back.distortion, camera.distortion)
+
+
+def test_a_step_forward_is_along_x_of_odom() -> None:
+    """Hand-worked: the optical axes z, -x, -y are odom's x, y, z."""
+    moved = pose_in_odom(Pose(np.eye(3), np.array([1.0, 2.0, 5.0])))
+    np.testing.assert_allclose(moved.position, [5, -1, -2])
+    np.testing.assert_allclose(moved.rotation @ [0, 0, 1], [1, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(moved.rotation @ [0, -1, 0], [0, 0, 1], atol=1e-12)
+
+
+def test_poses_there_and_back() -> None:
+    angle = 0.3
+    rotation = np.array(
+        [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
+    )
+    pose = Pose(rotation, np.array([1.0, -2.0, 3.0]))
+    back = pose_in_world(pose_from_message(pose_message(pose_in_odom(pose))))
+    np.testing.assert_allclose(back.matrix, pose.matrix, atol=1e-12)
+
+
+def estimate() -> OdometryEstimate:
+    return OdometryEstimate(
+        stamp_ns=5,
+        state=TrackingState.LOST,
+        pose=Pose(np.eye(3), np.array([0.0, 0.0, 2.0])),
+        covariance=np.diag([1.0, 2, 3, 4, 5, 6]),
+        scale_is_metric=False,
+        num_matches=40,
+        num_inliers=7,
+        keyframe_id=3,
+        landmarks=np.array([[0.0, 0, 1], [1, 2, 3]]),
+        reason="too few inliers",
+    )
+
+
+def test_odometry_message() -> None:
+    message = odometry_message(estimate(), HEADER, "map")
+    assert message.header.frame_id == "map"
+    assert message.header.stamp == HEADER.stamp
+    assert message.child_frame_id == "eye"
+    assert message.pose.pose.position.x == pytest.approx(2.0)
+    covariance = np.reshape(message.pose.covariance, (6, 6))
+    # Variances along odom's x, y, z are those along the camera's z, x, y.
+    np.testing.assert_allclose(np.diag(covariance), [3, 1, 2, 6, 4, 5], atol=1e-12)
+    assert min(np.diag(np.reshape(message.twist.covariance, (6, 6)))) >= 1e4
+
+
+def test_covariance_keeps_its_eigenvalues() -> None:
+    root = np.random.default_rng(2).normal(size=(6, 6))
+    covariance = root @ root.T
+    turned = covariance_in_odom(covariance)
+    np.testing.assert_allclose(np.linalg.eigvalsh(turned), np.linalg.eigvalsh(covariance))
+
+
+def test_landmarks_message() -> None:
+    message = landmarks_message(estimate().landmarks, HEADER, "odom")
+    assert (message.height, message.width, message.point_step) == (1, 2, 12)
+    points = np.frombuffer(message.data, np.float32).reshape(2, 3)
+    np.testing.assert_allclose(points, [[1, 0, 0], [3, -1, -2]])
+    empty = landmarks_message(np.zeros((0, 3)), HEADER, "odom")
+    assert (empty.width, len(empty.data)) == (0, 0)
+
+
+def test_status_message() -> None:
+    message = status_message(estimate(), HEADER)
+    assert message.state == message.LOST
+    assert message.reason == "too few inliers"
+    assert (message.num_matches, message.num_inliers, message.keyframe_id) == (40, 7, 3)
+    tracking = status_message(replace(estimate(), state=TrackingState.TRACKING, reason=""), HEADER)
+    assert tracking.state == tracking.TRACKING

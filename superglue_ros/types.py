@@ -1,8 +1,8 @@
 """Frozen dataclasses that cross the borders between rooms.
 
 Conventions: pixel (0, 0) is the centre of the top-left pixel; points are (x, y) in pixels of the
-image as received; sizes are (width, height); `T_0to1` maps points of camera 0 into camera 1; camera
-frames have z forward, x right, y down; times are integer nanoseconds.
+image as received; sizes are (width, height); `T_0to1` maps points of camera 0 into camera 1;
+camera frames have z forward, x right, y down; times are integer nanoseconds.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Features:
-    """Keypoints of one image: keypoints (N, 2) pixels, scores (N,), descriptors (N, D) of norm 1."""
+    """Features of an image: keypoints (N, 2) pixels, scores (N,), descriptors (N, D) of norm 1."""
 
     image_size: tuple[int, int]
     keypoints: FloatArray

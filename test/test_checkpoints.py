@@ -60,7 +60,7 @@ def test_a_damaged_file_names_both_hashes(small_file):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"expected SHA-256 \w{64} of its card, found \w{64}"):
+    with pytest.raises(CheckpointError, match=r"expected SHA-256 \w{64} .* found \w{64}"):
         load_superglue(path)
 
 
@@ -87,7 +87,7 @@ def test_wrong_shapes_surplus_and_nan_are_named(tmp_path):
     with pytest.raises(CheckpointError, match="found extra"):
         load_superpoint(path)
     torch.save({**good, "convDb.bias": torch.full((256,), torch.nan)}, path)
-    with pytest.raises(CheckpointError, match="convDb.bias holds NaN"):
+    with pytest.raises(CheckpointError, match=r"convDb\.bias holds NaN"):
         load_superpoint(path)
     torch.save({"state": {"deep": good}}, path)
     with pytest.raises(CheckpointError, match="expected a state dict of tensors"):

@@ -128,11 +128,7 @@ class ImageMatcher:
                 f"SuperGlue of width {matcher.config.descriptor_dim} does not take SuperPoint's "
                 f"{detector.descriptor_dim} dimensions"
             )
-        self.superpoint = (
-            detector.to_precision(dtype)
-            .to(self._device, memory_format=torch.channels_last)
-            .requires_grad_(False)
-        )
+        self.superpoint = detector.prepare(self._device, dtype)
         self.superglue = FoldedSuperGlue(matcher).to_precision(dtype).to(self._device)
         self.device = str(self._device)
         self.precision = str(dtype).removeprefix("torch.")

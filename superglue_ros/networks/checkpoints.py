@@ -199,7 +199,8 @@ def save_weights(
     save_file(
         {name: tensor.contiguous() for name, tensor in tensors.items()},
         path,
-        metadata={"network": type(network).__name__, "config": json.dumps(config)},
+        # One entry only: several come in random order, and so would the file's hash.
+        metadata={"config": json.dumps(config)},
     )
     path.chmod(0o644)  # safetensors writes files that only their owner may read
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()

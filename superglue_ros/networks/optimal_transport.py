@@ -1,4 +1,4 @@
-"""Entropic optimal transport with dustbins (SuperGlue, arXiv:1911.11763, section 3.2; Sinkhorn)."""
+"""Entropic optimal transport with dustbins by Sinkhorn (arXiv:1911.11763, section 3.2)."""
 
 from __future__ import annotations
 

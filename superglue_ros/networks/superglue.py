@@ -95,12 +95,17 @@ class MultiHeadedAttention(nn.Module):
         self.merge = nn.Conv1d(dim, dim, 1)
         self.proj = nn.ModuleList(nn.Conv1d(dim, dim, 1) for _ in range(3))
 
+    @property
+    def projections(self) -> list[nn.Conv1d]:
+        """Those of query, key and value."""
+        return [proj for proj in self.proj if isinstance(proj, nn.Conv1d)]
+
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
         """Messages (B, D, N) to x (B, D, N) from source (B, D, M) (eq. 4-6)."""
         b, d, n = x.shape
         query, key, value = (
             proj(y).view(b, d // self.heads, self.heads, -1).permute(0, 2, 3, 1)
-            for proj, y in zip(self.proj, (x, source, source))
+            for proj, y in zip(self.projections, (x, source, source))
         )
         message = F.scaled_dot_product_attention(query, key, value)
         return self.merge(message.permute(0, 3, 1, 2).reshape(b, d, n))
@@ -129,9 +134,14 @@ class AttentionalGNN(nn.Module):
             for _ in range(config.num_layers)
         )
 
+    @property
+    def propagations(self) -> list[AttentionalPropagation]:
+        """The layers in their order."""
+        return [layer for layer in self.layers if isinstance(layer, AttentionalPropagation)]
+
     def forward(self, x0: Tensor, x1: Tensor) -> tuple[Tensor, Tensor]:
         """Refined (B, D, M) and (B, D, N); even layers attend within, odd ones across."""
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(self.propagations):
             source0, source1 = (x1, x0) if i % 2 else (x0, x1)
             delta0, delta1 = layer(x0, source0), layer(x1, source1)
             x0, x1 = x0 + delta0, x1 + delta1
@@ -157,14 +167,14 @@ class SuperGlue(nn.Module):
         scaled identity, so that scores are cosine / temperature and the dustbin's score
         bin_cosine / temperature; training can only add to that.
         """
-        branches = [self.kenc.encoder, *(layer.mlp for layer in self.gnn.layers)]
+        branches = [self.kenc.encoder, *(layer.mlp for layer in self.gnn.propagations)]
         for branch in branches:
-            nn.init.zeros_(branch[-1].weight)
-            nn.init.zeros_(branch[-1].bias)
+            for parameter in branch[-1].parameters():
+                nn.init.zeros_(parameter)
         dim = self.config.descriptor_dim
         scale = (dim**0.5 / temperature) ** 0.5
         self.final_proj.weight.copy_(scale * torch.eye(dim)[:, :, None])
-        nn.init.zeros_(self.final_proj.bias)
+        nn.init.zeros_(self.final_proj.state_dict()["bias"])
         self.bin_score.fill_(bin_cosine / temperature)
 
     def scores(

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from superglue_ros.networks.optimal_transport import log_optimal_transport_inference
 from superglue_ros.networks.superglue import (
     Assignment,
-    MultiHeadedAttention,
+    AttentionalPropagation,
     SuperGlue,
     SuperGlueConfig,
     empty_assignment,
@@ -40,14 +40,17 @@ class FoldedSuperGlue(nn.Module):
     def __init__(self, network: SuperGlue) -> None:
         super().__init__()
         self.config: SuperGlueConfig = network.config
-        self.encoder = _fold_mlp(network.kenc.encoder)
-        self.layers = nn.ModuleList(_FoldedLayer(layer) for layer in network.gnn.layers)
+        first, *others = _fold_mlp(network.kenc.encoder)
+        rectified = [module for linear in others for module in (nn.ReLU(inplace=True), linear)]
+        self.encoder = nn.Sequential(first, *rectified)
+        self.layers = nn.ModuleList(_FoldedLayer(layer) for layer in network.gnn.propagations)
         self.final_proj = _linear(network.final_proj)
         with torch.no_grad():
             # Both sides carry the fourth root, so that their product has the score's 1/sqrt(D).
             scale = self.config.descriptor_dim**-0.25
             self.final_proj.weight.mul_(scale)
             self.final_proj.bias.mul_(scale)
+        self.bin_score: Tensor
         self.register_buffer("bin_score", network.bin_score.detach().float().clone())
         self.eval().requires_grad_(False)
 
@@ -83,6 +86,10 @@ class FoldedSuperGlue(nn.Module):
 
     def log_assignment(self, encoded0: EncodedKeypoints, encoded1: EncodedKeypoints) -> Tensor:
         """Log assignment (B, M + 1, N + 1), float32; ValueError when M or N is 0."""
+        return self.transport(self.score_matrix(encoded0, encoded1))
+
+    def score_matrix(self, encoded0: EncodedKeypoints, encoded1: EncodedKeypoints) -> Tensor:
+        """Scores (B, M, N), float32 (eq. 7)."""
         x0, x1 = encoded0.states, encoded1.states
         for i, layer in enumerate(self.layers):
             if i == 0:
@@ -90,7 +97,10 @@ class FoldedSuperGlue(nn.Module):
             source0, source1 = (x1, x0) if i % 2 else (x0, x1)
             x0, x1 = layer(x0, source0), layer(x1, source1)
         f0, f1 = self.final_proj(x0), self.final_proj(x1)
-        scores = (f0 @ f1.transpose(1, 2)).float()
+        return (f0 @ f1.transpose(1, 2)).float()
+
+    def transport(self, scores: Tensor) -> Tensor:
+        """Log assignment (B, M + 1, N + 1) of scores (B, M, N) (eq. 8-9)."""
         return log_optimal_transport_inference(
             scores, self.bin_score, self.config.sinkhorn_iterations
         )
@@ -106,27 +116,27 @@ class FoldedSuperGlue(nn.Module):
 
 
 class _FoldedLayer(nn.Module):
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: AttentionalPropagation) -> None:
         super().__init__()
-        attention: MultiHeadedAttention = layer.attn
+        attention = layer.attn
         self.heads = attention.heads
         dim = attention.merge.in_channels
         # Published heads interleave: channel c belongs to head c % heads. Contiguous ones are
         # what the fused attention wants.
         order = torch.arange(dim).view(-1, self.heads).T.reshape(-1)
-        query, key, value = (_linear(p) for p in attention.proj)
+        query, key, value = (_linear(p) for p in attention.projections)
         self.query = _linear_of(query.weight[order], query.bias[order])
         self.key_value = _linear_of(
             torch.cat((key.weight[order], value.weight[order])),
             torch.cat((key.bias[order], value.bias[order])),
         )
-        first, second = _fold_mlp(layer.mlp)[::2]
+        first, second = _fold_mlp(layer.mlp)
+        self.output = second
         merge = _linear(attention.merge)
         own, message = first.weight[:, :dim].double(), first.weight[:, dim:].double()
         weight = torch.cat((own, message @ merge.weight.double()[:, order]), dim=1)
         bias = first.bias.double() + message @ merge.bias.double()
         self.hidden = _linear_of(weight.float(), bias.float())
-        self.output = second
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
         """x (B, N, D) plus its residual from source (B, M, D)."""
@@ -148,26 +158,26 @@ def _linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:
     return linear
 
 
-def _linear(convolution: nn.Module) -> nn.Linear:
-    return _linear_of(
-        convolution.weight.detach().float().squeeze(-1), convolution.bias.detach().float()
-    )
+def _linear(convolution: nn.Conv1d) -> nn.Linear:
+    bias = convolution.bias
+    if bias is None:
+        raise ValueError("every convolution of SuperGlue has a bias")
+    return _linear_of(convolution.weight.detach().float().squeeze(-1), bias.detach().float())
 
 
-def _fold_mlp(sequential: nn.Module) -> nn.Sequential:
-    """Linear and rectifier layers of an `mlp`, its batch norms (in eval mode) folded."""
-    layers: list[nn.Module] = []
-    for module in sequential.children():
+def _fold_mlp(sequential: nn.Sequential) -> list[nn.Linear]:
+    """Linear layers of an `mlp`, its batch norms (in eval mode) folded; rectifiers between."""
+    layers: list[nn.Linear] = []
+    for module in sequential:
         if isinstance(module, nn.Conv1d):
             layers.append(_linear(module))
         elif isinstance(module, nn.BatchNorm1d):
-            linear = layers[-1]
-            gain = module.weight.double() / (module.running_var.double() + module.eps).sqrt()
-            shift = module.bias.double() - module.running_mean.double() * gain
-            layers[-1] = _linear_of(
-                (linear.weight.double() * gain[:, None]).float(),
-                (linear.bias.double() * gain + shift).float(),
-            )
-        else:
-            layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
+            mean, variance = module.running_mean, module.running_var
+            if mean is None or variance is None:
+                raise ValueError("batch norms without running statistics cannot be folded")
+            gain = module.weight.double() / (variance.double() + module.eps).sqrt()
+            shift = module.bias.double() - mean.double() * gain
+            weight = layers[-1].weight.double() * gain[:, None]
+            bias = layers[-1].bias.double() * gain + shift
+            layers[-1] = _linear_of(weight.float(), bias.float())
+    return layers

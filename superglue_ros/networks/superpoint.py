@@ -32,7 +32,9 @@ class SuperPointConfig:
         if self.max_keypoints < -1 or self.max_keypoints == 0:
             raise ValueError(f"max_keypoints must be positive or -1, not {self.max_keypoints}")
         if not 0.0 <= self.keypoint_threshold < 1.0:
-            raise ValueError(f"keypoint_threshold must be in [0, 1), not {self.keypoint_threshold}")
+            raise ValueError(
+                f"keypoint_threshold must be in [0, 1), not {self.keypoint_threshold}"
+            )
         if self.nms_radius < 0 or self.border < 0:
             raise ValueError("nms_radius and border must not be negative")
 
@@ -88,12 +90,16 @@ class SuperPoint(nn.Module):
         descriptors = self.convDb(self.block("convDa", x).to(self.convDb.weight.dtype))
         return logits, F.normalize(descriptors.float(), dim=1)
 
-    def to_precision(self, dtype: torch.dtype) -> SuperPoint:
-        """Compute the encoder in `dtype`; the last layers stay float32, since rounded scores tie
-        and tied neighbours all survive the suppression."""
+    def prepare(self, device: torch.device, dtype: torch.dtype) -> SuperPoint:
+        """Freeze for inference on a device with an encoder in `dtype`, channels last.
+
+        The last layers stay float32: rounded scores tie, and tied neighbours would all survive
+        the suppression.
+        """
+        self.eval().requires_grad_(False)
         for name, module in self.named_children():
-            if name not in ("convPb", "convDb"):
-                module.to(dtype)
+            module.to(device, torch.float32 if name in ("convPb", "convDb") else dtype)
+        use_channels_last(self)
         return self
 
     def forward(self, image: Tensor) -> Keypoints:
@@ -107,6 +113,13 @@ class SuperPoint(nn.Module):
         scores = suppress_nonmaxima(probability_map(logits), self.config.nms_radius)
         keypoints, values, counts = select_keypoints(scores, self.config)
         return Keypoints(keypoints, values, sample_descriptors(keypoints, descriptors), counts)
+
+
+def use_channels_last(network: nn.Module) -> None:
+    """Lay convolution weights out channels last, which CPUs and tensor cores are fastest with."""
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def probability_map(logits: Tensor) -> Tensor:
@@ -144,7 +157,7 @@ def select_keypoints(scores: Tensor, config: SuperPointConfig) -> tuple[Tensor, 
     Returns keypoints (B, K, 2) as (x, y) pixels, scores (B, K), counts (B,). Where more pass the
     threshold than are kept they come by falling score, else row by row, as published.
     """
-    batch, height, width = scores.shape
+    height, width = scores.shape[1:]
     b = config.border
     inside = torch.zeros_like(scores)
     if height > 2 * b and width > 2 * b:

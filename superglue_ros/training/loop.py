@@ -46,7 +46,9 @@ class ScheduleConfig:
 class Task(Protocol):
     """What is trained: a network, its loss on the next batch and its figures on fixed data."""
 
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """What is trained."""
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of the next batch and figures for the progress bar."""

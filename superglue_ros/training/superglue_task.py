@@ -30,7 +30,8 @@ class SuperGlueRecipe:
     """A whole run; batch counts pairs, keypoints is the range of their number an image.
 
     rendered_share: share of batches from the rendered world, the others are homographies;
-    temperature, bin_cosine: see `SuperGlue.initialize_as_transport`.
+    temperature, bin_cosine: see `SuperGlue.initialize_as_transport`; validation_batches: of 6
+    pairs, of either kind.
     """
 
     seed: int = 0
@@ -41,6 +42,7 @@ class SuperGlueRecipe:
     temperature: float = 0.05
     bin_cosine: float = 0.7
     bfloat16: bool = True
+    validation_batches: int = 4
     network: SuperGlueConfig = field(default_factory=SuperGlueConfig)
     pairs: PairConfig = field(default_factory=lambda: PairConfig(size=(240, 176)))
     world: WorldConfig = field(default_factory=lambda: WorldConfig(width=240, height=176))
@@ -124,11 +126,12 @@ class SuperGlueTask:
 
     def _validation_samples(self, bank: TextureBank) -> dict[str, list[_Sample]]:
         count = self.recipe.keypoints[1]
+        batches = range(self.recipe.validation_batches)
         flat = HomographyPairs(bank, self.recipe.pairs, _VALIDATION_SEED)
         world = WorldPairs(self.recipe.world, self.device, _VALIDATION_SEED)
         return {
-            "homography": [self._features(flat.sample(6), count) for _ in range(4)],
-            "rendered": [self._features(world.sample(6), count) for _ in range(6)],
+            "homography": [self._features(flat.sample(6), count) for _ in batches],
+            "rendered": [self._features(world.sample(6), count) for _ in batches],
         }
 
     @torch.no_grad()

@@ -30,7 +30,8 @@ _VALIDATION_SEED = 1_000_003
 class SuperPointRecipe:
     """A whole run; batch counts pairs, correspondences the points a pair that train descriptors.
 
-    drawings: procedural images beside the photographs; precision: of the products while training.
+    drawings: procedural images beside the photographs; bfloat16: of the products while training;
+    validation_batches: of 8 pairs each, of validation_size (width, height).
     """
 
     seed: int = 0
@@ -39,6 +40,8 @@ class SuperPointRecipe:
     drawings: int = 120
     descriptor_weight: float = 1.0
     bfloat16: bool = True
+    validation_batches: int = 3
+    validation_size: tuple[int, int] = (320, 240)
     pairs: PairConfig = field(default_factory=PairConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
@@ -56,14 +59,14 @@ class SuperPointTask:
         use_channels_last(self.network)
         self.data = HomographyPairs(train_bank, recipe.pairs, recipe.seed)
         larger = PairConfig(
-            size=(320, 240),
+            size=recipe.validation_size,
             zoom=(0.8, 3.0),
             roll_deg=recipe.pairs.roll_deg,
             photometric=recipe.pairs.photometric,
             homography=recipe.pairs.homography,
         )
         validation = HomographyPairs(validation_bank, larger, _VALIDATION_SEED)
-        self._validation = [validation.sample(8) for _ in range(4)]
+        self._validation = [validation.sample(8) for _ in range(recipe.validation_batches)]
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Detector and descriptor loss of the next batch of pairs."""
@@ -123,7 +126,8 @@ class SuperPointTask:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Repeatability and mutual-nearest matching accuracy at 3 px of 300 keypoints a view."""
-        network = self.network.folded().to(self.device)
+        dtype = torch.bfloat16 if self.recipe.bfloat16 else torch.float32
+        network = self.network.folded().prepare(self.device, dtype)
         network.config = SuperPointConfig(max_keypoints=300, keypoint_threshold=0.0)
         rows = []
         for pair in self._validation:

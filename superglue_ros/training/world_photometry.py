@@ -89,7 +89,7 @@ def expose(draw: Draw, image: torch.Tensor) -> torch.Tensor:
     sigma = draw.uniform(views, low=-0.6, high=1.2).clamp(min=0.25)
     image = _blur(image, sigma)
     mean = image.mean((1, 2, 3), keepdim=True).clamp(min=0.02)
-    target = draw.log_uniform(views, 1, 1, 1, low=0.22, high=0.6)
+    target = draw.log_uniform(views, 1, 1, 1, low=0.28, high=0.65)
     gamma = draw.log_uniform(views, 1, 1, 1, low=0.7, high=1.4)
     image = (image * (target / mean)).clamp(min=1e-4)
     # A soft shoulder, as in a camera's curve, rather than clipping at white.

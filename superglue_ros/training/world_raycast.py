@@ -155,10 +155,10 @@ def _cast_tiles(
         start += size
         depth = evaluate(kind[rows], coefficients[rows], shift[rows], basis)
         cells = cell[rows]
-        best = nearest[cells]
-        closer = depth > best
-        nearest[cells] = torch.where(closer, depth, best)
-        winner[cells] = torch.where(closer, surface[rows][:, None], winner[cells])
+        best, owner = nearest.index_select(0, cells), winner.index_select(0, cells)
+        owner = torch.where(depth > best, surface[rows][:, None], owner)
+        nearest.index_copy_(0, cells, torch.maximum(depth, best))
+        winner.index_copy_(0, cells, owner)
 
 
 def _flat_tiles(

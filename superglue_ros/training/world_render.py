@@ -67,12 +67,12 @@ def _shade_pixels(shader: Shader, view: View, first: Visibility, channels: int) 
     surface, near = first.surface.flatten(1), first.inverse_depth.flatten(1)
     image = torch.empty(len(view), channels, pixels, device=device)
     for start in range(0, len(view), group):
-        views = torch.arange(start, min(start + group, len(view)), device=device)
-        rows = slice(start, start + group)
+        rows = slice(start, min(start + group, len(view)))
         for left in range(0, pixels, span):
             some = slice(left, left + span)
-            light = shader(views, x[:, some], y[:, some], surface[rows, some], near[rows, some])
-            image[rows, :, some] = light
+            image[rows, :, some] = shader(
+                rows, x[:, some], y[:, some], surface[rows, some], near[rows, some]
+            )
     return image.unflatten(2, (view.height, view.width))
 
 
@@ -100,5 +100,6 @@ def _smooth_edges(
         nearest, which = (w.reshape(count, -1) * (candidates >= 0)).max(0)
         surface = candidates.gather(0, which[None])[0]
         surface = torch.where(nearest > 0, surface, -1)
-        light = shader(views[:1], sample_x[None], sample_y[None], surface[None], nearest[None])
+        one = slice(index, index + 1)
+        light = shader(one, sample_x[None], sample_y[None], surface[None], nearest[None])
         image[index, :, y, x] = light[0].unflatten(1, (len(SUBSAMPLES), -1)).mean(1)

@@ -126,7 +126,6 @@ class MatcherNode(Node):
 
     def _process(self, message: Image) -> None:
         frame = frame_from_image(message, self._camera)
-        self._note_jumps(frame)
         keyframe_image = self._matcher.keyframe_image
         matches = self._matcher.process(frame)
         known = matches.keyframe_stamp_ns == stamp_to_ns(self._keyframe_header.stamp)
@@ -134,25 +133,26 @@ class MatcherNode(Node):
         self._matches_out.publish(matches_message(matches, message.header, keyframe_header))
         if matches.is_keyframe:
             self._keyframe_header = message.header
+        self._note_jumps(matches)
         self._last = matches
         self._extract.add(matches.extract_ms)
         self._match.add(matches.match_ms)
         self._publish_views(message.header, frame, matches, keyframe_image)
 
-    def _note_jumps(self, frame: Frame) -> None:
-        if self._last is None:
+    def _note_jumps(self, matches: FrameMatches) -> None:
+        """Say what made the core start anew."""
+        last = self._last
+        if last is None:
             return
-        behind_s = (self._last.stamp_ns - frame.stamp_ns) * 1e-9
+        behind_s = (last.stamp_ns - matches.stamp_ns) * 1e-9
         if behind_s > 0:
-            self._matcher.reset()
             self._problems.report(
                 "clock jumped back", f"stamps jumped back by {behind_s:.3f} s: starting anew"
             )
-        height, width = frame.image.shape[:2]
-        if (width, height) != self._last.image_size:
-            was = "{} x {}".format(*self._last.image_size)
+        if matches.image_size != last.image_size:
+            now, before = ("{} x {}".format(*m.image_size) for m in (matches, last))
             self._problems.report(
-                "image size changed", f"images of {width} x {height}, before {was}: starting anew"
+                "image size changed", f"images of {now}, before {before}: starting anew"
             )
 
     def _publish_views(

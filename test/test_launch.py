@@ -1,0 +1,75 @@
+"""The launch files, as far as this installation can read them."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+LAUNCH_FILES = ("matcher", "odometry", "replay")
+
+
+def file_of(repository: Path, name: str) -> Path:
+    return repository / "launch" / f"{name}.launch.py"
+
+
+def declared_arguments(path: Path) -> dict[str, dict[str, Any]]:
+    """Names of the DeclareLaunchArgument calls of a file, with their keyword arguments."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return {
+        ast.literal_eval(call.args[0]): {word.arg or "": word.value for word in call.keywords}
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id == "DeclareLaunchArgument"
+    }
+
+
+@pytest.mark.parametrize("name", LAUNCH_FILES)
+def test_every_argument_is_described(repository: Path, name: str) -> None:
+    arguments = declared_arguments(file_of(repository, name))
+    assert {"image", "camera_info", "namespace", "matcher_params"} <= set(arguments)
+    for argument, keywords in arguments.items():
+        assert ast.literal_eval(keywords["description"]), argument
+
+
+@pytest.mark.parametrize("name", LAUNCH_FILES)
+def test_every_file_that_it_names_is_there(repository: Path, name: str) -> None:
+    for node in ast.walk(ast.parse(file_of(repository, name).read_text())):
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+            continue
+        if node.value.endswith((".yaml", ".rviz", ".launch.py")) and " " not in node.value:
+            folder = "launch" if node.value.endswith(".py") else "config"
+            assert (repository / folder / node.value).is_file(), node.value
+
+
+def test_rviz_shows_the_topics_of_the_nodes(repository: Path) -> None:
+    content = yaml.safe_load((repository / "config" / "odometry.rviz").read_text())
+    manager = content["Visualization Manager"]
+    assert manager["Global Options"]["Fixed Frame"] == "odom"
+    topics = {display["Topic"]["Value"] for display in manager["Displays"] if "Topic" in display}
+    assert topics == {
+        "/matcher_node/match_picture",
+        "/odometry_node/landmarks",
+        "/odometry_node/odometry",
+        "/odometry_node/path",
+    }
+
+
+@pytest.mark.parametrize("name", LAUNCH_FILES)
+def test_launch_descriptions_can_be_made(repository: Path, name: str) -> None:
+    pytest.importorskip("launch_ros")
+    from launch.actions import DeclareLaunchArgument
+
+    path = file_of(repository, name)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    entities = module.generate_launch_description().entities
+    declared = [e.name for e in entities if isinstance(e, DeclareLaunchArgument)]
+    assert declared == list(declared_arguments(path))
+    assert len(entities) > len(declared)

@@ -1,0 +1,60 @@
+"""A real drive as a rosbag2 through both node processes, and the same without ROS."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
+
+from superglue_ros.evaluation.replay import run_replay
+from superglue_ros.evaluation.trajectory import path_length
+from superglue_ros.matching import ImageMatcher, KeyframeMatcher
+from superglue_ros.nodes.demo import play, recorded_bag
+from superglue_ros.nodes.player import Playback
+from superglue_ros.odometry import VisualOdometry
+from superglue_ros.sources import open_source, write_bag
+
+pytestmark = [pytest.mark.ros, pytest.mark.shared, pytest.mark.slow]
+
+OPTIONS = {
+    "device": "cpu",
+    "precision": "float32",
+    "max_keypoints": 512,
+    "sinkhorn_iterations": 20,
+    "resize": 640,
+}
+RELIABLE = "qos_overrides./camera/image_raw.subscription.reliability:=reliable"
+
+
+@pytest.mark.parametrize("frames", [51])
+def test_kitti_over_dds_agrees_with_the_offline_replay(
+    shared_data: Path, tmp_path: Path, frames: int
+) -> None:
+    drive = open_source(shared_data / "kitti_06")
+    assert write_bag(tmp_path / "bag", islice(drive, frames)) == frames
+    bag, _ = recorded_bag(tmp_path / "bag", tmp_path)
+    source = open_source(bag)
+    parameters = [word for name, value in OPTIONS.items() for word in ("-p", f"{name}:={value}")]
+    playback = Playback(float("inf"), max_ahead=1)
+    recording, sent, _ = play(source, tmp_path, playback, [*parameters, "-p", RELIABLE])
+
+    matcher = KeyframeMatcher(ImageMatcher(**OPTIONS))  # type: ignore[arg-type]
+    offline = run_replay(source, matcher, VisualOdometry())
+
+    assert sent == len(recording.matches) == len(offline.records) == frames
+    for record, found in zip(offline.records, recording.matches.values()):
+        assert found.stamp_ns == record.stamp_ns
+        assert found.is_keyframe == record.is_keyframe
+        assert len(found) == record.num_matches
+        assert recording.statuses[record.stamp_ns].state == record.state
+    online = recording.trajectory()
+    np.testing.assert_array_equal(online.stamps_ns, offline.trajectory.stamps_ns)
+    assert len(online) >= frames - 5
+    apart = np.linalg.norm(online.positions - offline.trajectory.positions, axis=1)
+    # The networks' sums may differ in their last bits; nothing else does.
+    assert apart.max() < 0.01 * path_length(offline.trajectory.positions)

@@ -72,8 +72,10 @@ def estimate_pose(
         flags=cv2.SOLVEPNP_AP3P,
     )
     if found and np.isfinite(rotation_vector).all() and np.isfinite(translation).all():
-        rotation = exp_rotation(rotation_vector.ravel()).T
-        candidates.append(Pose(rotation, centre - rotation @ translation.ravel()))
+        rotation = exp_rotation(np.asarray(rotation_vector, float).ravel()).T
+        candidates.append(
+            Pose(rotation, centre - rotation @ np.asarray(translation, float).ravel())
+        )
     best, best_cost = nothing, np.inf
     for pose in candidates:
         errors = reprojection_errors(landmarks, points, pose)
@@ -115,7 +117,9 @@ def refine_pose(
         return _failed(result, f"{len(chosen)} landmarks to refine on, 4 needed")
     landmarks, points = landmarks[chosen], np.asarray(points, float)[chosen]
     landmark_covariances = landmark_covariances[chosen]
-    pose, normal, distances = start, np.eye(6), np.zeros(len(chosen))
+    pose = start
+    normal: FloatArray = np.eye(6)
+    distances: FloatArray = np.zeros(len(chosen))
     for _ in range(_REFINE_ITERATIONS):
         normal, gradient, distances = _normal_equations(
             landmarks, points, pose, noise, landmark_covariances

@@ -73,7 +73,7 @@ def fit_rotation(
     weight. Returns (3, 3) R_0to1, identity for fewer than two points. Source: Kabsch's solution
     of Wahba's problem, iterated.
     """
-    rotation = np.eye(3)
+    rotation: FloatArray = np.eye(3)
     if len(points0) < 2:
         return rotation
     rays0, rays1 = rays(points0), rays(points1)

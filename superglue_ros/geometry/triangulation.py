@@ -45,7 +45,7 @@ def triangulate(
     count, views = observations.shape[:2]
     if count == 0 or views == 0:
         return _empty(count)
-    seen = np.isfinite(observations).all(axis=2)
+    seen: BoolArray = np.all(np.isfinite(observations), axis=2)
     points_2d = np.where(seen[..., None], observations, 0.0)
     axes = np.swapaxes(rotations, 1, 2)  # rows: the camera axes in the world
     # Row pair of a view: (x * z_axis - x_axis) . (X - position) = 0, and the same in y.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from superglue_ros.geometry.epipolar import direction_for_rotation, refine_motion
 from superglue_ros.geometry.rotations import fit_rotation, rays
 from superglue_ros.geometry.triangulation import Triangulation, triangulate
 from superglue_ros.types import BoolArray, FloatArray
@@ -14,7 +15,7 @@ from superglue_ros.types import BoolArray, FloatArray
 _MIN_POINTS = 8
 _ROTATION_SHARE = 0.9
 _PLANE_SHARE = 0.9
-_AMBIGUOUS = 0.9
+_EQUAL = 0.9
 _MAX_ITERATIONS = 500
 
 
@@ -67,16 +68,18 @@ def estimate_two_view(
     turned = np.linalg.norm(rays(points1) - rays(points0) @ rotation.T, axis=1) <= threshold
     if turned.sum() >= _ROTATION_SHARE * support.sum():
         return _nothing(count, rotation, "standstill or rotation without parallax")
-    motions = [(*motion, "essential") for motion in _essential_motions(essential)]
+    motions = _essential_motions(points0, points1, essential, threshold)
     motions += _plane_motions(points0, points1, threshold, int(support.sum()))
-    scored = sorted(
+    ranked = sorted(
         (_score(points0, points1, motion, threshold) for motion in motions),
         key=lambda result: -result[0],
     )
-    best_score, best = scored[0]
-    for score, other in scored[1:]:
-        if score > _AMBIGUOUS * best_score and _differ(best, other):
-            return _with_reason(best, "two motions explain the matches equally well")
+    best_score, best = ranked[0]
+    quiet_score, quiet = _quiet_motion(points0, points1, rotation, threshold)
+    if quiet_score > _EQUAL * best_score:
+        best = quiet
+    elif any(score > _EQUAL * best_score and _differ(best, other) for score, other in ranked):
+        return _with_reason(best, "two motions explain the matches equally well")
     good = best.triangulation.good(min_parallax_rad, threshold)
     if good.sum() < needed:
         reason = (
@@ -101,15 +104,40 @@ def _essential(
     )
     if essential is None or essential.shape != (3, 3) or not np.isfinite(essential).all():
         return None, np.zeros(len(points0), bool)
-    return essential, mask.ravel().astype(bool)
+    return np.asarray(essential, float), np.asarray(mask).ravel() > 0
 
 
-def _essential_motions(essential: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
-    rotation_a, rotation_b, translation = cv2.decomposeEssentialMat(essential)
-    direction = translation.ravel()
-    return [
-        (rotation, sign * direction) for rotation in (rotation_a, rotation_b) for sign in (1, -1)
-    ]
+def _essential_motions(
+    points0: FloatArray, points1: FloatArray, essential: FloatArray, threshold: float
+) -> list[tuple[FloatArray, FloatArray, str]]:
+    rotation_a, rotation_b, direction = cv2.decomposeEssentialMat(essential)
+    motions = []
+    for start in (rotation_a, rotation_b):
+        rotation, translation = refine_motion(
+            points0,
+            points1,
+            (np.asarray(start, float), np.asarray(direction, float).ravel()),
+            threshold,
+        )
+        motions += [(rotation, translation, "essential"), (rotation, -translation, "essential")]
+    return motions
+
+
+def _quiet_motion(
+    points0: FloatArray, points1: FloatArray, rotation: FloatArray, threshold: float
+) -> tuple[float, TwoViewGeometry]:
+    """The motion next to the best rotation without translation, and its score.
+
+    Far points near one line in the image, as the horizon of a road, fit a whole family of large
+    rotations with a translation across; this is the member that video has.
+    """
+    direction = direction_for_rotation(points0, points1, rotation, threshold)
+    rotation, direction = refine_motion(points0, points1, (rotation, direction), threshold)
+    signed = [(rotation, sign * direction, "essential") for sign in (1, -1)]
+    return max(
+        (_score(points0, points1, motion, threshold) for motion in signed),
+        key=lambda result: result[0],
+    )
 
 
 def _plane_motions(
@@ -128,7 +156,8 @@ def _plane_motions(
     for rotation, translation in zip(rotations, translations):
         length = np.linalg.norm(translation)
         if length > 1e-6:
-            motions.append((rotation, translation.ravel() / length, "homography"))
+            direction = np.asarray(translation, float).ravel() / length
+            motions.append((np.asarray(rotation, float), direction, "homography"))
     return motions
 
 

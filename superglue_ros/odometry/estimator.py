@@ -23,15 +23,23 @@ from superglue_ros.odometry.mapping import (
 )
 from superglue_ros.odometry.motion import MotionModel
 from superglue_ros.odometry.tracking import TrackedPose, track
+from superglue_ros.odometry.views import (
+    add_view,
+    locate_views,
+    shows_parallax,
+    surplus_view,
+)
 from superglue_ros.types import (
     UNMATCHED,
-    BoolArray,
     CameraModel,
     FloatArray,
     FrameMatches,
     IntArray,
     Pose,
 )
+
+_MAX_PENDING_VIEWS = 4
+"""Views after which the window is optimised even without a keyframe."""
 
 
 class VisualOdometry:
@@ -59,6 +67,7 @@ class VisualOdometry:
         self._motion = MotionModel(self.config.max_coast_s)
         self._covariance: FloatArray = FLOOR_COVARIANCE * np.eye(6)
         self._started = False
+        self._pending_views = 0
         self._waiting: list[Observation] = []
         self._last_stamp_ns: int | None = None
 
@@ -80,13 +89,13 @@ class VisualOdometry:
         if tracked.ok:
             tracked = self._extend(matches, found, observation, tracked, tolerances, starts)
         elif matches.is_keyframe:
-            self._add_view(matches, found, observation, tracked, np.ones(len(rows), bool))
+            add_view(self._store, matches, found, observation, tracked)
         backfill: tuple[tuple[int, Pose], ...] = ()
         if starts:
             tracked, backfill = self._settle(tracked, tolerances)
         self._remember(observation, tracked, starts)
         estimate = self._estimate(matches, observation, tracked, backfill)
-        self._trim(matches.keyframe_id)
+        self._trim(matches.keyframe_id, tolerances)
         return estimate
 
     def _tolerances(self, camera: CameraModel) -> Tolerances:
@@ -164,49 +173,17 @@ class VisualOdometry:
         """New landmarks from a tracked frame; a keyframe also enters the window."""
         fits = tracked.inliers | ~self._store.located[observation.rows]
         fits &= ~extend_landmarks(self._store, observation, tracked.pose, tolerances)
-        if not matches.is_keyframe and not starts:
+        moved = shows_parallax(self._store, observation, tracked, tolerances)
+        if not (matches.is_keyframe or starts or moved):
             return tracked
-        view = self._add_view(matches, found, observation, tracked, fits)
+        view = add_view(self._store, matches, found, observation, tracked, fits)
         if starts:
-            self._locate_views(tolerances)
-        optimize_window(self._store, tolerances, self.config.window_iterations)
+            locate_views(self._store, tolerances, self.config.min_inliers)
+        self._pending_views += 1
+        if matches.is_keyframe or starts or self._pending_views >= _MAX_PENDING_VIEWS:
+            optimize_window(self._store, tolerances, self.config.window_iterations)
+            self._pending_views = 0
         return replace(tracked, pose=view.pose, covariance=view.covariance)
-
-    def _add_view(
-        self,
-        matches: FrameMatches,
-        found: Correspondences,
-        observation: Observation,
-        tracked: TrackedPose,
-        fits: BoolArray,
-    ) -> View:
-        """Add the frame to the views; a keyframe's features keep the rows whose matches fit."""
-        row_of_feature = np.zeros(0, np.int64)
-        if matches.is_keyframe:
-            size = max(matches.num_features, int(found.features.max(initial=-1)) + 1)
-            row_of_feature = np.full(size, UNMATCHED, np.int64)
-            row_of_feature[found.features[: len(fits)][fits]] = observation.rows[fits]
-        view = View(
-            matches.stamp_ns,
-            matches.keyframe_id + 1 if matches.is_keyframe else UNMATCHED,
-            tracked.pose,
-            tracked.covariance,
-            tracked.ok,
-            row_of_feature,
-        )
-        self._store.add_view(view, observation.rows[fits], observation.points[fits])
-        return view
-
-    def _locate_views(self, tolerances: Tolerances) -> None:
-        """After a start: the poses of the other views on the new landmarks."""
-        for place, view in enumerate(self._store.views):
-            if view.located:
-                continue
-            rows = np.flatnonzero(np.isfinite(self._store.observations[:, place, 0]))
-            seen = Observation(view.stamp_ns, rows, self._store.observations[rows, place])
-            tracked = track(self._store, seen, tolerances, self.config.min_inliers)
-            if tracked.ok:
-                view.pose, view.covariance, view.located = tracked.pose, tracked.covariance, True
 
     def _settle(
         self, tracked: TrackedPose, tolerances: Tolerances
@@ -274,10 +251,9 @@ class VisualOdometry:
             backfill,
         )
 
-    def _trim(self, keyframe_id: int) -> None:
-        """Drop the oldest views over the window's size, but not the keyframe matched against."""
+    def _trim(self, keyframe_id: int, tolerances: Tolerances) -> None:
         while len(self._store.views) > self.config.window_views:
-            place = 1 if self._store.views[0].keyframe_id == keyframe_id else 0
+            place = surplus_view(self._store, keyframe_id, tolerances)
             new_rows = self._store.drop_view(place)
             self._waiting = [
                 replace(waiting, rows=renumber(waiting.rows, new_rows))

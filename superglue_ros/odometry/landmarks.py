@@ -50,7 +50,7 @@ class LandmarkStore:
     @property
     def located(self) -> BoolArray:
         """(N,) bool: the rows that are landmarks."""
-        return np.isfinite(self.positions).all(axis=1)
+        return np.all(np.isfinite(self.positions), axis=1)
 
     def clear(self) -> None:
         """Forget every view and row."""

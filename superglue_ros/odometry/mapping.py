@@ -92,7 +92,8 @@ def optimize_window(
 ) -> WindowSolution | None:
     """Adjust the located views and the landmarks that two of them see; None where too few.
 
-    The two oldest located views are held, which fixes the place and the scale. Observations
+    The two oldest located views are held, which fixes the place and the scale. Landmarks that no
+    two views of the window see at parallax enter with what was known of them before. Observations
     outside the 99 % gate are dropped, and landmarks left with fewer than two lose their position.
     """
     places = np.flatnonzero([view.located for view in store.views])
@@ -104,6 +105,7 @@ def optimize_window(
         return None
     fixed = np.arange(len(places)) < max(1, min(2, len(places) - 1))
     views = [store.views[place] for place in places]
+    priors, weak = _priors(store, rows, views, seen[rows], tolerances)
     solution = adjust_window(
         tuple(view.pose for view in views),
         store.positions[rows],
@@ -111,6 +113,7 @@ def optimize_window(
         fixed,
         tolerances.noise,
         iterations,
+        priors,
     )
     anchor = views[int(fixed.sum()) - 1]
     for view, held, pose, own in zip(views, fixed, solution.poses, solution.pose_covariances):
@@ -118,7 +121,7 @@ def optimize_window(
             view.pose = pose
             view.covariance = carried_covariance(anchor, pose.position) + own
     store.positions[rows] = solution.landmarks
-    store.covariances[rows] = solution.landmark_covariances
+    store.covariances[rows[~weak]] = solution.landmark_covariances[~weak]
     outliers = seen[rows] & ~solution.inliers
     block = store.observations[np.ix_(rows, places)]
     block[outliers] = np.nan
@@ -127,3 +130,23 @@ def optimize_window(
     store.positions[lost] = np.nan
     store.covariances[lost] = np.nan
     return solution
+
+
+def _priors(
+    store: LandmarkStore,
+    rows: IntArray,
+    views: list[View],
+    seen: BoolArray,
+    tolerances: Tolerances,
+) -> tuple[FloatArray, BoolArray]:
+    """Information (L, 3, 3) on landmarks from before the window, zero for those (~weak) that the
+    window itself determines."""
+    arms = np.stack([view.pose.position for view in views]) - store.positions[rows][:, None]
+    arms *= seen[..., None] / np.linalg.norm(arms, axis=2, keepdims=True)
+    cosines = np.einsum("lvi,lwi->lvw", arms, arms)
+    pairs = seen[:, :, None] & seen[:, None, :]
+    widest = np.where(pairs, cosines, 1.0).min(axis=(1, 2))
+    weak = widest > np.cos(tolerances.min_parallax_rad)
+    priors = np.zeros((len(rows), 3, 3))
+    priors[weak] = np.linalg.inv(store.covariances[rows[weak]])
+    return priors, weak

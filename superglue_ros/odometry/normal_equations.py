@@ -16,12 +16,16 @@ from superglue_ros.types import BoolArray, FloatArray, IntArray
 _MIN_DEPTH = 1e-6
 _BEHIND = 1e4
 """Squared residual that an observation counts as where its landmark lies behind the view."""
+_MAX_PRODUCT = 250_000
+"""Multiplications of one matrix product; larger ones make BLAS wake its threads, which on a busy
+machine takes hundreds of milliseconds."""
 
 
 @dataclass(frozen=True)
 class Problem:
     """O observations `targets` (O, 2) of landmarks `rows` (O,) by `views` (O,), sorted by row;
-    starts (L,): first observation of each landmark; fixed (V,); free (F,) places; noise."""
+    starts (L,): first observation of each landmark; fixed (V,); free (F,) places; noise; priors
+    (L, 3, 3): information on the landmarks, which are expected at anchors (L, 3)."""
 
     targets: FloatArray
     rows: IntArray
@@ -30,10 +34,16 @@ class Problem:
     fixed: BoolArray
     free: IntArray
     noise: float
+    anchors: FloatArray
+    priors: FloatArray
 
     @staticmethod
     def from_observations(
-        observations: FloatArray, fixed: BoolArray, noise: float
+        observations: FloatArray,
+        fixed: BoolArray,
+        noise: float,
+        anchors: FloatArray,
+        priors: FloatArray,
     ) -> Problem:
         """From (L, V, 2) normalised points, NaN where not seen; ValueError for a landmark that
         no view sees, or where no view is fixed."""
@@ -45,7 +55,15 @@ class Problem:
         rows, views = np.nonzero(seen)
         starts = np.searchsorted(rows, np.arange(len(observations)))
         return Problem(
-            observations[rows, views], rows, views, starts, fixed, np.flatnonzero(~fixed), noise
+            observations[rows, views],
+            rows,
+            views,
+            starts,
+            fixed,
+            np.flatnonzero(~fixed),
+            noise,
+            anchors,
+            priors,
         )
 
 
@@ -84,6 +102,9 @@ def build_equations(problem: Problem, state: State) -> NormalEquations:
     residuals = (problem.targets - projected) / problem.noise
     distances = np.where(front, (residuals**2).sum(axis=1), _BEHIND)
     cost = CHI2_2DOF * float(np.log1p(distances / CHI2_2DOF).sum())
+    offsets = problem.anchors - state.landmarks
+    pull = np.einsum("lij,lj->li", problem.priors, offsets)
+    cost += float((offsets * pull).sum())
     roots = np.where(front, 1 / np.sqrt(1 + distances / CHI2_2DOF), 0.0)
     residuals = residuals * roots[:, None]
     by_landmark = axes[:, :2] - projected[:, :, None] * axes[:, 2:]
@@ -101,8 +122,8 @@ def build_equations(problem: Problem, state: State) -> NormalEquations:
         distances,
         pose_blocks,
         pose_gradient,
-        np.add.reduceat(_outer(by_landmark, by_landmark), problem.starts),
-        np.add.reduceat((by_landmark * residuals[:, :, None]).sum(axis=1), problem.starts),
+        problem.priors + np.add.reduceat(_outer(by_landmark, by_landmark), problem.starts),
+        pull + np.add.reduceat((by_landmark * residuals[:, :, None]).sum(axis=1), problem.starts),
         _outer(by_pose, by_landmark),
     )
 
@@ -115,15 +136,14 @@ def _cross(first: FloatArray, second: FloatArray) -> FloatArray:
 
 def _outer(left: FloatArray, right: FloatArray) -> FloatArray:
     """(O, 2, A) and (O, 2, B) to the (O, A, B) products left^T right."""
-    return (
-        left[:, 0, :, None] * right[:, 0, None, :] + left[:, 1, :, None] * right[:, 1, None, :]
-    )
+    return left[:, 0, :, None] * right[:, 0, None, :] + left[:, 1, :, None] * right[:, 1, None, :]
 
 
 @dataclass(frozen=True)
 class Eliminated:
     """What is left for the F free poses: reduced (6F, 6F), gradient (6F,); and what leads back
-    to the landmarks: factors (L, 3, 3) lower, cross (6F, 3L), halfway (L, 3)."""
+    to the landmarks: factors (L, 3, 3) lower, halfway (L, 3), and cross (B, 6F, 3C), the blocks
+    of the landmarks in B batches of C."""
 
     reduced: FloatArray
     gradient: FloatArray
@@ -133,7 +153,8 @@ class Eliminated:
 
     def landmark_steps(self, pose_steps: FloatArray) -> FloatArray:
         """(L, 3) steps that belong to the (6F,) steps of the poses."""
-        right = self.halfway - (pose_steps @ self.cross).reshape(-1, 3)
+        from_poses = (pose_steps @ self.cross).reshape(-1, 3)[: len(self.halfway)]
+        right = self.halfway - from_poses
         return _solve_upper(self.factors, right)
 
     def landmark_covariances(self) -> FloatArray:
@@ -156,15 +177,20 @@ def eliminate_landmarks(
     used = slot[problem.views] >= 0
     rows, slots = problem.rows[used], slot[problem.views[used]]
     whitened = _solve_lower(factors[rows][:, None], equations.cross_blocks[used])  # (O, 6, 3)
-    cross = np.zeros((count, 6, len(factors), 3))
-    cross[slots, :, rows] = whitened
-    cross = cross.reshape(6 * count, -1)
+    size = max(1, _MAX_PRODUCT // max(1, 3 * (6 * count) ** 2))
+    batches = -(-len(factors) // size)
+    blocks = np.zeros((batches, count, 6, size, 3))
+    blocks[rows // size, slots, :, rows % size] = whitened
+    cross = blocks.reshape(batches, 6 * count, 3 * size)
     halfway = _solve_lower(factors, equations.landmark_gradient)
-    reduced = -cross @ cross.T
+    padded = np.zeros((batches * size, 3))
+    padded[: len(halfway)] = halfway
+    reduced = -np.matmul(cross, cross.transpose(0, 2, 1)).sum(axis=0)
     for place, view in enumerate(problem.free):
         at = slice(6 * place, 6 * place + 6)
         reduced[at, at] += equations.pose_blocks[view]
-    gradient = equations.pose_gradient[problem.free].ravel() - cross @ halfway.ravel()
+    along = np.matmul(cross, padded.reshape(batches, -1, 1)).sum(axis=0).ravel()
+    gradient = equations.pose_gradient[problem.free].ravel() - along
     return Eliminated(reduced, gradient, factors, cross, halfway)
 
 

@@ -24,6 +24,7 @@ from superglue_ros.types import BoolArray, FloatArray, Pose
 _GAIN_TOLERANCE = 1e-3
 _FIRST_DAMPING = 1e-4
 _MAX_DAMPING = 1e6
+_REGULARIZATION = 1e-12
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,26 @@ def adjust_window(
     fixed: BoolArray,
     noise: float,
     iterations: int = 8,
+    priors: FloatArray | None = None,
 ) -> WindowSolution:
     """Adjust the poses that are not fixed and all landmarks to their observations.
 
     poses: V views; landmarks (L, 3) finite; observations (L, V, 2) normalised points, NaN where
     not seen; fixed (V,) bool, at least one; noise: standard deviation of an observation,
-    normalised units. With a single fixed view the distance to the farthest other view is held,
-    since nothing else determines the scale.
+    normalised units; priors (L, 3, 3): information that there is on the landmarks besides the
+    observations, none by default. With a single fixed view the distance to the farthest other
+    view is held, since nothing else determines the scale.
     """
-    problem = Problem.from_observations(observations, np.asarray(fixed, bool), noise)
+    if priors is None:
+        priors = np.zeros((len(landmarks), 3, 3))
+    anchors = np.array(landmarks, float)
+    problem = Problem.from_observations(
+        observations, np.asarray(fixed, bool), noise, anchors, priors
+    )
     state = State(
         np.stack([pose.rotation for pose in poses]),
         np.stack([pose.position for pose in poses]),
-        np.array(landmarks, float),
+        anchors,
     )
     gauge = _gauge(state, problem)
     equations = build_equations(problem, state)
@@ -143,7 +151,9 @@ def _solution(
     covariances = np.zeros((len(state.positions), 6, 6))
     if len(problem.free):
         held = _held(eliminated.reduced, gauge)
-        inverse = np.linalg.pinv(held, rcond=1e-14, hermitian=True)
+        scale = np.sqrt(np.maximum(np.diag(held), 1e-12))
+        normed = held / np.outer(scale, scale) + _REGULARIZATION * np.eye(len(held))
+        inverse = np.linalg.inv(normed) / np.outer(scale, scale)
         blocks = inverse.reshape(len(problem.free), 6, len(problem.free), 6)
         covariances[problem.free] = np.einsum("fifj->fij", blocks) * max(1.0, excess)
     poses = tuple(

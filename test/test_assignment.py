@@ -193,8 +193,8 @@ def test_callers_mistakes() -> None:
         homography_assignment(good, good, torch.eye(3)[None], SIZE, match_px=6.0)
     with pytest.raises(ValueError, match="H_0to1"):
         homography_assignment(good, good, torch.eye(3), SIZE)
+    mask = torch.ones(1, 2, dtype=torch.bool)
     with pytest.raises(ValueError, match="masks"):
-        mask = torch.ones(1, 2, dtype=torch.bool)
         homography_assignment(good, good, torch.eye(3)[None], SIZE, valid0=mask)
     with pytest.raises(ValueError, match="K0"):
         ground_truth_assignment(

@@ -131,7 +131,7 @@ def test_texture_lies_upright_and_is_averaged_far_away() -> None:
     assert top_left > 0.7
     assert top_right == bottom_left == 0
     zero = torch.zeros(1)
-    mean = bank.sample(zero.long(), zero, zero, zero + 4.0)
+    mean = bank.sample(zero.int(), zero, zero, zero + 4.0)
     assert mean.item() == pytest.approx(60 / 255, abs=0.01)
 
 

@@ -73,9 +73,8 @@ def _banks(
 ) -> tuple[TextureBank, TextureBank]:
     drawings = draw_procedural(recipe.drawings, recipe.seed)
     if textures is None:
-        return TextureBank(drawings, device), TextureBank(
-            draw_procedural(12, recipe.seed + 1), device
-        )
+        held_out = draw_procedural(max(2, recipe.drawings // 8), recipe.seed + 1)
+        return TextureBank(drawings, device), TextureBank(held_out, device)
     return (
         TextureBank(read_photos(textures, validation=False) + drawings, device),
         TextureBank(read_photos(textures, validation=True), device),

@@ -20,6 +20,7 @@ SUBCOMMANDS: dict[str, str] = {
     "bench": "milliseconds per stage, frames/s and memory",
     "export": "export the networks",
     "weights": "list, verify and import checkpoints",
+    "world": "write pictures of the procedural world",
 }
 """Subcommands and their one line; each lives in the module of its name in this folder."""
 

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from superglue_ros.geometry.epipolar import direction_for_rotation, refine_motion
+from superglue_ros.geometry.epipolar import (
+    direction_for_rotation,
+    epipolar_errors,
+    refine_motion,
+)
 from superglue_ros.geometry.rotations import fit_rotation, rays
 from superglue_ros.geometry.triangulation import Triangulation, triangulate
 from superglue_ros.types import BoolArray, FloatArray
@@ -59,15 +63,18 @@ def estimate_two_view(
     needed = max(_MIN_POINTS, min_inliers)
     if count < needed:
         return _nothing(count, np.eye(3), f"{count} matches, {needed} needed")
+    rotation = fit_rotation(points0, points1, threshold)
+    turned = np.linalg.norm(rays(points1) - rays(points0) @ rotation.T, axis=1) <= threshold
+    quiet_score, quiet, quiet_support = _quiet_motion(points0, points1, rotation, threshold)
+    still = "standstill or rotation without parallax"
+    if turned.sum() >= max(needed, _ROTATION_SHARE * quiet_support):
+        return _nothing(count, rotation, still)
     essential, support = _essential(points0, points1, threshold)
     if essential is None or support.sum() < needed:
-        return _nothing(
-            count, np.eye(3), f"{int(support.sum())} matches agree on a motion, {needed} needed"
-        )
-    rotation = fit_rotation(points0[support], points1[support], threshold)
-    turned = np.linalg.norm(rays(points1) - rays(points0) @ rotation.T, axis=1) <= threshold
+        reason = f"{int(support.sum())} matches agree on a motion, {needed} needed"
+        return _nothing(count, rotation, reason)
     if turned.sum() >= _ROTATION_SHARE * support.sum():
-        return _nothing(count, rotation, "standstill or rotation without parallax")
+        return _nothing(count, rotation, still)
     motions = _essential_motions(points0, points1, essential, threshold)
     motions += _plane_motions(points0, points1, threshold, int(support.sum()))
     ranked = sorted(
@@ -75,7 +82,6 @@ def estimate_two_view(
         key=lambda result: -result[0],
     )
     best_score, best = ranked[0]
-    quiet_score, quiet = _quiet_motion(points0, points1, rotation, threshold)
     if quiet_score > _EQUAL * best_score:
         best = quiet
     elif any(score > _EQUAL * best_score and _differ(best, other) for score, other in ranked):
@@ -125,19 +131,22 @@ def _essential_motions(
 
 def _quiet_motion(
     points0: FloatArray, points1: FloatArray, rotation: FloatArray, threshold: float
-) -> tuple[float, TwoViewGeometry]:
-    """The motion next to the best rotation without translation, and its score.
+) -> tuple[float, TwoViewGeometry, int]:
+    """The motion next to the best rotation without translation, its score, and the number of
+    matches that fit its epipolar lines.
 
     Far points near one line in the image, as the horizon of a road, fit a whole family of large
     rotations with a translation across; this is the member that video has.
     """
     direction = direction_for_rotation(points0, points1, rotation, threshold)
     rotation, direction = refine_motion(points0, points1, (rotation, direction), threshold)
+    support = np.abs(epipolar_errors(points0, points1, (rotation, direction))) <= threshold
     signed = [(rotation, sign * direction, "essential") for sign in (1, -1)]
-    return max(
+    score, geometry = max(
         (_score(points0, points1, motion, threshold) for motion in signed),
         key=lambda result: result[0],
     )
+    return score, geometry, int(support.sum())
 
 
 def _plane_motions(

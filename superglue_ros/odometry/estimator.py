@@ -172,6 +172,7 @@ class VisualOdometry:
     ) -> TrackedPose:
         """New landmarks from a tracked frame; a keyframe also enters the window."""
         fits = tracked.inliers | ~self._store.located[observation.rows]
+        self._store.judge(observation.rows, tracked.inliers)
         fits &= ~extend_landmarks(self._store, observation, tracked.pose, tolerances)
         moved = shows_parallax(self._store, observation, tracked, tolerances)
         if not (matches.is_keyframe or starts or moved):

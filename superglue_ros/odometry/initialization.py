@@ -12,7 +12,7 @@ from superglue_ros.odometry.mapping import Observation, Tolerances
 from superglue_ros.odometry.window import adjust_window
 from superglue_ros.types import FloatArray, IntArray, Pose
 
-_MAX_CANDIDATES = 3
+_MAX_CANDIDATES = 2
 _MIN_SCALE_LANDMARKS = 8
 
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from superglue_ros.types import UNMATCHED, BoolArray, FloatArray, IntArray, Pose
 
+_LOWEST_BALANCE = -1
+
 
 @dataclass
 class View:
@@ -35,7 +37,8 @@ class LandmarkStore:
     """Rows of points with their observations in every view, positions and covariances.
 
     observations (N, V, 2) normalised points, NaN where not seen; positions (N, 3), NaN without;
-    covariances (N, 3, 3) of the positions given the views.
+    covariances (N, 3, 3) of the positions given the views; balance (N,): frames that agreed with
+    the landmark less those that did not.
     """
 
     def __init__(self) -> None:
@@ -43,6 +46,7 @@ class LandmarkStore:
         self.observations: FloatArray = np.zeros((0, 0, 2))
         self.positions: FloatArray = np.zeros((0, 3))
         self.covariances: FloatArray = np.zeros((0, 3, 3))
+        self.balance: IntArray = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -60,6 +64,19 @@ class LandmarkStore:
         """Keep the observations, turn every landmark back into a row without position."""
         self.positions[:] = np.nan
         self.covariances[:] = np.nan
+        self.balance[:] = 0
+
+    def judge(self, rows: IntArray, agree: BoolArray) -> None:
+        """Take in whether a frame's observations agree with its landmarks (M,); a landmark that
+        more frames contradict than confirm falls back to what its keyframes see of it."""
+        known = self.located[rows]
+        self.balance[rows[known]] += np.where(agree[known], 1, -1)
+        wrong = rows[known & (self.balance[rows] < _LOWEST_BALANCE)]
+        self.positions[wrong] = np.nan
+        self.covariances[wrong] = np.nan
+        self.balance[wrong] = 0
+        passing = [view.keyframe_id == UNMATCHED for view in self.views]
+        self.observations[np.ix_(wrong, np.flatnonzero(passing))] = np.nan
 
     def find_keyframe(self, keyframe_id: int, stamp_ns: int) -> int | None:
         """Place in `views` of a keyframe, which must have both the id and the stamp."""
@@ -97,6 +114,7 @@ class LandmarkStore:
         self.observations = np.concatenate([self.observations, fill])
         self.positions = np.concatenate([self.positions, np.full((count, 3), np.nan)])
         self.covariances = np.concatenate([self.covariances, np.full((count, 3, 3), np.nan)])
+        self.balance = np.concatenate([self.balance, np.zeros(count, np.int64)])
         return np.arange(first, first + count)
 
     def drop_view(self, place: int) -> IntArray:
@@ -109,6 +127,7 @@ class LandmarkStore:
         self.observations = self.observations[kept]
         self.positions = self.positions[kept]
         self.covariances = self.covariances[kept]
+        self.balance = self.balance[kept]
         for view in self.views:
             view.row_of_feature = renumber(view.row_of_feature, new_rows)
         return new_rows

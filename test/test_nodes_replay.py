@@ -26,12 +26,12 @@ OPTIONS = {
     "precision": "float32",
     "max_keypoints": 512,
     "sinkhorn_iterations": 20,
-    "resize": 640,
+    "resize": 512,
 }
 RELIABLE = "qos_overrides./camera/image_raw.subscription.reliability:=reliable"
 
 
-@pytest.mark.parametrize("frames", [51])
+@pytest.mark.parametrize("frames", [25])
 def test_kitti_over_dds_agrees_with_the_offline_replay(
     shared_data: Path, tmp_path: Path, frames: int
 ) -> None:

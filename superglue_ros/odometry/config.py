@@ -43,7 +43,7 @@ class OdometryConfig:
     window_views: int = _option(
         10, "Number of recent views that are optimised together.", "views", 3, 40
     )
-    window_iterations: int = _option(6, "Most iterations of one window optimisation.", "", 0, 100)
+    window_iterations: int = _option(10, "Most iterations of one window optimisation.", "", 0, 100)
     max_coast_s: float = _option(
         1.0,
         "Time for which a lost pose goes on at the last speed before it stands.",

@@ -92,7 +92,7 @@ def optimize_window(
 ) -> WindowSolution | None:
     """Adjust the located views and the landmarks that two of them see; None where too few.
 
-    The two oldest located views are held, which fixes the place and the scale. Landmarks that no
+    The oldest located view and the mean distance to it are held: place and scale. Landmarks that no
     two views of the window see at parallax enter with what was known of them before. Observations
     outside the 99 % gate are dropped, and landmarks left with fewer than two lose their position.
     """
@@ -103,7 +103,7 @@ def optimize_window(
     rows = np.flatnonzero(store.located & (seen.sum(axis=1) >= 2))
     if len(rows) < 8:
         return None
-    fixed = np.arange(len(places)) < max(1, min(2, len(places) - 1))
+    fixed = np.arange(len(places)) == 0
     views = [store.views[place] for place in places]
     priors, weak = _priors(store, rows, views, seen[rows], tolerances)
     solution = adjust_window(
@@ -115,7 +115,7 @@ def optimize_window(
         iterations,
         priors,
     )
-    anchor = views[int(fixed.sum()) - 1]
+    anchor = views[0]
     for view, held, pose, own in zip(views, fixed, solution.poses, solution.pose_covariances):
         if not held:
             view.pose = pose

@@ -21,8 +21,8 @@ from superglue_ros.odometry.normal_equations import (
 )
 from superglue_ros.types import BoolArray, FloatArray, Pose
 
-_GAIN_TOLERANCE = 1e-3
-_FIRST_DAMPING = 1e-4
+_GAIN_TOLERANCE = 1e-4
+_FIRST_DAMPING = 1e-8
 _MAX_DAMPING = 1e6
 _REGULARIZATION = 1e-12
 
@@ -56,8 +56,8 @@ def adjust_window(
     poses: V views; landmarks (L, 3) finite; observations (L, V, 2) normalised points, NaN where
     not seen; fixed (V,) bool, at least one; noise: standard deviation of an observation,
     normalised units; priors (L, 3, 3): information that there is on the landmarks besides the
-    observations, none by default. With a single fixed view the distance to the farthest other
-    view is held, since nothing else determines the scale.
+    observations, none by default. With a single fixed view the mean distance to it is held as
+    well, since nothing else determines the scale.
     """
     if priors is None:
         priors = np.zeros((len(landmarks), 3, 3))
@@ -81,7 +81,7 @@ def adjust_window(
             gain = (equations.cost - proposed.cost) / max(equations.cost, 1e-12)
             if gain > 0:
                 state, equations = candidate, proposed
-                damping = max(damping / 10, 1e-9)
+                damping = max(damping / 10, 1e-10)
                 if gain < _GAIN_TOLERANCE:
                     break
                 continue
@@ -97,10 +97,9 @@ def _gauge(state: State, problem: Problem) -> FloatArray:
     if problem.fixed.sum() > 1 or not len(problem.free):
         return direction
     arms = state.positions[problem.free] - state.positions[problem.fixed][0]
-    lengths = np.linalg.norm(arms, axis=1)
-    farthest = int(np.argmax(lengths))
-    if lengths[farthest] > 0:
-        direction[6 * farthest : 6 * farthest + 3] = arms[farthest] / lengths[farthest]
+    length = np.linalg.norm(arms)
+    if length > 0:
+        direction.reshape(-1, 6)[:, :3] = arms / length
     return direction
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,12 +24,16 @@ from superglue_ros.training.photos import TextureBank
 from superglue_ros.training.world_pairs import RenderedPairs, WorldConfig, WorldPairs
 
 _VALIDATION_SEED = 2_000_003
+_KEPT_BATCHES = 32
+"""Batches whose features are kept to be trained on again."""
 
 
 @dataclass(frozen=True)
 class SuperGlueRecipe:
     """A whole run; batch counts pairs, keypoints is the range of their number an image.
 
+    reuse: steps for each new batch; the others train on a kept one, with another number of its
+    keypoints (the features cost more than the step);
     rendered_share: share of batches from the rendered world, the others are homographies;
     temperature, bin_cosine: see `SuperGlue.initialize_as_transport`; validation_batches: of 6
     pairs, of either kind.
@@ -39,6 +44,7 @@ class SuperGlueRecipe:
     keypoints: tuple[int, int] = (96, 256)
     drawings: int = 60
     rendered_share: float = 0.6
+    reuse: int = 1
     temperature: float = 0.05
     bin_cosine: float = 0.7
     bfloat16: bool = True
@@ -49,14 +55,23 @@ class SuperGlueRecipe:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
 
+_View = tuple[Tensor, Tensor, Tensor]
+"""Keypoints (B, N, 2), scores (B, N) and descriptors (B, N, D), by falling score."""
+
+
 @dataclass(frozen=True)
 class _Sample:
-    """Keypoints (B, N, 2), scores (B, N) and descriptors (B, N, D) of both views, the truth."""
+    """Features of both views, the pair they are of, and the truth."""
 
-    image_size: tuple[int, int]
-    view0: tuple[Tensor, Tensor, Tensor]
-    view1: tuple[Tensor, Tensor, Tensor]
+    pair: HomographyPair | RenderedPairs
+    view0: _View
+    view1: _View
     truth: Assignment
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        height, width = self.pair.images0.shape[-2:]
+        return width, height
 
 
 class SuperGlueTask:
@@ -80,16 +95,22 @@ class SuperGlueTask:
         self.homographies = HomographyPairs(train_bank, recipe.pairs, recipe.seed)
         self.world = WorldPairs(recipe.world, self.device, recipe.seed)
         self.generator = torch.Generator().manual_seed(recipe.seed)
+        self._kept: deque[_Sample] = deque(maxlen=_KEPT_BATCHES)
         self._validation = self._validation_samples(validation_bank)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of the next batch, of rendered or of homography pairs."""
         started = time.monotonic()
         low, high = self.recipe.keypoints
-        count = int(torch.randint(low, high + 1, (1,), generator=self.generator))
-        rendered = float(torch.rand(1, generator=self.generator)) < self.recipe.rendered_share
-        source = self.world if rendered else self.homographies
-        sample = self._features(source.sample(self.recipe.batch), count)
+        count, other = torch.randint(low, high + 1, (2,), generator=self.generator).tolist()
+        if step % self.recipe.reuse == 0 or not self._kept:
+            rendered = float(torch.rand(1, generator=self.generator)) < self.recipe.rendered_share
+            source = self.world if rendered else self.homographies
+            sample = self._features(source.sample(self.recipe.batch), high)
+            self._kept.append(sample)
+        else:
+            sample = self._kept[other % len(self._kept)]
+        sample = _strongest(sample, count)
         data_s = time.monotonic() - started
         log_assignment = self._log_assignment(sample)
         loss = matching_loss(log_assignment, sample.truth.matches0, sample.truth.matches1)
@@ -109,20 +130,9 @@ class SuperGlueTask:
     def _features(self, pair: HomographyPair | RenderedPairs, count: int) -> _Sample:
         self.superpoint.config = SuperPointConfig(max_keypoints=count, keypoint_threshold=0.0)
         both = self.superpoint(torch.cat((pair.images0, pair.images1)))
-        keypoints0, keypoints1 = both.keypoints.chunk(2)
-        scores0, scores1 = both.scores.chunk(2)
-        descriptors0, descriptors1 = both.descriptors.chunk(2)
-        height, width = pair.images0.shape[-2:]
-        size = (width, height)
-        if isinstance(pair, RenderedPairs):
-            truth = ground_truth_assignment(
-                keypoints0, keypoints1, pair.depth0, pair.depth1, pair.K0, pair.K1, pair.T_0to1
-            )
-        else:
-            truth = homography_assignment(keypoints0, keypoints1, pair.H_0to1, size)
-        return _Sample(
-            size, (keypoints0, scores0, descriptors0), (keypoints1, scores1, descriptors1), truth
-        )
+        parts = (both.keypoints, both.scores, both.descriptors)
+        view0, view1 = zip(*(part.chunk(2) for part in parts))
+        return _Sample(pair, view0, view1, _truth(pair, view0[0], view1[0]))
 
     def _validation_samples(self, bank: TextureBank) -> dict[str, list[_Sample]]:
         count = self.recipe.keypoints[1]
@@ -163,6 +173,26 @@ class SuperGlueTask:
         """Take up the homographies where the checkpoint left them; the world draws anew."""
         self.homographies.generator.set_state(state["homographies"])
         self.generator.set_state(state["generator"])
+
+
+def _truth(
+    pair: HomographyPair | RenderedPairs, keypoints0: Tensor, keypoints1: Tensor
+) -> Assignment:
+    if isinstance(pair, RenderedPairs):
+        return ground_truth_assignment(
+            keypoints0, keypoints1, pair.depth0, pair.depth1, pair.K0, pair.K1, pair.T_0to1
+        )
+    height, width = pair.images0.shape[-2:]
+    return homography_assignment(keypoints0, keypoints1, pair.H_0to1, (width, height))
+
+
+def _strongest(sample: _Sample, count: int) -> _Sample:
+    """A sample with only the `count` strongest keypoints of each view."""
+    view0, view1 = (
+        (keypoints[:, :count], scores[:, :count], descriptors[:, :count])
+        for keypoints, scores, descriptors in (sample.view0, sample.view1)
+    )
+    return _Sample(sample.pair, view0, view1, _truth(sample.pair, view0[0], view1[0]))
 
 
 def assignment_figures(

@@ -20,6 +20,7 @@ _MIN_POINTS = 8
 _ROTATION_SHARE = 0.9
 _PLANE_SHARE = 0.9
 _EQUAL = 0.9
+_QUIET = 0.8
 _MAX_ITERATIONS = 500
 
 
@@ -82,7 +83,7 @@ def estimate_two_view(
         key=lambda result: -result[0],
     )
     best_score, best = ranked[0]
-    if quiet_score > _EQUAL * best_score:
+    if quiet_score > _QUIET * best_score:
         best = quiet
     elif any(score > _EQUAL * best_score and _differ(best, other) for score, other in ranked):
         return _with_reason(best, "two motions explain the matches equally well")

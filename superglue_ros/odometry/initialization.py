@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from superglue_ros.geometry.triangulation import triangulate
 from superglue_ros.geometry.two_view import TwoViewGeometry, estimate_two_view
-from superglue_ros.odometry.landmarks import LandmarkStore
+from superglue_ros.odometry.landmarks import LandmarkStore, View
 from superglue_ros.odometry.mapping import Observation, Tolerances
 from superglue_ros.odometry.window import adjust_window
 from superglue_ros.types import FloatArray, IntArray, Pose
 
 _MAX_CANDIDATES = 2
 _MIN_SCALE_LANDMARKS = 8
+_MAX_DIRECTION_DEVIATION = 0.05
+"""Radians; a start whose direction of motion is less certain waits for more parallax."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,12 @@ def start_landmarks(
         if geometry.ok:
             rows = observation.rows[shared]
             points = np.stack([first[shared], observation.points[shared]], axis=1)
-            return _build(
-                store,
-                candidate,
-                rows,
-                points,
-                geometry,
-                observation.stamp_ns,
-                tolerances,
-                min_inliers,
-                speed,
-                guess,
-            )
+            pair = _refine(rows, points, geometry, tolerances, min_inliers)
+            if not pair.reason:
+                view = store.views[candidate]
+                elapsed_s = abs(observation.stamp_ns - view.stamp_ns) * 1e-9
+                return _place(store, view, pair, speed * elapsed_s, guess)
+            geometry = replace(geometry, reason=pair.reason)
         if candidate == place:
             reason = geometry.reason
     return Start(Pose.identity(), reason)
@@ -79,51 +76,71 @@ def _try_pair(
     )
 
 
-def _build(
-    store: LandmarkStore,
-    place: int,
+@dataclass(frozen=True)
+class _Pair:
+    """Two views refined: pose of the second in the first, whose distance is 1, and landmarks
+    with their rows, positions and covariances in the first; reason: "" or why it is not used."""
+
+    pose: Pose
+    rows: IntArray
+    positions: FloatArray
+    covariances: FloatArray
+    reason: str = ""
+
+
+def _refine(
     rows: IntArray,
     points: FloatArray,
     geometry: TwoViewGeometry,
-    stamp_ns: int,
     tolerances: Tolerances,
     min_inliers: int,
-    speed: float,
-    guess: FloatArray,
-) -> Start:
-    good = geometry.triangulation.good(tolerances.min_parallax_rad, tolerances.threshold)
-    rows, points = rows[good], points[good]
-    local = Pose(geometry.rotation.T, -geometry.rotation.T @ geometry.translation)
+) -> _Pair:
+    """Adjust the pair on all inliers, far ones too, since these hold the rotation."""
+    start = geometry.triangulation
+    used = geometry.inliers & np.isfinite(start.points).all(axis=1)
+    rows, points = rows[used], points[used]
     solution = adjust_window(
-        (Pose.identity(), local),
-        geometry.triangulation.points[good],
+        (Pose.identity(), Pose(geometry.rotation.T, -geometry.rotation.T @ geometry.translation)),
+        start.points[used],
         points,
         np.array([True, False]),
         tolerances.noise,
         iterations=10,
     )
-    usable = solution.inliers.all(axis=1)
-    if usable.sum() < min_inliers:
-        return Start(
-            local, f"{int(usable.sum())} points agree after refinement, {min_inliers} needed"
-        )
-    rows, positions = rows[usable], solution.landmarks[usable]
-    local, covariances = solution.poses[1], solution.landmark_covariances[usable]
-    view = store.views[place]
-    elapsed_s = abs(stamp_ns - view.stamp_ns) * 1e-9
-    baseline = float(np.linalg.norm(local.position))
-    scale = _scale(store.positions[rows], positions, view.pose, view.located)
+    pose = solution.poses[1]
+    found = triangulate(
+        points, np.stack([np.eye(3), pose.rotation]), np.stack([np.zeros(3), pose.position])
+    )
+    good = found.good(tolerances.min_parallax_rad, tolerances.threshold)
+    good &= solution.inliers.all(axis=1)
+    deviation = float(np.sqrt(np.trace(solution.pose_covariances[1, :3, :3])))
+    deviation /= max(float(np.linalg.norm(pose.position)), 1e-12)
+    reason = ""
+    if good.sum() < min_inliers:
+        reason = f"{int(good.sum())} points agree after refinement, {min_inliers} needed"
+    elif deviation > _MAX_DIRECTION_DEVIATION:
+        reason = f"direction of motion uncertain by {np.degrees(deviation):.0f} degrees"
+    covariances = found.covariances[good] * tolerances.noise**2
+    return _Pair(pose, rows[good], solution.landmarks[good], covariances, reason)
+
+
+def _place(
+    store: LandmarkStore, view: View, pair: _Pair, distance: float, guess: FloatArray
+) -> Start:
+    """Make the pair's landmarks the store's, from the first view's pose on; `distance` is that
+    of the views by the last speed, 0 where it is not known."""
+    scale = _scale(store.positions[pair.rows], pair.positions, view.pose, view.located)
     if scale is None:
-        scale = (speed * elapsed_s if speed * elapsed_s > 0 else 1.0) / baseline
+        scale = (distance if distance > 0 else 1.0) / float(np.linalg.norm(pair.pose.position))
     rotation = view.pose.rotation
     store.forget_positions()
-    store.positions[rows] = scale * positions @ rotation.T + view.pose.position
-    store.covariances[rows] = scale**2 * rotation @ covariances @ rotation.T
+    store.positions[pair.rows] = scale * pair.positions @ rotation.T + view.pose.position
+    store.covariances[pair.rows] = scale**2 * rotation @ pair.covariances @ rotation.T
     if not view.located:
         view.covariance = guess
     for other in store.views:
         other.located = other is view
-    return Start(view.pose @ Pose(local.rotation, scale * local.position))
+    return Start(view.pose @ Pose(pair.pose.rotation, scale * pair.pose.position))
 
 
 def _scale(before: FloatArray, local: FloatArray, pose: Pose, located: bool) -> float | None:

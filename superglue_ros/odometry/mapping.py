@@ -92,8 +92,8 @@ def optimize_window(
 ) -> WindowSolution | None:
     """Adjust the located views and the landmarks that two of them see; None where too few.
 
-    The oldest located view and the mean distance to it are held: place and scale. Landmarks that no
-    two views of the window see at parallax enter with what was known of them before. Observations
+    The oldest located view and the mean distance to it are held: place and scale. Landmarks that
+    no two views of the window see at parallax enter with what was known of them. Observations
     outside the 99 % gate are dropped, and landmarks left with fewer than two lose their position.
     """
     places = np.flatnonzero([view.located for view in store.views])

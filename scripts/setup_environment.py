@@ -38,6 +38,7 @@ WHEELS = [
     "rosidl-default-generators",
     "rosidl-core-generators",
 ]
+ONLY_IN = {"jazzy": ["python-cmake-module"], "kilted": ["ament-cmake-ros-core"]}
 BUILD_TOOLS = ["colcon-common-extensions", "empy", "lark", "catkin_pkg", "setuptools"]
 # What a ROS distribution brings by apt, unknown to pip: requirement -> importable name.
 SYSTEM_MODULES = {
@@ -126,9 +127,7 @@ def install_packages(venv: Path, distribution: str, sourced: bool, python: Path)
     if sourced:
         install_beside_system(venv, pip, python)
         return
-    wheels = [f"ros-{distribution}-{name}" for name in WHEELS]
-    if distribution == "jazzy":
-        wheels.append("ros-jazzy-python-cmake-module")
+    wheels = [f"ros-{distribution}-{name}" for name in (*WHEELS, *ONLY_IN[distribution])]
     tools = BUILD_TOOLS + ([] if shutil.which("cmake") else ["cmake"])
     constraint = ["--constraint", "versions.txt"]
     run([*pip, *constraint, "setuptools", "wheel"])

@@ -102,11 +102,19 @@ class Harness(Node):
         for status in message.status:
             self.values[status.name] = {value.key: value.value for value in status.values}
 
-    def wait_until_heard(self, infos: int = 2) -> None:
-        """Until matcher and odometry listen to this node."""
-        wait_for(lambda: self.images.get_subscription_count() >= 1, "a listener to images")
-        wait_for(lambda: self.infos.get_subscription_count() >= infos, "listeners to CameraInfo")
-        wait_for(lambda: self.count_publishers("/matcher_node/matches") >= 1, "matches")
+    def wait_until_heard(self, *nodes: NodeProcess) -> None:
+        """Until these processes listen to this node; NodeError when one of them has ended."""
+
+        def heard() -> bool:
+            for node in nodes:
+                node.check()
+            return (
+                self.images.get_subscription_count() >= 1
+                and self.infos.get_subscription_count() >= len(nodes)
+                and self.count_publishers("/matcher_node/matches") >= 1
+            )
+
+        wait_for(heard, "the nodes to listen")
 
     def problems(self, node: str = "/matcher_node") -> dict[str, int]:
         """Problems that a node's diagnostics count, by cause."""

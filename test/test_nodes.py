@@ -44,7 +44,7 @@ def harness() -> Iterator[Harness]:
 def matcher(tmp_path_factory: pytest.TempPathFactory, harness: Harness) -> Iterator[NodeProcess]:
     log = tmp_path_factory.mktemp("nodes") / "matcher.log"
     with NodeProcess("matcher_node", [*TOPICS, *SMALL], log) as node:
-        harness.wait_until_heard(infos=1)
+        harness.wait_until_heard(node)
         yield node
 
 
@@ -147,7 +147,7 @@ def test_odometry_of_a_plane_that_moves(
 ) -> None:
     """A flat picture sliding by: whatever the odometry says of it, it says it well formed."""
     with NodeProcess("odometry_node", list(TOPICS), tmp_path / "odometry.log") as odometry:
-        harness.wait_until_heard()
+        harness.wait_until_heard(matcher, odometry)
         harness.listen(PathMessage, "/odometry_node/path", harness.paths)
         harness.listen(PointCloud2, "/odometry_node/landmarks", harness.landmarks)
         wait_for(lambda: harness.count_publishers("/odometry_node/path"), "the path's topic")
@@ -173,7 +173,7 @@ def test_sigterm_ends_both_nodes_cleanly(
 ) -> None:
     """Last in this module, as it ends the matcher; the faults' tests end theirs by SIGINT."""
     with NodeProcess("odometry_node", list(TOPICS), tmp_path / "odometry.log") as odometry:
-        harness.wait_until_heard()
+        harness.wait_until_heard(matcher, odometry)
         harness.images.publish(image(200 * S))
         assert matcher.stop(signal.SIGTERM) == 0, matcher.output()
         assert odometry.stop(signal.SIGTERM) == 0, odometry.output()

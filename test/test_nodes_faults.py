@@ -73,7 +73,7 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Camera]:
         ):
             harness = Harness()
             with spinning(harness):
-                harness.wait_until_heard()
+                harness.wait_until_heard(matcher, odometry)
                 yield Camera(matcher, odometry, harness)
             # Whatever the tests did, both nodes end as they should.
             assert matcher.stop() == 0, matcher.output()

@@ -51,7 +51,7 @@ def matches_of(
     max_features: int = 500,
 ) -> list[FrameMatches]:
     """Messages of a matcher that becomes a new keyframe when fewer than keep_ratio of the first
-    matches are left, or after max_age frames. Of the visible points the first ones are features."""
+    matches are left, or after max_age frames. The first visible points are the features."""
     rng = np.random.default_rng(seed)
     messages: list[FrameMatches] = []
     keyframe: Seen | None = None

@@ -19,6 +19,8 @@ from superglue_ros.types import BoolArray, FloatArray
 _MIN_POINTS = 8
 _ROTATION_SHARE = 0.9
 _PLANE_SHARE = 0.9
+_PLANAR = 1.25
+"""Errors in two directions over those across a line, 95 % of chi-square: sqrt(5.99 / 3.84)."""
 _EQUAL = 0.9
 _QUIET = 0.8
 _MAX_ITERATIONS = 500
@@ -65,7 +67,8 @@ def estimate_two_view(
     if count < needed:
         return _nothing(count, np.eye(3), f"{count} matches, {needed} needed")
     rotation = fit_rotation(points0, points1, threshold)
-    turned = np.linalg.norm(rays(points1) - rays(points0) @ rotation.T, axis=1) <= threshold
+    off_rotation = np.linalg.norm(rays(points1) - rays(points0) @ rotation.T, axis=1)
+    turned = off_rotation <= _PLANAR * threshold
     quiet_score, quiet, quiet_support = _quiet_motion(points0, points1, rotation, threshold)
     still = "standstill or rotation without parallax"
     if turned.sum() >= max(needed, _ROTATION_SHARE * quiet_support):

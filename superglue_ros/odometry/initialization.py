@@ -13,7 +13,7 @@ from superglue_ros.odometry.mapping import Observation, Tolerances
 from superglue_ros.odometry.window import adjust_window
 from superglue_ros.types import FloatArray, IntArray, Pose
 
-_MAX_CANDIDATES = 2
+_SHARED_ROWS = 2
 _MIN_SCALE_LANDMARKS = 8
 _MAX_DIRECTION_DEVIATION = 0.05
 """Radians; a start whose direction of motion is less certain waits for more parallax."""
@@ -41,7 +41,7 @@ def start_landmarks(
     speed: float,
     guess: FloatArray,
 ) -> Start:
-    """Two-view start of a frame against the keyframe at `place`, else against earlier ones.
+    """Two-view start of a frame against the keyframe at `place`, else against an earlier view.
 
     On success the store's landmarks are replaced. The keyframe keeps the pose it has. The scale
     is carried over from landmarks of before that are seen again, else from the last speed (units
@@ -49,8 +49,7 @@ def start_landmarks(
     keyframe's pose where that is only predicted.
     """
     reason = "no keyframe shares matches with this frame"
-    keyframes = range(place, max(-1, place - _MAX_CANDIDATES), -1)
-    for candidate in keyframes:
+    for candidate in _candidates(store, place, observation, min_inliers):
         first = store.observations[observation.rows, candidate]
         shared = np.isfinite(first[:, 0])
         geometry = _try_pair(first[shared], observation.points[shared], tolerances, min_inliers)
@@ -66,6 +65,15 @@ def start_landmarks(
         if candidate == place:
             reason = geometry.reason
     return Start(Pose.identity(), reason)
+
+
+def _candidates(
+    store: LandmarkStore, place: int, observation: Observation, min_inliers: int
+) -> list[int]:
+    """The keyframe itself, then the oldest view that shares enough: it has most parallax."""
+    seen = np.isfinite(store.observations[observation.rows, :place, 0])
+    enough = np.flatnonzero(seen.sum(axis=0) >= _SHARED_ROWS * min_inliers)
+    return [place, *enough[:1].tolist()]
 
 
 def _try_pair(

@@ -28,7 +28,6 @@ OPTIONS = {
     "sinkhorn_iterations": 20,
     "resize": 512,
 }
-RELIABLE = "qos_overrides./camera/image_raw.subscription.reliability:=reliable"
 
 
 @pytest.mark.parametrize("frames", [25])
@@ -41,7 +40,7 @@ def test_kitti_over_dds_agrees_with_the_offline_replay(
     source = open_source(bag)
     parameters = [word for name, value in OPTIONS.items() for word in ("-p", f"{name}:={value}")]
     playback = Playback(float("inf"), max_ahead=1)
-    recording, sent, _ = play(source, tmp_path, playback, [*parameters, "-p", RELIABLE])
+    recording, sent, _ = play(source, tmp_path, playback, parameters)
 
     matcher = KeyframeMatcher(ImageMatcher(**OPTIONS))  # type: ignore[arg-type]
     offline = run_replay(source, matcher, VisualOdometry())

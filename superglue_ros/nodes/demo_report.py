@@ -49,7 +49,7 @@ def demo_table(
     records = result.records
     counts = [record.num_matches for record in records if record.num_matches]
     dropped = sent - len(records)
-    causes = ", ".join(f"{count} {cause}" for cause, count in recording.dropped().items())
+    causes = ", ".join(f"{n} {cause}" for cause, n in recording.dropped(sent).items())
     rows = [
         ["frames in", str(sent)],
         ["frames matched", str(len(records))],

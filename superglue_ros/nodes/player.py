@@ -25,6 +25,7 @@ from superglue_ros.types import Frame
 
 DEPTH = 5
 POLL_S = 0.002
+PATIENCE_S = 5.0
 
 
 class PlaybackError(SuperGlueRosError):
@@ -38,7 +39,7 @@ class Playback:
     rate: times the speed of the stamps, infinity for as fast as `max_ahead` allows. max_ahead: so
     many frames may be out without an answer of both nodes; 1 is lockstep, from 3 on the matcher
     may drop frames (one is being matched, one waits), 0 never waits. timeout_s: for the nodes to
-    appear, and to answer.
+    appear, and in lockstep to answer.
     """
 
     rate: float = 1.0
@@ -108,10 +109,18 @@ class Player(Node):
         self._images.publish(image_message(frame.image, header))
 
     def _await(self, stamp_ns: int) -> None:
-        self._wait(
-            lambda: self._estimated_ns is not None and self._estimated_ns >= stamp_ns,
-            f"no answer to the frame of {stamp_ns / NS_PER_S:.6f} s",
-        )
+        """Wait for the answer to a frame. Without lockstep a frame may well get none: it was lost
+        on the way, or was no image; so the playing goes on after a while."""
+
+        def answered() -> bool:
+            return self._estimated_ns is not None and self._estimated_ns >= stamp_ns
+
+        if self._playback.max_ahead == 1:
+            self._wait(answered, f"no answer to the frame of {stamp_ns / NS_PER_S:.6f} s")
+            return
+        deadline = time.monotonic() + PATIENCE_S
+        while not answered() and time.monotonic() < deadline:
+            time.sleep(POLL_S)
 
     def _wait(
         self, ready: Callable[[], bool], complaint: str, nodes: Sequence[NodeProcess] = ()

@@ -41,14 +41,16 @@ class Recording:
         stamps = sorted(poses)
         return trajectory_from_poses(stamps, [poses[stamp_ns] for stamp_ns in stamps])
 
-    def dropped(self) -> dict[str, int]:
-        """Images that were not matched, by cause, as the nodes' diagnostics count them."""
+    def dropped(self, sent: int) -> dict[str, int]:
+        """Images that were not matched, by cause, as the matcher's diagnostics count them."""
         values = self.diagnostics.get("/matcher_node", {})
-        return {
+        causes = {
             key.split(": ", 1)[1]: int(value)
             for key, value in values.items()
             if key.startswith(("dropped: ", "problem: "))
         }
+        lost = sent - int(values.get("images received", sent))
+        return {**causes, "lost on the way": lost} if lost else causes
 
 
 class Recorder(Node):

@@ -9,7 +9,7 @@ import numpy as np
 from superglue_ros.geometry.triangulation import triangulate
 from superglue_ros.geometry.two_view import TwoViewGeometry, estimate_two_view
 from superglue_ros.odometry.landmarks import LandmarkStore, View
-from superglue_ros.odometry.mapping import Observation, Tolerances
+from superglue_ros.odometry.mapping import Observation, Tolerances, required_parallax
 from superglue_ros.odometry.window import adjust_window
 from superglue_ros.types import FloatArray, IntArray, Pose
 
@@ -128,6 +128,10 @@ def _refine(
         reason = f"{int(good.sum())} points agree after refinement, {min_inliers} needed"
     elif deviation > _MAX_DIRECTION_DEVIATION:
         reason = f"direction of motion uncertain by {np.degrees(deviation):.0f} degrees"
+    fits = found.good(0.0, tolerances.threshold) & solution.inliers.all(axis=1)
+    good = fits & (
+        found.parallax_rad >= required_parallax(found.parallax_rad[fits], 0, tolerances)
+    )
     covariances = found.covariances[good] * tolerances.noise**2
     return _Pair(pose, rows[good], solution.landmarks[good], covariances, reason)
 

@@ -18,6 +18,10 @@ UNKNOWN_COVARIANCE = 1e4
 FLOOR_COVARIANCE = 1e-9
 """Least variance that is ever reported: the origin is known by definition, not measured."""
 
+_WANTED_LANDMARKS = 100
+_NOISE_PARALLAX = 3.0
+"""Least parallax of a landmark in standard deviations of a point."""
+
 
 @dataclass(frozen=True)
 class Tolerances:
@@ -61,6 +65,22 @@ def triangulate_rows(store: LandmarkStore, observation: Observation, pose: Pose)
     )
 
 
+def required_parallax(parallax_rad: FloatArray, known: int, tolerances: Tolerances) -> float:
+    """Parallax that makes a landmark of a point, radians.
+
+    parallax_rad: (N,) of the candidates; known: landmarks that the frame sees already. Poorly
+    determined depths bias the scale, so it is min_parallax where that gives the frame enough
+    landmarks, and otherwise as much less as it takes, though never within the noise.
+    """
+    missing = _WANTED_LANDMARKS - known
+    if missing <= 0 or not len(parallax_rad):
+        return tolerances.min_parallax_rad
+    ranked = np.sort(parallax_rad)[::-1]
+    least = float(ranked[min(missing, len(ranked)) - 1])
+    floor = _NOISE_PARALLAX * tolerances.noise
+    return min(max(least, floor), tolerances.min_parallax_rad)
+
+
 def extend_landmarks(
     store: LandmarkStore, observation: Observation, pose: Pose, tolerances: Tolerances
 ) -> BoolArray:
@@ -76,7 +96,10 @@ def extend_landmarks(
         observation.stamp_ns, observation.rows[open_rows], observation.points[open_rows]
     )
     found = triangulate_rows(store, chosen, pose)
-    good = found.good(tolerances.min_parallax_rad, tolerances.threshold)
+    fits = found.good(0.0, tolerances.threshold)
+    known = len(observation.rows) - len(open_rows)
+    least = required_parallax(found.parallax_rad[fits], known, tolerances)
+    good = fits & (found.parallax_rad >= least)
     rows = chosen.rows[good]
     store.positions[rows] = found.points[good]
     store.covariances[rows] = found.covariances[good] * tolerances.noise**2

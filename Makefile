@@ -55,10 +55,10 @@ $(FILES): always
 		| LC_ALL=C sort > $@.new && if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 test: $(if $(TESTS),,lint) setup
-	@$(IN_ROS) pytest $(TESTS)
+	@$(IN_ROS) python -m pytest $(TESTS)
 
 lint: setup
-	@$(IN_ROS) ruff check . && mypy
+	@$(IN_ROS) python -m ruff check . && python -m mypy
 
 demo: setup
 	@$(IN_ROS) python -m superglue_ros.nodes.demo --output $(OUTPUT) $(if $(SOURCE),"$(SOURCE)")

@@ -159,6 +159,10 @@ class SuperGlue(nn.Module):
         self.final_proj = nn.Conv1d(self.config.descriptor_dim, self.config.descriptor_dim, 1)
         self.bin_score = nn.Parameter(torch.tensor(1.0))
 
+    def branches(self) -> list[nn.Sequential]:
+        """The MLPs whose outputs are added to the descriptors."""
+        return [self.kenc.encoder, *(layer.mlp for layer in self.gnn.propagations)]
+
     @torch.no_grad()
     def initialize_as_transport(self, temperature: float = 0.05, bin_cosine: float = 0.7) -> None:
         """Make the untrained network optimal transport over the descriptors' cosines.
@@ -167,8 +171,7 @@ class SuperGlue(nn.Module):
         scaled identity, so that scores are cosine / temperature and the dustbin's score
         bin_cosine / temperature; training can only add to that.
         """
-        branches = [self.kenc.encoder, *(layer.mlp for layer in self.gnn.propagations)]
-        for branch in branches:
+        for branch in self.branches():
             for parameter in branch[-1].parameters():
                 nn.init.zeros_(parameter)
         dim = self.config.descriptor_dim

@@ -163,9 +163,10 @@ class MatcherNode(Node):
         keyframe_image: ImageArray | None,
     ) -> None:
         """Publish what is costly, where someone listens."""
-        features = self._matcher.last_features
-        if self._features_out.get_subscription_count() and features is not None:
-            self._features_out.publish(features_message(features, header))
+        if self._features_out.get_subscription_count():
+            features = self._matcher.last_features
+            if features is not None:
+                self._features_out.publish(features_message(features, header))
         if self._picture_out.get_subscription_count():
             picture = draw_matches(
                 frame.image if keyframe_image is None else keyframe_image,

@@ -50,6 +50,9 @@ class Task(Protocol):
     def network(self) -> nn.Module:
         """What is trained."""
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimiser, each with the "scale" of its learning rate."""
+
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of the next batch and figures for the progress bar."""
 
@@ -81,7 +84,7 @@ def run_training(
     """
     folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(
-        task.network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+        task.parameter_groups(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
     step, trained_s = 0, 0.0
     if resume:
@@ -98,7 +101,7 @@ def run_training(
             if minutes is not None and time.monotonic() - started > minutes * 60:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = schedule.rate_at(step)
+                group["lr"] = schedule.rate_at(step) * group["scale"]
             task.network.train()
             loss, figures = task.loss(step)
             if not bool(torch.isfinite(loss)):

@@ -32,6 +32,7 @@ _KEPT_BATCHES = 32
 class SuperGlueRecipe:
     """A whole run; batch counts pairs, keypoints is the range of their number an image.
 
+    branch_rate: learning rate of the last layers of the branches, as a share;
     reuse: steps for each new batch; the others train on a kept one, with another number of its
     keypoints (the features cost more than the step);
     rendered_share: share of batches from the rendered world, the others are homographies;
@@ -45,6 +46,7 @@ class SuperGlueRecipe:
     drawings: int = 60
     rendered_share: float = 0.6
     reuse: int = 1
+    branch_rate: float = 0.05
     temperature: float = 0.05
     bin_cosine: float = 0.7
     bfloat16: bool = True
@@ -97,6 +99,21 @@ class SuperGlueTask:
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self._kept: deque[_Sample] = deque(maxlen=_KEPT_BATCHES)
         self._validation = self._validation_samples(validation_bank)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The layers that start at zero learn slower.
+
+        They add to descriptors whose channels are about 1/16; at the full rate a few steps would
+        drown them.
+        """
+        last = {id(p) for branch in self.network.branches() for p in branch[-1].parameters()}
+        groups: dict[bool, list[Tensor]] = {False: [], True: []}
+        for parameter in self.network.parameters():
+            groups[id(parameter) in last].append(parameter)
+        return [
+            {"params": groups[False], "scale": 1.0},
+            {"params": groups[True], "scale": self.recipe.branch_rate},
+        ]
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Loss of the next batch, of rendered or of homography pairs."""

@@ -68,6 +68,10 @@ class SuperPointTask:
         validation = HomographyPairs(validation_bank, larger, _VALIDATION_SEED)
         self._validation = [validation.sample(8) for _ in range(recipe.validation_batches)]
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All parameters, at the recipe's rate."""
+        return [{"params": list(self.network.parameters()), "scale": 1.0}]
+
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Detector and descriptor loss of the next batch of pairs."""
         started = time.monotonic()

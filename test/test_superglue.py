@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from superglue_ros.networks.optimal_transport import log_optimal_transport
 from superglue_ros.networks.superglue import (
+    ImageKeypoints,
     SuperGlue,
     SuperGlueConfig,
     normalize_keypoints,
@@ -79,7 +80,7 @@ def test_folding_keeps_the_function(m, n):
     folded = FoldedSuperGlue(network)
     a, b = make_features(m, seed=1, batch=2), make_features(n, seed=2, batch=2)
     with torch.no_grad():
-        plain = network(*a, *b, SIZE0, SIZE1)
+        plain = network(ImageKeypoints(*a, SIZE0), ImageKeypoints(*b, SIZE1))
     fast = folded.log_assignment(folded.encode(*a, SIZE0), folded.encode(*b, SIZE1))
     torch.testing.assert_close(fast, plain, atol=1e-4, rtol=1e-4)
 
@@ -126,11 +127,11 @@ def test_untrained_is_optimal_transport_over_the_cosines():
     )
     with torch.no_grad():
         torch.testing.assert_close(
-            network(*a, *b, SIZE0, SIZE1), expected, atol=1e-4, rtol=1e-4
+            network(ImageKeypoints(*a, SIZE0), ImageKeypoints(*b, SIZE1)), expected, atol=1e-4, rtol=1e-4
         )
         network.train()
         torch.testing.assert_close(
-            network(*a, *b, SIZE0, SIZE1), expected, atol=1e-4, rtol=1e-4
+            network(ImageKeypoints(*a, SIZE0), ImageKeypoints(*b, SIZE1)), expected, atol=1e-4, rtol=1e-4
         )
 
 

@@ -19,7 +19,7 @@ from superglue_ros.training.homographies import (
 from superglue_ros.training.homography_pairs import HomographyPairs, PairConfig, find_corners
 from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.photometry import augment_photometry
-from superglue_ros.training.photos import TextureBank, draw_procedural
+from superglue_ros.training.photos import PhotoBank, draw_procedural
 from superglue_ros.training.recipes import RECIPES, from_dict, read_recipe, to_dict
 from superglue_ros.training.superglue_task import SuperGlueRecipe
 from superglue_ros.training.superpoint_task import SuperPointRecipe
@@ -28,14 +28,14 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def bank() -> TextureBank:
-    return TextureBank(draw_procedural(4, seed=0, size=(400, 300)), CPU)
+def bank() -> PhotoBank:
+    return PhotoBank(draw_procedural(4, seed=0, size=(400, 300)), CPU)
 
 
 def test_bank_samples_each_image_at_its_own_pixels():
     images = [np.full((20, 30), 51, np.uint8), np.arange(0, 80, 2, np.uint8).reshape(2, 20)]
     images[1] = np.repeat(images[1], 10, axis=0)
-    bank = TextureBank(images, CPU)
+    bank = PhotoBank(images, CPU)
     points = torch.tensor([[[[3.5, 4.0], [29.0, 19.0]]], [[[3.5, 4.0], [40.0, 19.0]]]])
     values, inside = bank.sample(torch.tensor([0, 1]), points, torch.ones(2))
     np.testing.assert_allclose(values[0] * 255, [[51, 51]], atol=1e-3)
@@ -153,8 +153,8 @@ def test_superpoint_trains_in_slices_that_end_where_one_run_does(tmp_path, tiny_
     assert resumed == weights.sha256
     rows = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [3, 6]
+    tiny_recipe.write_text(tiny_recipe.read_text().replace("batch: 2", "batch: 3"))
     with pytest.raises(CheckpointError, match="another recipe"):
-        tiny_recipe.write_text(tiny_recipe.read_text().replace("batch: 2", "batch: 3"))
         runs.train("superpoint", tiny_recipe, sliced, textures=None, resume=True)
 
 

@@ -8,6 +8,7 @@ Parameter names and shapes are those of the published `superglue_indoor.pth` and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,16 @@ class SuperGlueConfig:
             raise ValueError("match_threshold must be in [0, 1]")
 
 
+class ImageKeypoints(NamedTuple):
+    """One image's input: keypoints (B, N, 2) in pixels, detection scores (B, N), descriptors
+    (B, N, D) of norm 1, and the image's (width, height)."""
+
+    keypoints: Tensor
+    scores: Tensor
+    descriptors: Tensor
+    image_size: tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Assignment:
     """What the assignment says: indices0 (B, M) into the N keypoints of image 1 or UNMATCHED,
@@ -66,7 +77,7 @@ def mlp(channels: list[int]) -> nn.Sequential:
 
 
 def normalize_keypoints(keypoints: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Keypoints (B, N, 2) in pixels about the image's centre, over 0.7 of its longer side.
+    """ImageKeypoints (B, N, 2) in pixels about the image's centre, over 0.7 of its longer side.
 
     image_size is (width, height).
     """
@@ -180,58 +191,22 @@ class SuperGlue(nn.Module):
         nn.init.zeros_(self.final_proj.state_dict()["bias"])
         self.bin_score.fill_(bin_cosine / temperature)
 
-    def scores(
-        self,
-        keypoints0: Tensor,
-        keypoint_scores0: Tensor,
-        descriptors0: Tensor,
-        keypoints1: Tensor,
-        keypoint_scores1: Tensor,
-        descriptors1: Tensor,
-        image_size0: tuple[int, int],
-        image_size1: tuple[int, int],
-    ) -> Tensor:
-        """Score matrix (B, M, N) (eq. 7).
-
-        Keypoints (B, M or N, 2) in pixels, scores (B, M or N), descriptors (B, M or N, D) of
-        norm 1, image sizes (width, height).
-        """
-        x0 = descriptors0.transpose(1, 2) + self.kenc(
-            normalize_keypoints(keypoints0, image_size0), keypoint_scores0
-        )
-        x1 = descriptors1.transpose(1, 2) + self.kenc(
-            normalize_keypoints(keypoints1, image_size1), keypoint_scores1
-        )
-        x0, x1 = self.gnn(x0, x1)
+    def scores(self, side0: ImageKeypoints, side1: ImageKeypoints) -> Tensor:
+        """Score matrix (B, M, N) of M and N keypoints (eq. 7)."""
+        x0, x1 = self.gnn(self._encode(side0), self._encode(side1))
         f0, f1 = self.final_proj(x0), self.final_proj(x1)
         return f0.transpose(1, 2) @ f1 / self.config.descriptor_dim**0.5
 
-    def forward(
-        self,
-        keypoints0: Tensor,
-        keypoint_scores0: Tensor,
-        descriptors0: Tensor,
-        keypoints1: Tensor,
-        keypoint_scores1: Tensor,
-        descriptors1: Tensor,
-        image_size0: tuple[int, int],
-        image_size1: tuple[int, int],
-    ) -> Tensor:
-        """Log assignment (B, M + 1, N + 1) with dustbins last; arguments as `scores`.
+    def forward(self, side0: ImageKeypoints, side1: ImageKeypoints) -> Tensor:
+        """Log assignment (B, M + 1, N + 1) with dustbins last.
 
         Raises ValueError when either image has no keypoints.
         """
-        scores = self.scores(
-            keypoints0,
-            keypoint_scores0,
-            descriptors0,
-            keypoints1,
-            keypoint_scores1,
-            descriptors1,
-            image_size0,
-            image_size1,
-        )
-        return self.assign(scores)
+        return self.assign(self.scores(side0, side1))
+
+    def _encode(self, side: ImageKeypoints) -> Tensor:
+        points = normalize_keypoints(side.keypoints, side.image_size)
+        return side.descriptors.transpose(1, 2) + self.kenc(points, side.scores)
 
     def assign(self, scores: Tensor) -> Tensor:
         """Log assignment (B, M + 1, N + 1) of a score matrix (B, M, N) (eq. 8-9)."""

@@ -19,7 +19,7 @@ from superglue_ros.training.homographies import (
     warp_points,
 )
 from superglue_ros.training.photometry import augment_photometry
-from superglue_ros.training.photos import TextureBank
+from superglue_ros.training.photos import PhotoBank
 
 _CANVAS = 1.5
 """Side of the labelled canvas over the side of a view."""
@@ -89,7 +89,7 @@ def find_corners(images: Tensor, valid: Tensor, count: int) -> tuple[Tensor, Ten
 class HomographyPairs:
     """Draws batches of pairs from a bank of textures; the generator's seed decides all."""
 
-    def __init__(self, bank: TextureBank, config: PairConfig, seed: int) -> None:
+    def __init__(self, bank: PhotoBank, config: PairConfig, seed: int) -> None:
         self.bank = bank
         self.config = config
         self.generator = torch.Generator(bank.device).manual_seed(seed)

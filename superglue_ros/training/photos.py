@@ -21,7 +21,7 @@ VALIDATION_STRIDE = 8
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
-class TextureBank:
+class PhotoBank:
     """Gray images of any sizes with their pyramids in one flat uint8 tensor.
 
     Views of many images are sampled in one batch with no loop over them: `sample`.

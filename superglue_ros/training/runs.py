@@ -14,7 +14,7 @@ from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.networks.checkpoints import WeightsFile, load_superpoint, save_weights
 from superglue_ros.provenance import source_commit
 from superglue_ros.training.loop import CHECKPOINT, read_checkpoint, run_training
-from superglue_ros.training.photos import TextureBank, draw_procedural, read_photos
+from superglue_ros.training.photos import PhotoBank, draw_procedural, read_photos
 from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
 from superglue_ros.training.superglue_task import SuperGlueRecipe, SuperGlueTask
 from superglue_ros.training.superpoint_task import SuperPointRecipe, SuperPointTask
@@ -70,14 +70,14 @@ def train(
 
 def _banks(
     textures: Path | None, recipe: Any, device: torch.device
-) -> tuple[TextureBank, TextureBank]:
+) -> tuple[PhotoBank, PhotoBank]:
     drawings = draw_procedural(recipe.drawings, recipe.seed)
     if textures is None:
         held_out = draw_procedural(max(2, recipe.drawings // 8), recipe.seed + 1)
-        return TextureBank(drawings, device), TextureBank(held_out, device)
+        return PhotoBank(drawings, device), PhotoBank(held_out, device)
     return (
-        TextureBank(read_photos(textures, validation=False) + drawings, device),
-        TextureBank(read_photos(textures, validation=True), device),
+        PhotoBank(read_photos(textures, validation=False) + drawings, device),
+        PhotoBank(read_photos(textures, validation=True), device),
     )
 
 

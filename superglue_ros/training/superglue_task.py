@@ -10,7 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig, read_assignment
+from superglue_ros.networks.superglue import (
+    ImageKeypoints,
+    SuperGlue,
+    SuperGlueConfig,
+    read_assignment,
+)
 from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
 from superglue_ros.training.assignment import (
     Assignment,
@@ -20,7 +25,7 @@ from superglue_ros.training.assignment import (
 from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs, PairConfig
 from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.losses import matching_loss
-from superglue_ros.training.photos import TextureBank
+from superglue_ros.training.photos import PhotoBank
 from superglue_ros.training.world_pairs import RenderedPairs, WorldConfig, WorldPairs
 
 _VALIDATION_SEED = 2_000_003
@@ -57,23 +62,14 @@ class SuperGlueRecipe:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
 
-_View = tuple[Tensor, Tensor, Tensor]
-"""Keypoints (B, N, 2), scores (B, N) and descriptors (B, N, D), by falling score."""
-
-
 @dataclass(frozen=True)
 class _Sample:
-    """Features of both views, the pair they are of, and the truth."""
+    """Features of both views, by falling score, the pair they are of, and the truth."""
 
     pair: HomographyPair | RenderedPairs
-    view0: _View
-    view1: _View
+    view0: ImageKeypoints
+    view1: ImageKeypoints
     truth: Assignment
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        height, width = self.pair.images0.shape[-2:]
-        return width, height
 
 
 class SuperGlueTask:
@@ -83,8 +79,8 @@ class SuperGlueTask:
         self,
         recipe: SuperGlueRecipe,
         superpoint: SuperPoint,
-        train_bank: TextureBank,
-        validation_bank: TextureBank,
+        train_bank: PhotoBank,
+        validation_bank: PhotoBank,
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
@@ -138,20 +134,23 @@ class SuperGlueTask:
 
     def _log_assignment(self, sample: _Sample) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
-            scores = self.network.scores(
-                *sample.view0, *sample.view1, sample.image_size, sample.image_size
-            )
+            scores = self.network.scores(sample.view0, sample.view1)
         return self.network.assign(scores.float())
 
     @torch.no_grad()
     def _features(self, pair: HomographyPair | RenderedPairs, count: int) -> _Sample:
         self.superpoint.config = SuperPointConfig(max_keypoints=count, keypoint_threshold=0.0)
         both = self.superpoint(torch.cat((pair.images0, pair.images1)))
-        parts = (both.keypoints, both.scores, both.descriptors)
-        view0, view1 = zip(*(part.chunk(2) for part in parts))
-        return _Sample(pair, view0, view1, _truth(pair, view0[0], view1[0]))
+        height, width = pair.images0.shape[-2:]
+        view0, view1 = (
+            ImageKeypoints(keypoints, scores, descriptors, (width, height))
+            for keypoints, scores, descriptors in zip(
+                both.keypoints.chunk(2), both.scores.chunk(2), both.descriptors.chunk(2)
+            )
+        )
+        return _Sample(pair, view0, view1, _truth(pair, view0, view1))
 
-    def _validation_samples(self, bank: TextureBank) -> dict[str, list[_Sample]]:
+    def _validation_samples(self, bank: PhotoBank) -> dict[str, list[_Sample]]:
         count = self.recipe.keypoints[1]
         batches = range(self.recipe.validation_batches)
         flat = HomographyPairs(bank, self.recipe.pairs, _VALIDATION_SEED)
@@ -193,23 +192,28 @@ class SuperGlueTask:
 
 
 def _truth(
-    pair: HomographyPair | RenderedPairs, keypoints0: Tensor, keypoints1: Tensor
+    pair: HomographyPair | RenderedPairs, view0: ImageKeypoints, view1: ImageKeypoints
 ) -> Assignment:
+    points0, points1 = view0.keypoints, view1.keypoints
     if isinstance(pair, RenderedPairs):
         return ground_truth_assignment(
-            keypoints0, keypoints1, pair.depth0, pair.depth1, pair.K0, pair.K1, pair.T_0to1
+            points0, points1, pair.depth0, pair.depth1, pair.K0, pair.K1, pair.T_0to1
         )
-    height, width = pair.images0.shape[-2:]
-    return homography_assignment(keypoints0, keypoints1, pair.H_0to1, (width, height))
+    return homography_assignment(points0, points1, pair.H_0to1, view0.image_size)
 
 
 def _strongest(sample: _Sample, count: int) -> _Sample:
     """A sample with only the `count` strongest keypoints of each view."""
     view0, view1 = (
-        (keypoints[:, :count], scores[:, :count], descriptors[:, :count])
-        for keypoints, scores, descriptors in (sample.view0, sample.view1)
+        ImageKeypoints(
+            view.keypoints[:, :count],
+            view.scores[:, :count],
+            view.descriptors[:, :count],
+            view.image_size,
+        )
+        for view in (sample.view0, sample.view1)
     )
-    return _Sample(sample.pair, view0, view1, _truth(sample.pair, view0[0], view1[0]))
+    return _Sample(sample.pair, view0, view1, _truth(sample.pair, view0, view1))
 
 
 def assignment_figures(

@@ -21,7 +21,7 @@ from superglue_ros.training.homographies import warp_points
 from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs, PairConfig
 from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.losses import descriptor_loss, detector_loss, detector_targets
-from superglue_ros.training.photos import TextureBank
+from superglue_ros.training.photos import PhotoBank
 
 _VALIDATION_SEED = 1_000_003
 
@@ -50,7 +50,7 @@ class SuperPointTask:
     """Detector and descriptor together on homography pairs."""
 
     def __init__(
-        self, recipe: SuperPointRecipe, train_bank: TextureBank, validation_bank: TextureBank
+        self, recipe: SuperPointRecipe, train_bank: PhotoBank, validation_bank: PhotoBank
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe

@@ -125,14 +125,11 @@ def test_untrained_is_optimal_transport_over_the_cosines():
     expected = log_optimal_transport(
         a[2] @ b[2].transpose(1, 2) / 0.1, torch.tensor(6.0), TINY.sinkhorn_iterations
     )
+    sides = ImageKeypoints(*a, SIZE0), ImageKeypoints(*b, SIZE1)
     with torch.no_grad():
-        torch.testing.assert_close(
-            network(ImageKeypoints(*a, SIZE0), ImageKeypoints(*b, SIZE1)), expected, atol=1e-4, rtol=1e-4
-        )
+        torch.testing.assert_close(network(*sides), expected, atol=1e-4, rtol=1e-4)
         network.train()
-        torch.testing.assert_close(
-            network(ImageKeypoints(*a, SIZE0), ImageKeypoints(*b, SIZE1)), expected, atol=1e-4, rtol=1e-4
-        )
+        torch.testing.assert_close(network(*sides), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_assignment_is_read_by_hand():

@@ -77,7 +77,7 @@ def mlp(channels: list[int]) -> nn.Sequential:
 
 
 def normalize_keypoints(keypoints: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """ImageKeypoints (B, N, 2) in pixels about the image's centre, over 0.7 of its longer side.
+    """Keypoints (B, N, 2) in pixels about the image's centre, over 0.7 of its longer side.
 
     image_size is (width, height).
     """

@@ -54,15 +54,17 @@ def train(
         recipe = replace(recipe, world=replace(recipe.world, photographs=textures))
         features, _ = load_superpoint(superpoint)
         task = SuperGlueTask(recipe, features, *banks)
-    before = task.validate() if network == "superglue" and not resume else None
     plain = to_dict(recipe)
     if network == "superglue":
         plain["world"]["photographs"] = None  # a path says nothing about another machine
+        if not resume:
+            # Untrained it is optimal transport over the descriptors: what training must beat.
+            folder.mkdir(parents=True, exist_ok=True)
+            untrained = json.dumps(task.validate()) + "\n"
+            (folder / "untrained.json").write_text(untrained, encoding="utf-8")
     finished = run_training(
         task, recipe.schedule, folder, recipe=plain, minutes=minutes, resume=resume
     )
-    if before is not None:
-        (folder / "untrained.json").write_text(json.dumps(before) + "\n", encoding="utf-8")
     weights = task.network.folded() if isinstance(task, SuperPointTask) else task.network
     card = _card(network, recipe_path.name, folder, textures, task.validate(), device)
     return save_weights(weights, folder / f"{network}.safetensors", card), finished

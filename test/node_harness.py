@@ -104,6 +104,7 @@ class Harness(Node):
 
     def wait_until_heard(self, *nodes: NodeProcess) -> None:
         """Until these processes listen to this node; NodeError when one of them has ended."""
+        self.values.clear()
 
         def heard() -> bool:
             for node in nodes:
@@ -111,7 +112,7 @@ class Harness(Node):
             return (
                 self.images.get_subscription_count() >= 1
                 and self.infos.get_subscription_count() >= len(nodes)
-                and self.count_publishers("/matcher_node/matches") >= 1
+                and int(self.values.get("/matcher_node", {}).get("listeners", 0)) >= len(nodes)
             )
 
         wait_for(heard, "the nodes to listen")

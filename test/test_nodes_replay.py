@@ -14,7 +14,7 @@ pytest.importorskip("superglue_ros.msg", reason="the messages are not built (mak
 from superglue_ros.evaluation.replay import run_replay
 from superglue_ros.evaluation.trajectory import path_length
 from superglue_ros.matching import ImageMatcher, KeyframeMatcher
-from superglue_ros.nodes.demo import play, recorded_bag
+from superglue_ros.nodes.demo import LISTENERS, play, recorded_bag
 from superglue_ros.nodes.player import Playback
 from superglue_ros.odometry import VisualOdometry
 from superglue_ros.sources import open_source, write_bag
@@ -39,7 +39,7 @@ def test_kitti_over_dds_agrees_with_the_offline_replay(
     bag, _ = recorded_bag(tmp_path / "bag", tmp_path)
     source = open_source(bag)
     parameters = [word for name, value in OPTIONS.items() for word in ("-p", f"{name}:={value}")]
-    playback = Playback(float("inf"), max_ahead=1)
+    playback = Playback(float("inf"), max_ahead=1, listeners=LISTENERS)
     recording, sent, _ = play(source, tmp_path, playback, parameters)
 
     matcher = KeyframeMatcher(ImageMatcher(**OPTIONS))  # type: ignore[arg-type]

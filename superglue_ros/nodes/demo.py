@@ -43,6 +43,7 @@ from superglue_ros.types import Frame, Pose, Trajectory
 FLIGHT_FRAMES, FLIGHT_SIZE, FLIGHT_RATE_HZ = 120, (640, 480), 10.0
 START_NS = 1_000_000_000
 SETTLE_TIMEOUT_S = 60.0
+LISTENERS = 2  # odometry_node and the recorder
 MAX_AHEAD = 3
 """The playing slows down where a machine cannot match every second frame in real time."""
 
@@ -78,7 +79,7 @@ def run_demo(path: Path | None, output: Path, rate: float, frames: int) -> None:
     output = make_folder(output)
     bag, groundtruth = recorded_bag(path, output) if path else flight_bag(output, frames)
     source = open_source(bag)
-    recording, sent, seconds = play(source, output, Playback(rate, MAX_AHEAD))
+    recording, sent, seconds = play(source, output, Playback(rate, MAX_AHEAD, LISTENERS))
     result = replay_result(source, recording, seconds)
     errors: TrajectoryErrors | None = None
     if groundtruth is not None:

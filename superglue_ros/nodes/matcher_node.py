@@ -115,6 +115,8 @@ class MatcherNode(Node):
             except SuperGlueRosError as error:
                 self._problems.report(str(error), f"image dropped: {error}")
             except Exception as error:
+                if not self.context.ok():
+                    return  # told to stop meanwhile: nothing can be published any more
                 self._matcher.reset()
                 text = " ".join(str(error).split())
                 self._problems.report(
@@ -187,6 +189,7 @@ class MatcherNode(Node):
             "latency": self._latency,
             "extract": self._extract,
             "match": self._match,
+            "listeners": self._matches_out.get_subscription_count(),
             "matches": len(last) if last else 0,
             "features": last.num_features if last else 0,
             "keyframe": last.keyframe_id if last else 0,

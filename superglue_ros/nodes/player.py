@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
@@ -26,6 +27,7 @@ from superglue_ros.types import Frame
 DEPTH = 5
 POLL_S = 0.002
 PATIENCE_S = 5.0
+NODES = 2
 
 
 class PlaybackError(SuperGlueRosError):
@@ -38,12 +40,14 @@ class Playback:
 
     rate: times the speed of the stamps, infinity for as fast as `max_ahead` allows. max_ahead: so
     many frames may be out without an answer of both nodes; 1 is lockstep, from 3 on the matcher
-    may drop frames (one is being matched, one waits), 0 never waits. timeout_s: for the nodes to
-    appear, and in lockstep to answer.
+    may drop frames (one is being matched, one waits), 0 never waits. listeners: subscriptions of
+    the matches to wait for at the start. timeout_s: for the nodes to appear, and in lockstep to
+    answer.
     """
 
     rate: float = 1.0
     max_ahead: int = 0
+    listeners: int = 1
     timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
@@ -70,9 +74,20 @@ class Player(Node):
         self._started: tuple[float, int] | None = None
         self._sent_ns: deque[int] = deque(maxlen=max(playback.max_ahead, 1))
         self._estimated_ns: int | None = None
+        self._matches_listeners = 0
         self.create_subscription(
             OdometryStatus, "/odometry_node/status", self._on_status, QoSProfile(depth=50)
         )
+        self.create_subscription(
+            DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=10)
+        )
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        """The matcher alone knows who has found its matches; the graph tells it too early."""
+        for status in message.status:
+            if status.name == "/matcher_node":
+                values = {value.key: value.value for value in status.values}
+                self._matches_listeners = int(values.get("listeners", 0))
 
     def _on_status(self, message: OdometryStatus) -> None:
         self._estimated_ns = stamp_to_ns(message.header.stamp)
@@ -85,9 +100,8 @@ class Player(Node):
     def _heard(self) -> bool:
         return (
             self._images.get_subscription_count() > 0
-            and self.count_subscribers("/matcher_node/matches") > 1
-            and self.count_publishers("/odometry_node/status") > 0
-            and self._infos.get_subscription_count() >= 2
+            and self._infos.get_subscription_count() >= NODES
+            and self._matches_listeners >= self._playback.listeners
         )
 
     def play_frame(self, frame: Frame) -> None:

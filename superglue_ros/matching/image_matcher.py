@@ -204,7 +204,8 @@ def as_gray(image: ImageArray) -> ImageArray:
         raise ImageError(f"an image of {width} x {height} is under {MIN_SIDE} pixels a side")
     if image.ndim == 3:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
-    return np.ascontiguousarray(image)
+    # torch wants to write where it reads: pixels that view a message are copied.
+    return np.require(image, requirements=("C", "W"))
 
 
 def shrink(gray: ImageArray, longer_side: int) -> ImageArray:

@@ -104,7 +104,7 @@ def _card(
         "device": f"{device}, {platform.machine()}, torch {torch.__version__}",
         "minutes": round(state["trained_s"] / 60, 1),
         "steps": state["step"],
-        "pairs_seen": state["step"] * state["recipe"]["batch"],
+        "pairs_seen": state["step"] * state["recipe"]["batch"] // state["recipe"].get("reuse", 1),
         "validation": {key: round(value, 4) for key, value in scores.items()},
     }
     if untrained.is_file():

@@ -119,7 +119,10 @@ def use_channels_last(network: nn.Module) -> None:
     """Lay convolution weights out channels last, which CPUs and tensor cores are fastest with."""
     for parameter in network.parameters():
         if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+            # A copy: `contiguous` leaves the strides of a single input channel, which then say
+            # nothing, and the whole network would run channels first.
+            copy = torch.empty_like(parameter.data, memory_format=torch.channels_last)
+            parameter.data = copy.copy_(parameter.data)
 
 
 def probability_map(logits: Tensor) -> Tensor:
@@ -138,17 +141,28 @@ def suppress_nonmaxima(scores: Tensor, radius: int) -> Tensor:
         return scores
 
     def window_max(x: Tensor) -> Tensor:
-        # Separable: 2 x (2r + 1) comparisons a pixel in place of (2r + 1) squared.
-        x = F.max_pool2d(x, (1, 2 * radius + 1), stride=1, padding=(0, radius))
-        return F.max_pool2d(x, (2 * radius + 1, 1), stride=1, padding=(radius, 0))
+        # Probabilities are not negative, so that zeros around the image change nothing.
+        padded = F.pad(x, (radius, radius, radius, radius))
+        return _running_max(_running_max(padded, 2 * radius + 1, 1), 2 * radius + 1, 2)
 
-    grid = scores[:, None]
-    maxima = grid == window_max(grid)
+    maxima = scores == window_max(scores)
     for _ in range(2):
-        covered = window_max(maxima.to(grid.dtype)) > 0
-        remaining = grid.masked_fill(covered, 0.0)
+        covered = window_max(maxima.to(scores.dtype)) > 0
+        remaining = scores.masked_fill(covered, 0.0)
         maxima = maxima | ((remaining == window_max(remaining)) & ~covered)
-    return grid.masked_fill(~maxima, 0.0)[:, 0]
+    return scores.masked_fill(~maxima, 0.0)
+
+
+def _running_max(x: Tensor, size: int, dim: int) -> Tensor:
+    """Maximum of each `size` neighbours along `dim`, by doubling: a torch pooling of one channel
+    runs on one core and takes ten times as long."""
+    width = 1
+    while width < size:
+        step = min(width, size - width)
+        length = x.shape[dim] - step
+        x = torch.maximum(x.narrow(dim, 0, length), x.narrow(dim, step, length))
+        width += step
+    return x
 
 
 def select_keypoints(scores: Tensor, config: SuperPointConfig) -> tuple[Tensor, Tensor, Tensor]:

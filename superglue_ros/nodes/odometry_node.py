@@ -191,6 +191,7 @@ class OdometryNode(Node):
             "messages received": self._received.count,
             "rate [Hz]": f"{self._received.per_second():.2f}",
             "estimate": self._estimate_ms,
+            "camera_info": "received" if self._camera else "none yet",
             "state": last.state.value if last else "no estimate yet",
             "reason": last.reason if last else "",
             "inliers": last.num_inliers if last else 0,

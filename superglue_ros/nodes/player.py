@@ -75,6 +75,7 @@ class Player(Node):
         self._sent_ns: deque[int] = deque(maxlen=max(playback.max_ahead, 1))
         self._estimated_ns: int | None = None
         self._matches_listeners = 0
+        self._with_camera: set[str] = set()
         self.create_subscription(
             OdometryStatus, "/odometry_node/status", self._on_status, QoSProfile(depth=50)
         )
@@ -83,8 +84,10 @@ class Player(Node):
         )
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        """The matcher alone knows who has found its matches; the graph tells it too early."""
+        """The nodes alone know what has reached them; the graph tells it too early."""
         for status in message.status:
+            if any(v.key == "camera_info" and v.value == "received" for v in status.values):
+                self._with_camera.add(status.name)
             if status.name == "/matcher_node":
                 values = {value.key: value.value for value in status.values}
                 self._matches_listeners = int(values.get("listeners", 0))
@@ -107,6 +110,7 @@ class Player(Node):
     def play_frame(self, frame: Frame) -> None:
         """Publish a frame when it is due; PlaybackError where the nodes do not answer."""
         if self._started is None:
+            self._introduce_camera(frame)
             self._started = (time.monotonic(), frame.stamp_ns)
         started, first_ns = self._started
         due = started + (frame.stamp_ns - first_ns) / NS_PER_S / self._playback.rate
@@ -116,10 +120,23 @@ class Player(Node):
         self._publish(frame)
         self._sent_ns.append(frame.stamp_ns)
 
+    def _introduce_camera(self, frame: Frame) -> None:
+        """Repeat the CameraInfo until both nodes have it, or the first matches find none."""
+        deadline = time.monotonic() + self._playback.timeout_s
+        while frame.camera is not None and len(self._with_camera) < NODES:
+            self._publish_info(frame)
+            if time.monotonic() > deadline:
+                raise PlaybackError("the nodes have got no CameraInfo")
+            time.sleep(0.1)
+
+    def _publish_info(self, frame: Frame) -> None:
+        if frame.camera is not None:
+            header = make_header(frame.stamp_ns, frame.frame_id)
+            self._infos.publish(camera_info_message(frame.camera, header))
+
     def _publish(self, frame: Frame) -> None:
         header = make_header(frame.stamp_ns, frame.frame_id)
-        if frame.camera is not None:
-            self._infos.publish(camera_info_message(frame.camera, header))
+        self._publish_info(frame)
         self._images.publish(image_message(frame.image, header))
 
     def _await(self, stamp_ns: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from tqdm import tqdm
@@ -147,6 +147,21 @@ def _collect_poses(poses: dict[int, Pose], estimate: OdometryEstimate) -> None:
 def _record(
     matches: FrameMatches, estimate: OdometryEstimate | None, odometry_ms: float
 ) -> FrameRecord:
+    record = matches_record(matches)
+    if estimate is None:
+        return replace(record, odometry_ms=odometry_ms)
+    return replace(
+        record,
+        odometry_ms=odometry_ms,
+        num_inliers=estimate.num_inliers,
+        num_landmarks=len(estimate.landmarks),
+        state=estimate.state.value,
+        reason=estimate.reason,
+    )
+
+
+def matches_record(matches: FrameMatches) -> FrameRecord:
+    """What a frame's matches alone say of it, as before any odometry."""
     offsets = np.linalg.norm(matches.points - matches.keyframe_points, axis=1)
     return FrameRecord(
         stamp_ns=matches.stamp_ns,
@@ -157,11 +172,6 @@ def _record(
         displacement_px=float(np.median(offsets)) if len(offsets) else float("nan"),
         extract_ms=matches.extract_ms,
         match_ms=matches.match_ms,
-        odometry_ms=odometry_ms,
-        num_inliers=estimate.num_inliers if estimate else 0,
-        num_landmarks=len(estimate.landmarks) if estimate else 0,
-        state=estimate.state.value if estimate else "",
-        reason=estimate.reason if estimate else "",
     )
 
 

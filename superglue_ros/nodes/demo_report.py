@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from superglue_ros.evaluation.gallery import Gallery
-from superglue_ros.evaluation.replay import FrameRecord, ReplayResult
+from superglue_ros.evaluation.replay import FrameRecord, ReplayResult, matches_record
 from superglue_ros.evaluation.summary import FRAMES_OF_REFERENCE, format_table
 from superglue_ros.evaluation.trajectory import TrajectoryErrors
 from superglue_ros.msg import OdometryStatus
@@ -73,18 +75,13 @@ def demo_table(
 
 
 def _record(matches: FrameMatches, status: OdometryStatus | None) -> FrameRecord:
-    offsets = np.linalg.norm(matches.points - matches.keyframe_points, axis=1)
-    return FrameRecord(
-        stamp_ns=matches.stamp_ns,
-        keyframe_id=matches.keyframe_id,
-        is_keyframe=matches.is_keyframe,
-        num_features=matches.num_features,
-        num_matches=len(matches),
-        displacement_px=float(np.median(offsets)) if len(offsets) else float("nan"),
-        extract_ms=matches.extract_ms,
-        match_ms=matches.match_ms,
-        odometry_ms=status.estimate_ms if status else 0.0,
-        num_inliers=status.num_inliers if status else 0,
-        state=status.state if status else "",
-        reason=status.reason if status else "",
+    record = matches_record(matches)
+    if status is None:
+        return record
+    return replace(
+        record,
+        odometry_ms=status.estimate_ms,
+        num_inliers=status.num_inliers,
+        state=status.state,
+        reason=status.reason,
     )

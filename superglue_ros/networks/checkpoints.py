@@ -101,9 +101,16 @@ def read_weights(path: Path) -> WeightsFile:
 def load_superpoint(
     path: Path | None = None, config: SuperPointConfig | None = None
 ) -> tuple[SuperPoint, WeightsFile]:
-    """SuperPoint in eval mode with the weights of a file, the shipped ones by default."""
+    """SuperPoint in eval mode with the weights of a file, the shipped ones by default.
+
+    Whether its keypoints are sub-pixel is the file's: a published one says nothing, so they are
+    whole pixels as published.
+    """
     file = read_weights(path or shipped_path("superpoint"))
-    network = SuperPoint(config)
+    try:
+        network = SuperPoint(replace(config or SuperPointConfig(), **file.config))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"weights file {file.path} is not SuperPoint's: {error}") from error
     _load_strictly(network, file)
     return network.eval(), file
 
@@ -194,7 +201,12 @@ def save_weights(
         for name, tensor in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    config = asdict(network.config) if isinstance(network, SuperGlue) else {}
+    # Of SuperPoint only what belongs to the weights; the rest is the user's choice.
+    config = (
+        asdict(network.config)
+        if isinstance(network, SuperGlue)
+        else {"subpixel_radius": network.config.subpixel_radius}
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(
         {name: tensor.contiguous() for name, tensor in tensors.items()},

@@ -20,13 +20,15 @@ class SuperPointConfig:
     """How keypoints are chosen; the layers are fixed by the paper.
 
     max_keypoints: strongest kept, -1 for all; keypoint_threshold: least probability in [0, 1];
-    nms_radius: pixels; border: pixels along the image's edge without keypoints.
+    nms_radius: pixels; border: pixels along the image's edge without keypoints; subpixel_radius:
+    of the window over which a keypoint's place is averaged, 0 for whole pixels as published.
     """
 
     max_keypoints: int = 1024
     keypoint_threshold: float = 0.005
     nms_radius: int = 4
     border: int = 4
+    subpixel_radius: int = 0
 
     def __post_init__(self) -> None:
         if self.max_keypoints < -1 or self.max_keypoints == 0:
@@ -35,8 +37,8 @@ class SuperPointConfig:
             raise ValueError(
                 f"keypoint_threshold must be in [0, 1), not {self.keypoint_threshold}"
             )
-        if self.nms_radius < 0 or self.border < 0:
-            raise ValueError("nms_radius and border must not be negative")
+        if min(self.nms_radius, self.border, self.subpixel_radius) < 0:
+            raise ValueError("nms_radius, border and subpixel_radius must not be negative")
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,10 @@ class SuperPoint(nn.Module):
         if image.dim() != 4 or image.shape[1] != 1 or min(image.shape[2:]) < CELL:
             raise ValueError(f"images must be (B, 1, H >= 8, W >= 8), not {tuple(image.shape)}")
         logits, descriptors = self.dense(image.to(self.conv1a.weight.dtype))
-        scores = suppress_nonmaxima(probability_map(logits), self.config.nms_radius)
+        probabilities = probability_map(logits)
+        scores = suppress_nonmaxima(probabilities, self.config.nms_radius)
         keypoints, values, counts = select_keypoints(scores, self.config)
+        keypoints = refine_keypoints(probabilities, keypoints, self.config.subpixel_radius)
         return Keypoints(keypoints, values, sample_descriptors(keypoints, descriptors), counts)
 
 
@@ -188,6 +192,28 @@ def select_keypoints(scores: Tensor, config: SuperPointConfig) -> tuple[Tensor, 
     indices, values = indices.gather(1, order), values.gather(1, order)
     keypoints = torch.stack((indices % width, indices // width), dim=-1).to(values.dtype)
     return keypoints, values, counts
+
+
+def refine_keypoints(probabilities: Tensor, keypoints: Tensor, radius: int) -> Tensor:
+    """Keypoints (B, K, 2) moved to the mean place under the probabilities (B, H, W) around them.
+
+    The window is (2 radius + 1) pixels a side; 0 leaves whole pixels.
+    """
+    if radius == 0:
+        return keypoints
+    height, width = probabilities.shape[1:]
+    offsets = torch.arange(-radius, radius + 1, device=keypoints.device)
+    x = keypoints[..., :1].long() + offsets
+    y = keypoints[..., 1:].long() + offsets
+    inside_x = ((x >= 0) & (x < width)).to(probabilities.dtype)
+    inside_y = ((y >= 0) & (y < height)).to(probabilities.dtype)
+    index = y.clamp(0, height - 1)[..., None] * width + x.clamp(0, width - 1)[..., None, :]
+    window = probabilities.flatten(1).gather(1, index.flatten(1)).view(index.shape)
+    window = window * inside_y[..., None] * inside_x[..., None, :]
+    total = window.sum((2, 3)).clamp(min=1e-12)
+    step = offsets.to(window.dtype)
+    moved = (window.sum(2) @ step / total, window.sum(3) @ step / total)
+    return keypoints + torch.stack(moved, dim=-1)
 
 
 def sample_descriptors(keypoints: Tensor, descriptors: Tensor) -> Tensor:

@@ -21,11 +21,12 @@ CHECKPOINT = "checkpoint.pt"
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """steps of the whole run; learning_rate after `warmup_steps`, then a cosine to zero;
-    clip_norm bounds the gradient; validation every `validate_every` steps."""
+    """steps of the whole run; learning_rate after `warmup_steps`, then a cosine to its
+    `last_share` of it; clip_norm bounds the gradient; validation every `validate_every` steps."""
 
     steps: int = 4000
     learning_rate: float = 2e-3
+    last_share: float = 0.0
     weight_decay: float = 1e-4
     warmup_steps: int = 100
     clip_norm: float = 1.0
@@ -40,7 +41,8 @@ class ScheduleConfig:
     def rate_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
         warm = min(1.0, (step + 1) / max(self.warmup_steps, 1))
-        return self.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        falling = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.learning_rate * warm * (self.last_share + (1 - self.last_share) * falling)
 
 
 class Task(Protocol):

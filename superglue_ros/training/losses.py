@@ -10,32 +10,62 @@ from superglue_ros.networks.superpoint import CELL
 from superglue_ros.types import UNMATCHED
 
 
-def detector_targets(points: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
-    """Class per cell (B, H / 8, W / 8) of labelled points (B, C, 2) with scores (B, C).
+def detector_targets(
+    points: Tensor, scores: Tensor, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """What each cell should say of labels (B, C, 2) in pixels with scores (B, C) as in `Crops`.
 
-    The class is the pixel of the strongest label in the cell, 64 where there is none; labels
-    outside the image of size (width, height) or of score 0 do not count.
+    Returns shares (B, 65, H / 8, W / 8) that sum to 1, and where they are known (B, H / 8, W / 8).
+    The strongest sure label of a cell is spread bilinearly over the pixels around it, so that the
+    probabilities' mean is its sub-pixel place; the last channel is 1 where there is none. A cell
+    with doubtful labels only is not known.
     """
-    width, height = size
-    pixel = points.round().long()
-    x, y = pixel.unbind(-1)
-    counts = (x >= 0) & (y >= 0) & (x < width) & (y < height) & (scores > 0)
-    index = torch.where(counts, y * width + x, 0)
-    canvas = torch.zeros(len(points), height * width, device=points.device)
-    canvas.scatter_reduce_(1, index, torch.where(counts, scores.float(), 0.0), "amax")
-    rows, columns = height // CELL, width // CELL
-    image = canvas.view(-1, 1, height, width)[..., : rows * CELL, : columns * CELL]
-    best, label = F.pixel_unshuffle(image, CELL).max(dim=1)
-    return torch.where(best > 0, label, CELL * CELL)
+    columns, rows = size[0] // CELL, size[1] // CELL
+    x, y = points.round().long().unbind(-1)
+    counts = (x >= 0) & (y >= 0) & (x < columns * CELL) & (y < rows * CELL) & (scores != 0)
+    cell = torch.where(counts, (y // CELL) * columns + x // CELL, 0)
+
+    def strongest(values: Tensor) -> Tensor:
+        best = torch.zeros(len(points), rows * columns, device=points.device)
+        return best.scatter_reduce_(1, cell, torch.where(counts, values, 0.0), "amax")
+
+    sure = strongest(scores.clamp(min=0))
+    doubtful = (sure == 0) & (strongest(-scores) > 0)
+    chosen = counts & (scores > 0) & (scores == sure.gather(1, cell))
+    shares = torch.zeros(len(points), CELL * CELL + 1, rows * columns, device=points.device)
+    left, top = points.floor().long().unbind(-1)
+    for column in (left, left + 1):
+        for row in (top, top + 1):
+            weight = (1 - (points[..., 0] - column).abs()) * (1 - (points[..., 1] - row).abs())
+            same = chosen & (column // CELL == x // CELL) & (row // CELL == y // CELL)
+            channel = (row % CELL) * CELL + column % CELL
+            place = torch.where(same, channel * (rows * columns) + cell, 0)
+            shares.flatten(1).scatter_add_(1, place, torch.where(same, weight, 0.0))
+    total = shares.sum(1, keepdim=True)
+    shares = shares / total.clamp(min=1e-6)
+    shares[:, -1] = (total[:, 0] == 0).float()
+    return shares.unflatten(2, (rows, columns)), ~doubtful.unflatten(1, (rows, columns))
 
 
-def detector_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """Cross-entropy over 8 x 8 cells with a no-keypoint bin (arXiv:1712.07629, eq. 2).
+def detector_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether a cell has a keypoint, and where: cross-entropies (presence, place).
 
-    logits (B, 65, h, w), targets (B, h, w), valid (B, h, w) bool.
+    Their sum over cells is the cross-entropy over 65 classes of arXiv:1712.07629, eq. 2, by the
+    chain rule. Here each is a mean over what it says something of, all cells and those with a
+    keypoint: few cells have one, and its place is learned several times faster for it.
+    logits (B, 65, h, w), targets (B, 65, h, w), valid (B, h, w) bool.
     """
-    loss = F.cross_entropy(logits.float(), targets, reduction="none")
-    return (loss * valid).sum() / valid.sum().clamp(min=1)
+    logits = logits.float()
+    places, nothing = logits[:, :-1], logits[:, -1]
+    has_one = 1 - targets[:, -1]
+    logit = places.logsumexp(1) - nothing
+    presence = F.binary_cross_entropy_with_logits(logit, has_one, reduction="none")
+    place = -(targets[:, :-1] * places.log_softmax(1)).sum(1)
+    known = has_one * valid
+    return (
+        (presence * valid).sum() / valid.sum().clamp(min=1),
+        (place * known).sum() / known.sum().clamp(min=1),
+    )
 
 
 def descriptor_loss(

@@ -104,9 +104,7 @@ def read_photos(
     return images
 
 
-def draw_procedural(
-    count: int, seed: int, size: tuple[int, int] = (640, 480)
-) -> list[ImageArray]:
+def draw_procedural(count: int, seed: int, size: tuple[int, int] = (640, 480)) -> list[ImageArray]:
     """Drawings of overlapping shapes, boards, strokes and letters over noise, gray uint8."""
     rng = np.random.default_rng(seed)
     return [_drawing(rng, size) for _ in range(count)]

@@ -29,7 +29,9 @@ def from_dict(kind: type[T], values: dict[str, Any]) -> T:
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             value = from_dict(hint, value)
         elif isinstance(value, list):
-            value = tuple(value)
+            item = (typing.get_args(hint) or (None,))[0]
+            nested = dataclasses.is_dataclass(item) and isinstance(item, type)
+            value = tuple(from_dict(item, v) if nested else v for v in value)
         filled[name] = value
     return kind(**filled)
 

@@ -1,9 +1,10 @@
-"""What SuperPoint is trained on, its loss and its validation figures."""
+"""What SuperPoint is trained on in one stage, its loss and its validation figures."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,114 +13,218 @@ from torch import Tensor
 from superglue_ros.networks.superpoint import (
     CELL,
     Keypoints,
+    SuperPoint,
     SuperPointConfig,
     sample_descriptors,
     use_channels_last,
 )
+from superglue_ros.training.adaptation import AdaptationConfig, adapt_labels
 from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
+from superglue_ros.training.crops import Crops, corner_crops
 from superglue_ros.training.homographies import warp_points
 from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs, PairConfig
 from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.losses import descriptor_loss, detector_loss, detector_targets
 from superglue_ros.training.photos import PhotoBank
+from superglue_ros.training.shapes import ShapeImages
+
+LABELS = ("shapes", "corners", "adapted")
+_CROP = 1.5
+"""Side of a labelled crop over the side of a view."""
 
 _VALIDATION_SEED = 1_000_003
 
 
 @dataclass(frozen=True)
-class SuperPointRecipe:
-    """A whole run; batch counts pairs, correspondences the points a pair that train descriptors.
+class StageConfig:
+    """One stage of the training; it goes on from the network of the stage before.
 
-    drawings: procedural images beside the photographs; bfloat16: of the products while training;
-    validation_batches: of 8 pairs each, of validation_size (width, height).
+    labels: "shapes" (synthetic, exact), "corners" (of textures, by the structure tensor) or
+    "adapted" (of textures, by homographic adaptation of the network as the stage finds it);
+    crops: labelled images, drawn anew every `renew_steps` (0: never; adapted ones never);
+    batch: pairs a step; correspondences: points a pair that train descriptors;
+    descriptor_weight: 0 trains the detector alone.
     """
 
-    seed: int = 0
+    name: str
+    labels: str = "corners"
+    crops: int = 1000
+    renew_steps: int = 0
+    max_labels: int = 250
     batch: int = 8
-    correspondences: int = 96
-    drawings: int = 120
+    correspondences: int = 128
     descriptor_weight: float = 1.0
-    bfloat16: bool = True
-    validation_batches: int = 3
-    validation_size: tuple[int, int] = (320, 240)
+    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
     pairs: PairConfig = field(default_factory=PairConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
+    def __post_init__(self) -> None:
+        if self.labels not in LABELS:
+            raise ValueError(f"labels are one of {', '.join(LABELS)}, not {self.labels!r}")
+        if min(self.crops, self.max_labels, self.batch, self.correspondences) < 1:
+            raise ValueError("crops, max_labels, batch and correspondences must be positive")
+        if self.labels == "adapted" and self.renew_steps:
+            raise ValueError("adapted labels are made once a stage; renew_steps must be 0")
+
+
+@dataclass(frozen=True)
+class SuperPointRecipe:
+    """A whole run: its stages, in their order.
+
+    drawings: procedural images beside the photographs; bfloat16: of the products while training;
+    subpixel_radius: see `SuperPointConfig`; validation_batches: of 8 pairs each.
+    """
+
+    seed: int = 0
+    drawings: int = 120
+    bfloat16: bool = True
+    subpixel_radius: int = 2
+    validation_batches: int = 4
+    validation: PairConfig = field(
+        default_factory=lambda: PairConfig(size=(320, 240), zoom=(0.8, 3.0))
+    )
+    stages: tuple[StageConfig, ...] = (StageConfig("joint"),)
+
+    def __post_init__(self) -> None:
+        names = [stage.name for stage in self.stages]
+        if not names or len(set(names)) < len(names):
+            raise ValueError("a recipe needs stages, each with a name of its own")
+
 
 class SuperPointTask:
-    """Detector and descriptor together on homography pairs."""
+    """Detector, and descriptor where the stage says so, on pairs of labelled views."""
 
     def __init__(
-        self, recipe: SuperPointRecipe, train_bank: PhotoBank, validation_bank: PhotoBank
+        self,
+        recipe: SuperPointRecipe,
+        stage: StageConfig,
+        train_bank: PhotoBank,
+        validation_bank: PhotoBank,
+        network: BatchNormSuperPoint | None = None,
+        labels_file: Path | None = None,
     ) -> None:
+        """network: what the stage before has trained, None for a fresh one; labels_file: where
+        adapted labels are kept, so that a resumed run need not make them again."""
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
+        self.stage = stage
         self.device = train_bank.device
-        self.network = BatchNormSuperPoint().to(self.device)
+        self.network = network or BatchNormSuperPoint()
+        self.network.config = SuperPointConfig(subpixel_radius=recipe.subpixel_radius)
+        self.network.to(self.device)
         use_channels_last(self.network)
-        self.data = HomographyPairs(train_bank, recipe.pairs, recipe.seed)
-        larger = PairConfig(
-            size=recipe.validation_size,
-            zoom=(0.8, 3.0),
-            roll_deg=recipe.pairs.roll_deg,
-            photometric=recipe.pairs.photometric,
-            homography=recipe.pairs.homography,
+        self._textures = train_bank
+        self._labels_file = labels_file
+        number = recipe.stages.index(stage)
+        self._label_generator = torch.Generator(self.device).manual_seed(
+            recipe.seed + 1000 * (number + 1)
         )
-        validation = HomographyPairs(validation_bank, larger, _VALIDATION_SEED)
+        self._label_state = self._label_generator.get_state().cpu()
+        self._drawn_at = -1
+        self.data = HomographyPairs(train_bank, stage.pairs, recipe.seed + number)
+        validation = HomographyPairs(validation_bank, recipe.validation, _VALIDATION_SEED)
         self._validation = [validation.sample(8) for _ in range(recipe.validation_batches)]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All parameters, at the recipe's rate."""
         return [{"params": list(self.network.parameters()), "scale": 1.0}]
 
+    def _draw(self) -> tuple[PhotoBank, Crops]:
+        """The stage's images with their labels, from the label generator as it is."""
+        stage, generator = self.stage, self._label_generator
+        self._label_state = generator.get_state().cpu()
+        size = (int(stage.pairs.size[0] * _CROP), int(stage.pairs.size[1] * _CROP))
+        if stage.labels == "shapes":
+            images, points, scores = ShapeImages(size, generator).draw(stage.crops)
+            bank = PhotoBank(list((images * 255).round().byte().cpu().numpy()), self.device)
+            index = torch.arange(len(images), device=self.device)
+            place = torch.eye(3, device=self.device).repeat(len(images), 1, 1)
+            zoom = torch.ones(len(images), device=self.device)
+            return bank, Crops(index, place, zoom, size, points, scores)
+        crops = corner_crops(
+            self._textures, stage.crops, size, stage.pairs.zoom, stage.max_labels, generator
+        )
+        if stage.labels == "adapted":
+            crops = self._adapted(crops)
+        return self._textures, crops
+
+    def _adapted(self, crops: Crops) -> Crops:
+        file = self._labels_file
+        if file is not None and file.is_file():
+            kept = torch.load(file, map_location=self.device, weights_only=True)
+            return replace(crops, points=kept["points"], scores=kept["scores"])
+        crops = adapt_labels(
+            self._inference_network(),
+            self._textures,
+            crops,
+            self.stage.adaptation,
+            self._label_generator,
+        )
+        if file is not None:
+            torch.save({"points": crops.points.cpu(), "scores": crops.scores.cpu()}, file)
+        return crops
+
+    def _inference_network(self) -> SuperPoint:
+        dtype = torch.bfloat16 if self.recipe.bfloat16 else torch.float32
+        return self.network.folded().prepare(self.device, dtype)
+
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Detector and descriptor loss of the next batch of pairs."""
         started = time.monotonic()
-        pair = self.data.sample(self.recipe.batch)
+        stage = self.stage
+        old = stage.renew_steps and step - self._drawn_at >= stage.renew_steps
+        if self.data.crops is None or old:
+            self._drawn_at = step
+            self.data.bank, self.data.crops = self._draw()
+        pair = self.data.sample(stage.batch)
         data_s = time.monotonic() - started
         images = torch.cat((pair.images0, pair.images1)).to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
             logits, descriptors = self.network.dense(images)
-        detector = self._detector_loss(pair, logits)
-        points0, points1, valid = self._correspondences(pair)
-        d0, d1 = descriptors.chunk(2)
-        descriptor, right = descriptor_loss(
-            sample_descriptors(points0, d0), sample_descriptors(points1, d1), points1, valid
-        )
-        figures = {"detector": detector.item(), "descriptor": descriptor.item()}
-        figures |= {"right": right.item(), "data_s": data_s}
-        return detector + self.recipe.descriptor_weight * descriptor, figures
+        presence, place = self._detector_loss(pair, logits)
+        loss = presence + place
+        figures = {"presence": presence.item(), "place": place.item(), "data_s": data_s}
+        if stage.descriptor_weight:
+            points0, points1, valid = self._correspondences(pair)
+            d0, d1 = descriptors.chunk(2)
+            descriptor, right = descriptor_loss(
+                sample_descriptors(points0, d0), sample_descriptors(points1, d1), points1, valid
+            )
+            loss = loss + stage.descriptor_weight * descriptor
+            figures |= {"descriptor": descriptor.item(), "right": right.item()}
+        return loss, figures
 
-    def _detector_loss(self, pair: HomographyPair, logits: Tensor) -> Tensor:
-        size = self.recipe.pairs.size
+    def _detector_loss(self, pair: HomographyPair, logits: Tensor) -> tuple[Tensor, Tensor]:
+        size = self.stage.pairs.size
         targets, valid = [], []
-        for corners, inside in ((pair.corners0, pair.valid0), (pair.corners1, pair.valid1)):
-            targets.append(detector_targets(corners, pair.corner_scores, size))
+        for labels, inside in ((pair.labels0, pair.valid0), (pair.labels1, pair.valid1)):
+            shares, known = detector_targets(labels, pair.label_scores, size)
             rows, columns = logits.shape[-2:]
             whole = inside[:, : rows * CELL, : columns * CELL].unflatten(1, (rows, CELL))
-            valid.append(whole.unflatten(3, (columns, CELL)).all(4).all(2))
+            targets.append(shares)
+            valid.append(known & whole.unflatten(3, (columns, CELL)).all(4).all(2))
         return detector_loss(logits, torch.cat(targets), torch.cat(valid))
 
     def _correspondences(self, pair: HomographyPair) -> tuple[Tensor, Tensor, Tensor]:
-        """Points of both views (B, N, 2) and whether they count: labelled corners seen in both
-        views first, then random ones."""
+        """Points of both views (B, N, 2) and whether they count: labels seen in both views
+        first, then random ones."""
         generator = self.data.generator
-        batch, count = len(pair.images0), self.recipe.correspondences
-        size = torch.tensor(self.recipe.pairs.size, device=self.device, dtype=torch.float32)
+        batch, count = len(pair.images0), self.stage.correspondences
+        size = torch.tensor(self.stage.pairs.size, device=self.device, dtype=torch.float32)
         random = torch.rand(batch, 2 * count, 2, generator=generator, device=self.device)
         random = random * (size - 1)
-        points0 = torch.cat((pair.corners0, random), dim=1)
+        points0 = torch.cat((pair.labels0, random), dim=1)
         points1 = warp_points(points0, pair.H_0to1)
         margin = 4
         valid = torch.ones(points0.shape[:2], dtype=torch.bool, device=self.device)
-        valid[:, : pair.corners0.shape[1]] = pair.corner_scores > 0
+        valid[:, : pair.labels0.shape[1]] = pair.label_scores != 0
         for points, inside in ((points0, pair.valid0), (points1, pair.valid1)):
             valid &= ((points >= margin) & (points <= size - 1 - margin)).all(-1)
             x, y = points.round().long().clamp(min=0).unbind(-1)
             x, y = x.clamp(max=inside.shape[2] - 1), y.clamp(max=inside.shape[1] - 1)
             valid &= inside.flatten(1).gather(1, y * inside.shape[2] + x)
         rank = torch.rand(valid.shape, generator=generator, device=self.device)
-        rank[:, : pair.corners0.shape[1]] += 1
+        rank[:, : pair.labels0.shape[1]] += 1
         chosen = (rank * valid).topk(count, dim=1).indices
 
         def take(points: Tensor) -> Tensor:
@@ -129,10 +234,11 @@ class SuperPointTask:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Repeatability and mutual-nearest matching accuracy at 3 px of 300 keypoints a view."""
-        dtype = torch.bfloat16 if self.recipe.bfloat16 else torch.float32
-        network = self.network.folded().prepare(self.device, dtype)
-        network.config = SuperPointConfig(max_keypoints=300, keypoint_threshold=0.0)
+        """Repeatability, localisation and mutual-nearest matching at 3 px of 300 keypoints."""
+        network = self._inference_network()
+        network.config = SuperPointConfig(
+            max_keypoints=300, keypoint_threshold=0.0, subpixel_radius=self.recipe.subpixel_radius
+        )
         rows = []
         for pair in self._validation:
             k0, k1 = network(pair.images0), network(pair.images1)
@@ -140,22 +246,32 @@ class SuperPointTask:
         return {key: sum(r[key] for r in rows) / len(rows) for key in rows[0]}
 
     def state(self) -> dict[str, Any]:
-        """State of the data's generator."""
-        return {"generator": self.data.generator.get_state().cpu()}
+        """States of the pairs' and the labels' generators."""
+        return {
+            "generator": self.data.generator.get_state().cpu(),
+            "labels": self._label_state,
+            "drawn_at": self._drawn_at,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up the data where the checkpoint left them."""
         self.data.generator.set_state(state["generator"])
+        self._label_generator.set_state(state["labels"])
+        self._drawn_at = state["drawn_at"]
+        if self._drawn_at >= 0:
+            self.data.bank, self.data.crops = self._draw()
 
 
 def pair_figures(pair: HomographyPair, k0: Keypoints, k1: Keypoints) -> dict[str, float]:
-    """Repeatability, and precision and recall of mutual nearest neighbours, all at 3 px."""
+    """Repeatability, the distance of repeated keypoints in pixels, and precision and recall of
+    mutual nearest neighbours, all at 3 px."""
     height, width = pair.images1.shape[-2:]
     there = warp_points(k0.keypoints, pair.H_0to1)
     limit = torch.tensor((width - 5, height - 5), device=there.device)
     shared = ((there >= 4) & (there <= limit)).all(-1)
     distance = torch.cdist(there, k1.keypoints)
-    repeated = (distance.amin(2) <= 3) & shared
+    nearest = distance.amin(2)
+    repeated = (nearest <= 3) & shared
     similarity = k0.descriptors @ k1.descriptors.transpose(1, 2)
     best = similarity.argmax(2)
     mutual = similarity.argmax(1).gather(1, best) == torch.arange(
@@ -164,6 +280,7 @@ def pair_figures(pair: HomographyPair, k0: Keypoints, k1: Keypoints) -> dict[str
     right = (distance.gather(2, best[..., None]).squeeze(2) <= 3) & mutual & shared
     return {
         "repeatability": (repeated.sum() / shared.sum().clamp(min=1)).item(),
+        "localisation_px": ((nearest * repeated).sum() / repeated.sum().clamp(min=1)).item(),
         "precision": (right.sum() / (mutual & shared).sum().clamp(min=1)).item(),
         "recall": (right.sum() / repeated.sum().clamp(min=1)).item(),
     }

@@ -1,0 +1,103 @@
+"""Homographic adaptation: labels from a detector's own response, averaged over many views
+(SuperPoint, arXiv:1712.07629, section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from superglue_ros.networks.superpoint import SuperPoint, probability_map
+from superglue_ros.training.corners import refine_maxima, strongest_maxima
+from superglue_ros.training.crops import Crops, render_view
+from superglue_ros.training.homographies import (
+    HomographyConfig,
+    pixel_grid,
+    random_homographies,
+    warp_points,
+)
+from superglue_ros.training.photometry import augment_photometry
+from superglue_ros.training.photos import PhotoBank
+
+_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class AdaptationConfig:
+    """homographies: views a crop beside the crop itself; photometric: strength of their light and
+    noise, so that what only a clean image shows gets no label; sure, doubtful: averaged
+    probabilities from which on a keypoint is one, or may be one; homography: of the views."""
+
+    homographies: int = 12
+    photometric: float = 0.5
+    sure: float = 0.03
+    doubtful: float = 0.008
+    homography: HomographyConfig = field(
+        default_factory=lambda: HomographyConfig(45.0, 0.25, 1.6, 0.15, 0.1)
+    )
+
+    def __post_init__(self) -> None:
+        if self.homographies < 0 or not 0 < self.doubtful <= self.sure < 1:
+            raise ValueError("adaptation needs homographies >= 0 and 0 < doubtful <= sure < 1")
+
+
+@torch.no_grad()
+def adapt_labels(
+    network: SuperPoint,
+    bank: PhotoBank,
+    crops: Crops,
+    config: AdaptationConfig,
+    generator: torch.Generator,
+) -> Crops:
+    """The same crops with the labels of `network` (in inference mode and precision)."""
+    labels = []
+    starts = range(0, len(crops), _CHUNK)
+    for first in tqdm(starts, desc="homographic adaptation", unit="batch", leave=False):
+        rows = slice(first, first + _CHUNK)
+        response = _averaged_response(network, bank, crops, rows, config, generator)
+        points, values = strongest_maxima(response, crops.points.shape[1])
+        doubtful = torch.where(values > config.doubtful, -values, 0.0)
+        scores = torch.where(values > config.sure, values, doubtful)
+        labels.append((refine_maxima(response, points), scores))
+    points, scores = (torch.cat(part) for part in zip(*labels))
+    return replace(crops, points=points, scores=scores)
+
+
+def _averaged_response(
+    network: SuperPoint,
+    bank: PhotoBank,
+    crops: Crops,
+    rows: slice,
+    config: AdaptationConfig,
+    generator: torch.Generator,
+) -> Tensor:
+    """Mean (B, H, W) over the views of the probability, in each crop's own pixels."""
+    index, place, zoom = crops.index[rows], crops.to_texture[rows], crops.zoom[rows]
+    batch, size = len(index), crops.size
+    grid = pixel_grid(*size, index.device).expand(batch, -1, -1, -1)
+    extent = torch.tensor(size, device=index.device) / 2
+    total = torch.zeros(grid.shape[:3], device=index.device)
+    count = torch.zeros_like(total)
+    for view in range(config.homographies + 1):
+        to_view = random_homographies(batch, size, config.homography, generator)
+        if view == 0:
+            to_view = torch.eye(3, device=index.device).repeat(batch, 1, 1)
+        from_view = torch.linalg.inv(to_view)
+        scale = zoom * torch.linalg.det(from_view[:, :2, :2]).abs().sqrt()
+        image, inside = render_view(bank, index, place @ from_view, scale, size)
+        if view:
+            image = augment_photometry(image, generator, config.photometric)
+        logits, _ = network.dense(image[:, None].to(network.conv1a.weight.dtype))
+        response = probability_map(logits) * inside
+        there = (warp_points(grid, to_view) + 0.5) / extent - 1
+        both = torch.stack((response, inside.float()), dim=1)
+        height, width = response.shape[1:]
+        both = F.pad(both, (0, size[0] - width, 0, size[1] - height))
+        back = F.grid_sample(both, there, align_corners=False)
+        total += back[:, 0]
+        count += back[:, 1]
+    # Seen in too few views, a mean says little.
+    return total / count.clamp(min=1 + config.homographies / 3)

@@ -11,7 +11,7 @@ from superglue_ros.networks.checkpoints import (
     save_weights,
 )
 from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
-from superglue_ros.networks.superpoint import SuperPoint
+from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
 
 SMALL = SuperGlueConfig(descriptor_dim=64, num_layers=2, keypoint_encoder=(8, 16))
 
@@ -44,6 +44,17 @@ def test_a_published_state_dict_loads_strictly(tmp_path, counters):
     loaded, _ = load_superglue(tmp_path / "superglue_indoor.pth")
     assert loaded.config.num_layers == 4
     torch.testing.assert_close(loaded.final_proj.weight, network.final_proj.weight)
+
+
+def test_whether_keypoints_are_sub_pixel_is_the_files_matter(tmp_path):
+    network = SuperPoint(SuperPointConfig(subpixel_radius=2))
+    save_weights(network, tmp_path / "ours.safetensors", {})
+    torch.save(network.state_dict(), tmp_path / "published.pth")
+    wanted = SuperPointConfig(max_keypoints=7)
+    ours, _ = load_superpoint(tmp_path / "ours.safetensors", wanted)
+    assert ours.config == SuperPointConfig(max_keypoints=7, subpixel_radius=2)
+    published, _ = load_superpoint(tmp_path / "published.pth", wanted)
+    assert published.config == wanted
 
 
 def test_superpoint_loads_and_refuses_others_weights(tmp_path, small_file):

@@ -32,26 +32,60 @@ def check_gradient(function, value: torch.Tensor) -> None:
 
 
 def test_detector_targets_by_hand():
-    points = torch.tensor([[[3.0, 2.0], [5.0, 2.0], [12.4, 9.0], [40.0, 3.0], [9.0, 1.0]]])
-    scores = torch.tensor([[0.1, 0.9, 0.5, 0.9, 0.0]])
-    targets = detector_targets(points, scores, (16, 16))
-    # The stronger of two in cell 0; one in cell (1, 1); outside and score 0 do not count.
-    assert targets.tolist() == [[[2 * 8 + 5, 64], [64, 8 + 4]]]
+    points = torch.tensor([[[3.0, 2.0], [5.0, 2.0], [12.25, 9.0], [40.0, 3.0], [9.0, 1.0]]])
+    scores = torch.tensor([[0.1, 0.9, 0.5, 0.9, -0.2]])
+    shares, known = detector_targets(points, scores, (16, 16))
+    assert shares.shape == (1, 65, 2, 2)
+    torch.testing.assert_close(shares.sum(1), torch.ones(1, 2, 2))
+    # The stronger of two in cell (0, 0), at a whole pixel; a place between two in cell (1, 1);
+    # nothing in (1, 0); outside does not count; a doubtful one leaves (0, 1) unknown.
+    assert shares[0, 2 * 8 + 5, 0, 0] == 1
+    assert shares[0, 8 + 4, 1, 1] == 0.75
+    assert shares[0, 8 + 5, 1, 1] == 0.25
+    assert shares[0, 64, 1, 0] == 1
+    assert known.tolist() == [[[True, False], [True, True]]]
+
+
+def test_a_label_at_the_edge_of_its_cell_stays_in_it():
+    points = torch.tensor([[[7.25, 3.0]]])
+    shares, _ = detector_targets(points, torch.ones(1, 1), (16, 8))
+    assert shares[0, 3 * 8 + 7, 0, 0] == 1
+    assert shares[0, 64, 0, 1] == 1
+
+
+def one_hot(classes: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.one_hot(classes, 65).movedim(-1, 1).float()
 
 
 def test_detector_loss_of_uniform_logits_and_of_invalid_cells():
-    targets = torch.tensor([[[64, 3]]])
-    valid = torch.tensor([[[True, False]]])
-    loss = detector_loss(torch.zeros(1, 65, 1, 2), targets, valid)
-    assert math.isclose(loss.item(), math.log(65), rel_tol=1e-5)
-    assert detector_loss(torch.zeros(1, 65, 1, 2), targets, valid & False).item() == 0
+    targets = one_hot(torch.tensor([[[64, 3]]]))
+    everything = torch.ones(1, 1, 2, dtype=torch.bool)
+    presence, place = detector_loss(torch.zeros(1, 65, 1, 2), targets, everything)
+    # 64 places against one "nothing": presence is 64 / 65, and 1 / 65 where there is none.
+    expected = (math.log(65) + math.log(65 / 64)) / 2
+    assert math.isclose(presence.item(), expected, rel_tol=1e-5)
+    assert math.isclose(place.item(), math.log(64), rel_tol=1e-5)
+    nothing = detector_loss(torch.zeros(1, 65, 1, 2), targets, everything & False)
+    assert [loss.item() for loss in nothing] == [0, 0]
+
+
+def test_presence_and_place_are_the_papers_cross_entropy():
+    torch.manual_seed(0)
+    logits, classes = torch.randn(1, 65, 2, 2), torch.tensor([[[64, 3], [10, 20]]])
+    everything = torch.ones(1, 2, 2, dtype=torch.bool)
+    presence, place = detector_loss(logits, one_hot(classes), everything)
+    whole = torch.nn.functional.cross_entropy(logits, classes, reduction="sum")
+    torch.testing.assert_close(4 * presence + 3 * place, whole)
 
 
 def test_detector_gradient():
     torch.manual_seed(0)
-    targets = torch.tensor([[[64, 3], [10, 64]]])
+    targets = one_hot(torch.tensor([[[64, 3], [10, 64]]]))
     valid = torch.tensor([[[True, True], [True, False]]])
-    check_gradient(lambda x: detector_loss(x, targets, valid), torch.randn(1, 65, 2, 2))
+    check_gradient(
+        lambda x: sum(detector_loss(x, targets, valid), torch.zeros(())),
+        torch.randn(1, 65, 2, 2),
+    )
 
 
 def test_descriptor_loss_by_hand():

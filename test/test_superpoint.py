@@ -5,6 +5,7 @@ from superglue_ros.networks.superpoint import (
     SuperPoint,
     SuperPointConfig,
     probability_map,
+    refine_keypoints,
     sample_descriptors,
     select_keypoints,
     suppress_nonmaxima,
@@ -88,6 +89,16 @@ def test_all_keypoints_are_kept_with_minus_one():
     scores = torch.rand(1, 40, 40)
     keypoints, _, counts = select_keypoints(scores, SuperPointConfig(max_keypoints=-1))
     assert keypoints.shape[1] == counts[0] > 900
+
+
+def test_sub_pixel_places_are_means_of_the_probabilities_around():
+    scores = torch.zeros(1, 12, 12)
+    scores[0, 5, 6], scores[0, 5, 7], scores[0, 6, 6] = 0.6, 0.2, 0.2
+    scores[0, 11, 0] = 0.5  # in a corner of the image, nothing around it
+    keypoints = torch.tensor([[[6.0, 5.0], [0.0, 11.0]]])
+    refined = refine_keypoints(scores, keypoints, 2)
+    torch.testing.assert_close(refined, torch.tensor([[[6.2, 5.2], [0.0, 11.0]]]))
+    torch.testing.assert_close(refine_keypoints(scores, keypoints, 0), keypoints)
 
 
 def test_descriptors_are_interpolated_by_the_published_convention():

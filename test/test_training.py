@@ -1,6 +1,10 @@
 import dataclasses
+import itertools
 import json
 import math
+import subprocess
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -9,6 +13,9 @@ import yaml
 
 from superglue_ros.cli.main import main
 from superglue_ros.errors import CheckpointError, SuperGlueRosError
+from superglue_ros.training.adaptation import AdaptationConfig, adapt_labels
+from superglue_ros.training.corners import find_corners, refine_maxima
+from superglue_ros.training.crops import MARGIN, corner_crops
 from superglue_ros.training.homographies import (
     HomographyConfig,
     random_homographies,
@@ -16,13 +23,14 @@ from superglue_ros.training.homographies import (
     translation_matrix,
     warp_points,
 )
-from superglue_ros.training.homography_pairs import HomographyPairs, PairConfig, find_corners
+from superglue_ros.training.homography_pairs import HomographyPairs, PairConfig
 from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.photometry import augment_photometry
 from superglue_ros.training.photos import PhotoBank, draw_procedural
 from superglue_ros.training.recipes import RECIPES, from_dict, read_recipe, to_dict
+from superglue_ros.training.shapes import ShapeImages
 from superglue_ros.training.superglue_task import SuperGlueRecipe
-from superglue_ros.training.superpoint_task import SuperPointRecipe
+from superglue_ros.training.superpoint_task import LABELS, StageConfig, SuperPointRecipe
 
 CPU = torch.device("cpu")
 
@@ -86,6 +94,101 @@ def test_corner_labels_lie_on_the_corners_of_a_square():
     assert torch.cdist(found, corners).amin(0).max() < 2.5
 
 
+def test_maxima_are_found_between_pixels():
+    y, x = torch.meshgrid(torch.arange(20.0), torch.arange(30.0), indexing="ij")
+    peak = torch.tensor((12.3, 8.8))
+    response = (-((x - peak[0]) ** 2 + (y - peak[1]) ** 2) / 8).exp()[None]
+    refined = refine_maxima(response, torch.tensor([[[12.0, 9.0]]]))
+    torch.testing.assert_close(refined[0, 0], peak, atol=1e-3, rtol=0)
+
+
+def test_shapes_have_their_labels_on_strong_corners_in_view():
+    images, points, scores = ShapeImages((96, 80), torch.Generator().manual_seed(0)).draw(5)
+    assert images.shape == (5, 80, 96)
+    assert 0 <= images.min() < 0.2
+    assert 0.8 < images.max() <= 1
+    sure = scores > 0
+    assert sure.sum(1).min() >= 3
+    assert (points[sure] >= 0).all()
+    assert (points[sure] <= torch.tensor((95, 79))).all()
+    # A sure label has contrast around it: the patch under it is not flat.
+    padded = torch.nn.functional.pad(images[:, None], (3, 3, 3, 3), mode="replicate")
+    spread = padded.unfold(2, 7, 1).unfold(3, 7, 1).flatten(4).std(-1)[:, 0]
+    for image, label, is_sure in zip(spread, points.round().long(), sure):
+        x, y = label[is_sure].T
+        assert image[y, x].min() > 0.01
+
+
+def test_a_square_is_covered_exactly_and_whichever_way_round():
+    shapes = ShapeImages((20, 16), torch.Generator().manual_seed(0))
+    square = torch.tensor([[[4.0, 3.0], [9.0, 3.0], [9.0, 8.0], [4.0, 8.0]]])
+    cover = shapes._cover(square)
+    torch.testing.assert_close(cover, shapes._cover(square.flip(1)))
+    assert cover[0, 5, 6] == 1
+    assert cover[0, 5, 4] == 0.5
+    assert cover.sum() == pytest.approx(25, abs=1)
+
+
+def test_labels_of_crops_are_seen_at_the_same_place_in_both_views(bank):
+    generator = torch.Generator().manual_seed(4)
+    crops = corner_crops(bank, 20, (240, 180), (0.8, 1.5), 100, generator)
+    sure = crops.scores > 0
+    assert sure.sum(1).min() > 5
+    limit = torch.tensor(crops.size) - 1 - MARGIN
+    assert (crops.points[sure] >= MARGIN - 0.5).all()
+    assert (crops.points[sure] <= limit + 0.5).all()
+    # Without light and noise the corners found in a view are the labels that moved there.
+    config = PairConfig(photometric=0.0, homography=HomographyConfig(20.0, 0.0, 1.1, 0.05, 0.05))
+    pair = HomographyPairs(bank, config, 5, crops).sample(8)
+    torch.testing.assert_close(warp_points(pair.labels0, pair.H_0to1), pair.labels1)
+    for images, valid, labels in (
+        (pair.images0, pair.valid0, pair.labels0),
+        (pair.images1, pair.valid1, pair.labels1),
+    ):
+        found, scores = find_corners(images[:, 0], valid, 30)
+        near = torch.cdist(found, labels).amin(2)[scores > 5e-3]
+        assert (near < 2).float().mean() > 0.8
+
+
+def test_adapted_labels_are_what_the_detector_finds_again(bank):
+    class CornerNetwork(torch.nn.Module):
+        """A detector with a known answer: the corner response, as logits of each pixel."""
+
+        conv1a = torch.nn.Conv2d(1, 1, 1)
+
+        def dense(self, image):
+            from superglue_ros.training.corners import corner_response
+
+            response = (corner_response(image[:, 0]).clamp(min=1e-9) * 2e3).log()
+            cells = torch.nn.functional.pixel_unshuffle(response[:, None], 8)
+            # "Nothing" outweighs all, so that a probability is the response times a constant.
+            return torch.cat((cells, torch.full_like(cells[:, :1], 9.0)), 1), None
+
+    generator = torch.Generator().manual_seed(4)
+    crops = corner_crops(bank, 6, (240, 176), (0.8, 1.5), 100, generator)
+    mild = HomographyConfig(45.0, 0.0, 1.1, 0.05, 0.05)
+    config = AdaptationConfig(6, 0.0, sure=2e-4, doubtful=1e-4, homography=mild)
+    adapted = adapt_labels(CornerNetwork(), bank, crops, config, generator)
+    assert adapted.points.shape == crops.points.shape
+    strong = crops.scores > 5e-3
+    near = torch.cdist(crops.points, adapted.points + 1e6 * (adapted.scores <= 0)[..., None])
+    assert strong.sum() > 30
+    assert (near.amin(2)[strong] < 1.5).float().mean() > 0.9
+    with pytest.raises(ValueError, match="doubtful"):
+        AdaptationConfig(sure=0.01, doubtful=0.02)
+
+
+def test_compression_keeps_flat_blocks_and_loses_fine_detail():
+    from superglue_ros.training.photometry import _jpeg
+
+    flat = torch.full((1, 20, 27), 0.5)
+    torch.testing.assert_close(_jpeg(flat, torch.ones(1, 1, 1)), flat)
+    noise = torch.rand(1, 16, 16, generator=torch.Generator().manual_seed(0))
+    fine, coarse = (_jpeg(noise, torch.full((1, 1, 1), c)) for c in (0.01, 4.0))
+    torch.testing.assert_close(fine, noise, atol=0.01, rtol=0)
+    assert 0.05 < (coarse - noise).abs().mean() < 0.5
+
+
 def test_photometry_keeps_shape_and_range_and_follows_its_seed():
     images = torch.rand(4, 30, 40)
     first, again = (
@@ -99,7 +202,8 @@ def test_photometry_keeps_shape_and_range_and_follows_its_seed():
 
 
 def test_recipes_go_to_plain_values_and_back_and_refuse_unknown_keys():
-    recipe = SuperPointRecipe(batch=3, pairs=PairConfig(size=(80, 64)))
+    stages = (StageConfig("a", "shapes", batch=3), StageConfig("b", pairs=PairConfig((80, 64))))
+    recipe = SuperPointRecipe(stages=stages)
     assert from_dict(SuperPointRecipe, to_dict(recipe)) == recipe
     with pytest.raises(ValueError, match="no 'batches'"):
         from_dict(SuperPointRecipe, {"batches": 3})
@@ -124,38 +228,74 @@ def test_the_rate_rises_and_falls():
 def tiny_recipe(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(
-        "batch: 2\ncorrespondences: 16\ndrawings: 3\nbfloat16: false\n"
-        "validation_batches: 1\nvalidation_size: [96, 80]\n"
-        "pairs: {size: [64, 64], max_corners: 30}\n"
-        "schedule: {steps: 6, validate_every: 3, warmup_steps: 2}\n"
+        "drawings: 3\nbfloat16: false\nvalidation_batches: 1\nvalidation: {size: [96, 80]}\n"
+        "stages:\n"
+        "- {name: base, labels: shapes, crops: 4, renew_steps: 2, batch: 2,\n"
+        "   descriptor_weight: 0, pairs: &pairs {size: [64, 64]},\n"
+        "   schedule: &schedule {steps: 4, validate_every: 2}}\n"
+        "- {name: corners, crops: 4, batch: 2, correspondences: 16,\n"
+        "   pairs: *pairs, schedule: *schedule}\n"
+        "- {name: joint, labels: adapted, crops: 4, batch: 2, correspondences: 16,\n"
+        "   adaptation: {homographies: 2}, pairs: *pairs, schedule: *schedule}\n"
     )
     return path
 
 
 @pytest.mark.slow
-def test_superpoint_trains_in_slices_that_end_where_one_run_does(tmp_path, tiny_recipe, capsys):
-    from superglue_ros.training import runs
+def test_superpoint_trains_in_slices_that_end_where_one_run_does(
+    tmp_path, tiny_recipe, capsys, monkeypatch
+):
+    from superglue_ros.training import loop, runs
 
     whole, sliced = tmp_path / "whole", tmp_path / "sliced"
-    weights, finished = runs.train("superpoint", tiny_recipe, whole, textures=None)
+    weights, finished = runs.train("superpoint", runs.Run(tiny_recipe, whole))
     assert finished
-    _, finished = runs.train("superpoint", tiny_recipe, sliced, textures=None, minutes=0.0)
-    assert not finished
+    with pytest.raises(CheckpointError, match="without --resume"):
+        runs.train("superpoint", runs.Run(tiny_recipe, sliced, resume=True))
+    # A clock that goes on by a second a look makes slices of a few steps, within the stages.
+    ticks = itertools.count()
+    clock = types.SimpleNamespace(monotonic=lambda: float(next(ticks)))
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "time", clock)
+        patch.setattr(runs, "time", clock)
+        slices = 1
+        asked = runs.Run(tiny_recipe, sliced, minutes=0.2)
+        while not runs.train("superpoint", asked)[1]:
+            slices, asked = slices + 1, dataclasses.replace(asked, resume=True)
+    assert 3 < slices < 30
     again = ["train", "superpoint", "--config", str(tiny_recipe), "--output", str(sliced)]
     assert main([*again]) == 1
     assert "--resume" in capsys.readouterr().err
     assert main([*again, "--resume", "--device", "cpu"]) == 0
     card = json.loads((sliced / "superpoint.json").read_text())
-    assert card["steps"] == 6
-    assert card["pairs_seen"] == 12
+    assert card["steps"] == 12
+    assert card["pairs_seen"] == 24
+    assert [stage["labels"] for stage in card["stages"].values()] == list(LABELS)
     assert {"repeatability", "precision", "recall"} <= set(card["validation"])
-    resumed = json.loads((sliced / "superpoint.json").read_text())["sha256"]
-    assert resumed == weights.sha256
-    rows = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [3, 6]
+    assert card["sha256"] == weights.sha256
+    for place in ("1_base", "2_corners", "3_joint"):
+        lines = (whole / place / "log.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == [2, 4]
+        assert (sliced / place / loop.CHECKPOINT).stat().st_size < 16 * 2**20
     tiny_recipe.write_text(tiny_recipe.read_text().replace("batch: 2", "batch: 3"))
     with pytest.raises(CheckpointError, match="another recipe"):
-        runs.train("superpoint", tiny_recipe, sliced, textures=None, resume=True)
+        runs.train("superpoint", runs.Run(tiny_recipe, sliced, resume=True))
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(tmp_path, tiny_recipe):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
+    command += ["-m", "superglue_ros.cli.main", "train", "superpoint", "--device", "cpu"]
+    command += ["--config", str(tiny_recipe), "--output", str(tmp_path), "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    card = json.loads((tmp_path / "superpoint.json").read_text())
+    assert card["pairs_seen"] == 48  # twice as many as one process sees in as many steps
+    lines = (tmp_path / "3_joint" / "log.jsonl").read_text().splitlines()
+    assert len(lines) == 2  # the leader's alone
+    kept = [torch.load(tmp_path / "3_joint" / f"labels_{rank}.pt")["points"] for rank in (0, 1)]
+    assert not torch.equal(*kept)
 
 
 @pytest.mark.slow
@@ -171,7 +311,7 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path):
         "world: {width: 96, height: 80, procedural: 4, texture_size: 64, scenes: 2}\n"
         "schedule: {steps: 4, validate_every: 4, warmup_steps: 1, learning_rate: 0.0005}\n"
     )
-    weights, finished = runs.train("superglue", path, tmp_path / "run", textures=None)
+    weights, finished = runs.train("superglue", runs.Run(path, tmp_path / "run"))
     assert finished
     assert weights.config["num_layers"] == 2
     card = json.loads((tmp_path / "run" / "superglue.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from superglue_ros.evaluation.estimators import available_estimators
 from superglue_ros.evaluation.features import (
     HOMOGRAPHY_PX,
     MATCHING_PX,
+    FeatureScores,
+    HomographySequence,
     evaluate_features,
     find_sequences,
     summarise_features,
@@ -30,6 +33,7 @@ from superglue_ros.evaluation.pair_pictures import draw_features, draw_pairs
 from superglue_ros.evaluation.pairs import PairScores, evaluate_pairs, open_pairs, summarise_pairs
 from superglue_ros.evaluation.plots import plot_trajectory
 from superglue_ros.evaluation.report import make_folder
+from superglue_ros.evaluation.rotations import evaluate_rotations
 from superglue_ros.evaluation.summary import (
     FRAMES_OF_REFERENCE,
     format_table,
@@ -42,7 +46,9 @@ from superglue_ros.evaluation.trajectory import (
     relative_errors,
 )
 from superglue_ros.matching import ImageMatcher, MatcherConfig
-from superglue_ros.sources import read_stamped_trajectory
+from superglue_ros.sources import FrameSource, find_groundtruth, read_stamped_trajectory
+from superglue_ros.training.photos import read_photos
+from superglue_ros.types import Trajectory
 
 SUMMARY = "relative poses, homographies and trajectories against ground truth"
 
@@ -75,6 +81,14 @@ def run_pairs(args: argparse.Namespace) -> int:
         results[source.name] = found
         if output is not None:
             draw_pairs(output, source, found, methods[0])
+    _print_pairs(scores)
+    if output is not None:
+        write_json(output / "pairs.json", {"scores": scores, "pairs": results})
+        print(f"figures and pictures: {output}")
+    return 0
+
+
+def _print_pairs(scores: Sequence[PairScores]) -> None:
     thresholds = "/".join(f"{threshold:.0f}" for threshold in POSE_THRESHOLDS_DEG)
     header = ["dataset", "gap", "method", "estimator", "pairs", f"AUC@{thresholds} deg"]
     rows = [
@@ -83,20 +97,57 @@ def run_pairs(args: argparse.Namespace) -> int:
         for x in scores
     ]
     print(format_table([*header, "precision %", "matching score %", "matches"], rows))
+
+
+def run_features(args: argparse.Namespace) -> int:
+    """Features: ours with mutual nearest neighbours, SIFT and ORB in one run."""
+    if not args.dataset and not args.rotations:
+        raise SuperGlueRosError("evaluate features takes folders, --rotations, or both")
+    flat, posed = _sort_datasets(args.dataset)
+    photographs = read_photos(args.rotations, validation=True) if args.rotations else []
+    output = make_folder(args.output) if args.output else None
+    ours = nearest_neighbour_method(SuperPointDetector(_matcher(args)))
+    methods = [ours, *_baselines()]
+    figures: dict[str, Any] = {}
+    if flat:
+        results = evaluate_features(flat, methods, progress=True)
+        figures["scores"], figures["pairs"] = summarise_features(results), results
+        _print_features(figures["scores"])
+        if output is not None:
+            draw_features(output, flat, results, ours)
+    if posed:
+        figures["poses"] = []
+        for source, groundtruth in posed:
+            found = evaluate_pairs(
+                source, groundtruth, methods, args.gap, available_estimators(), progress=True
+            )
+            figures["poses"] += summarise_pairs(source.name, found)
+        _print_pairs(figures["poses"])
+    if photographs:
+        turned = evaluate_rotations(photographs, methods, progress=True)
+        figures["rotations"] = summarise_features(turned)
+        _print_features(figures["rotations"])
     if output is not None:
-        write_json(output / "pairs.json", {"scores": scores, "pairs": results})
+        write_json(output / "features.json", figures)
         print(f"figures and pictures: {output}")
     return 0
 
 
-def run_features(args: argparse.Namespace) -> int:
-    """Features on homographies: ours with mutual nearest neighbours, SIFT and ORB in one run."""
-    sequences = [found for folder in args.dataset for found in find_sequences(folder)]
-    output = make_folder(args.output) if args.output else None
-    ours = nearest_neighbour_method(SuperPointDetector(_matcher(args)))
-    methods = [ours, *_baselines()]
-    results = evaluate_features(sequences, methods, progress=True)
-    scores = summarise_features(results)
+def _sort_datasets(
+    folders: Sequence[Path],
+) -> tuple[list[HomographySequence], list[tuple[FrameSource, Trajectory]]]:
+    """Folders with homographies, and folders with poses; what is neither raises SourceError."""
+    flat: list[HomographySequence] = []
+    posed = []
+    for folder in folders:
+        if find_groundtruth(folder) is not None:
+            posed.append(open_pairs(folder, None))
+        else:
+            flat += find_sequences(folder)
+    return flat, posed
+
+
+def _print_features(scores: Sequence[FeatureScores]) -> None:
     pixels = "/".join(f"{threshold:.0f}" for threshold in MATCHING_PX)
     corners = "/".join(f"{threshold:.0f}" for threshold in HOMOGRAPHY_PX)
     header = ["sequence", "method", "pairs", "repeatability % @3", "localisation px"]
@@ -108,11 +159,6 @@ def run_features(args: argparse.Namespace) -> int:
     ]
     header += [f"MMA@{pixels}", f"homography AUC@{corners}", "matches", "keypoints"]
     print(format_table(header, rows))
-    if output is not None:
-        write_json(output / "features.json", {"scores": scores, "pairs": results})
-        draw_features(output, sequences, results, methods[0])
-        print(f"figures and pictures: {output}")
-    return 0
 
 
 def run_trajectory(args: argparse.Namespace) -> int:
@@ -164,9 +210,22 @@ def _add_pairs(kinds: Any) -> None:
 
 
 def _add_features(kinds: Any) -> None:
-    summary = "keypoints and descriptors on images of planes with known homographies"
-    parser = kinds.add_parser("features", help=summary, description=summary)
-    parser.add_argument("dataset", type=Path, nargs="+", metavar="FOLDER")
+    summary = "keypoints and descriptors, matched by mutual nearest neighbours"
+    parser = kinds.add_parser(
+        "features",
+        help=summary,
+        description=f"{summary.capitalize()}: on images of planes with known homographies "
+        "(Oxford, HPatches layouts), on sequences with poses (KITTI, TUM layouts), and under "
+        "in-plane rotation.",
+    )
+    parser.add_argument("dataset", type=Path, nargs="*", metavar="FOLDER")
+    parser.add_argument(
+        "--gap", type=int, nargs="+", default=[1], metavar="N", help="frames apart, with poses"
+    )
+    parser.add_argument(
+        "--rotations", type=Path, metavar="PHOTOS",
+        help="turn the validation split of a folder of photographs by 0 to 180 degrees",
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="DIR", help="features.json and pictures")
     _add_comparison_options(parser)
     parser.set_defaults(run=run_features)

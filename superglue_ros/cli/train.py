@@ -13,7 +13,8 @@ def add_parser(subparsers: Any) -> None:
         "train",
         help="train SuperPoint or SuperGlue",
         description="Trains a network from a recipe; writes checkpoint.pt, log.jsonl and the "
-        "weights with their card to the output folder.",
+        "weights with their card to the output folder. On several GPUs: torchrun "
+        "--nproc-per-node N -m superglue_ros.cli.main train superpoint ...",
     )
     parser.add_argument("network", choices=("superpoint", "superglue"))
     parser.add_argument("--config", type=Path, help="recipe (YAML), the shipped CPU recipe if not")
@@ -25,6 +26,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--minutes", type=float, help="stop after this time, to resume later")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile SuperPoint's layers with torch.compile"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads, all if not given")
     parser.set_defaults(run=run)
 
@@ -34,13 +38,12 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from superglue_ros.matching.device import choose_device
-    from superglue_ros.training.runs import DEFAULT_RECIPES, check_textures, train
+    from superglue_ros.training.runs import DEFAULT_RECIPES, Run, check_textures, train
 
     check_textures(args.textures)
     if args.threads:
         torch.set_num_threads(args.threads)
-    weights, finished = train(
-        args.network,
+    asked = Run(
         args.config or DEFAULT_RECIPES[args.network],
         args.output,
         textures=args.textures,
@@ -48,7 +51,9 @@ def run(args: argparse.Namespace) -> int:
         minutes=args.minutes,
         resume=args.resume,
         device=str(choose_device(args.device)),
+        compiled=args.compile,
     )
+    weights, finished = train(args.network, asked)
     state = "trained to the recipe's end" if finished else "not finished, go on with --resume"
     print(f"{weights.path} {weights.short_hash}: {state}")
     return 0

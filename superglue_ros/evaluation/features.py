@@ -92,10 +92,14 @@ def evaluate_features(
         for path, homography in sequence.others:
             image1 = read_image(path)
             detected1 = _detect(image1, methods)
+            sizes = _size(image0), _size(image1)
+            pair = f"{sequence.first.name} {path.name}"
             for method in methods:
                 first, second = detected0[id(method.detector)], detected1[id(method.detector)]
                 results.append(
-                    _evaluate(sequence, path, homography, method, first, second, image0, image1)
+                    compare_features(
+                        sequence.name, pair, homography, method, first, second, sizes
+                    )
                 )
     return results
 
@@ -158,36 +162,36 @@ def _detect(image: ImageArray, methods: Sequence[Method]) -> dict[int, Detected]
     return {key: detector.detect(image) for key, detector in detectors.items()}
 
 
-def _evaluate(
-    sequence: HomographySequence,
-    path: Path,
+def _size(image: ImageArray) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]
+
+
+def compare_features(
+    sequence: str,
+    pair: str,
     homography: FloatArray,
     method: Method,
     first: Detected,
     second: Detected,
-    image0: ImageArray,
-    image1: ImageArray,
+    sizes: tuple[tuple[int, int], tuple[int, int]],
 ) -> FeatureResult:
-    size0 = (image0.shape[1], image0.shape[0])
-    size1 = (image1.shape[1], image1.shape[0])
-    repeated, localisation = repeatability(
-        first.keypoints, second.keypoints, homography, size0, size1
-    )
+    """One method on one pair, given its features of both images and their (width, height)."""
+    repeated, localisation = repeatability(first.keypoints, second.keypoints, homography, *sizes)
     matched = method.match(first, second)
     points0 = first.keypoints[matched.indices0]
     points1 = second.keypoints[matched.indices1]
     errors = np.linalg.norm(warp_points(homography, points0) - points1, axis=1)
     accuracy = [float(np.mean(errors <= t)) if len(errors) else 0.0 for t in MATCHING_PX]
     return FeatureResult(
-        sequence=sequence.name,
-        pair=f"{sequence.first.name} {path.name}",
+        sequence=sequence,
+        pair=pair,
         method=method.name,
         num_keypoints=len(first),
         num_matches=len(matched),
         repeatability=repeated,
         localisation_px=localisation,
         matching_accuracy=tuple(accuracy),
-        corner_px=corner_error_px(estimate_homography(points0, points1), homography, size0),
+        corner_px=corner_error_px(estimate_homography(points0, points1), homography, sizes[0]),
     )
 
 

@@ -108,9 +108,10 @@ def load_superpoint(
     """
     file = read_weights(path or shipped_path("superpoint"))
     try:
-        network = SuperPoint(replace(config or SuperPointConfig(), **file.config))
+        radius = file.config.get("subpixel_radius", 0)
+        network = SuperPoint(replace(config or SuperPointConfig(), subpixel_radius=radius))
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"weights file {file.path} is not SuperPoint's: {error}") from error
+        raise CheckpointError(f"weights file {file.path}: wrong configuration: {error}") from error
     _load_strictly(network, file)
     return network.eval(), file
 

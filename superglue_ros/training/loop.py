@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from superglue_ros.errors import CheckpointError, SuperGlueRosError
+from superglue_ros.training.team import Team
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -55,8 +56,8 @@ class Task(Protocol):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser, each with the "scale" of its learning rate."""
 
-    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
-        """Loss of the next batch and figures for the progress bar."""
+    def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor], float]:
+        """Loss of the next batch, figures for the progress bar, seconds spent on the data."""
 
     def validate(self) -> dict[str, float]:
         """Figures on the fixed validation set."""
@@ -76,17 +77,23 @@ def run_training(
     recipe: dict[str, Any],
     minutes: float | None,
     resume: bool,
+    team: Team | None = None,
     log: Callable[[str], None] = tqdm.write,
 ) -> bool:
     """Train until the schedule ends or `minutes` have passed; True when it has ended.
 
     Writes `checkpoint.pt` (network, optimiser, step, recipe) and appends to `log.jsonl` in the
     folder. With `resume` it goes on from the checkpoint there, whose recipe must be the same.
+    Of a team the leader alone validates and writes.
     Raises CheckpointError, and SuperGlueRosError where the loss is not finite.
     """
+    team = team or Team()
     folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(
-        task.parameter_groups(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+        task.parameter_groups(),
+        lr=schedule.learning_rate,
+        weight_decay=schedule.weight_decay,
+        fused=team.device.type == "cuda",
     )
     step, trained_s = 0, 0.0
     if resume:
@@ -95,40 +102,59 @@ def run_training(
         raise CheckpointError(
             f"{folder / CHECKPOINT} exists: continue it with --resume or name another --output"
         )
-    started, waited = time.monotonic(), 0.0
+    started, waited, first = time.monotonic(), 0.0, step
     last_saved = started
-    bar = tqdm(total=schedule.steps, initial=step, unit="step", smoothing=0.05)
+    bar = tqdm(
+        total=schedule.steps, initial=step, unit="step", smoothing=0.05, disable=not team.leads
+    )
     with bar:
         while step < schedule.steps:
-            if minutes is not None and time.monotonic() - started > minutes * 60:
+            late = minutes is not None and time.monotonic() - started > minutes * 60
+            if (late or team.size > 1) and team.agree(late):
                 break
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate_at(step) * group["scale"]
             task.network.train()
-            loss, figures = task.loss(step)
-            if not bool(torch.isfinite(loss)):
-                raise SuperGlueRosError(f"the loss is {float(loss)} at step {step}")
+            loss, figures, data_s = task.loss(step)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(task.network.parameters(), schedule.clip_norm)
             optimizer.step()
             step += 1
-            waited += figures.pop("data_s", 0.0)
+            waited += data_s
             bar.update()
-            if step % 10 == 0:
-                bar.set_postfix({k: f"{v:.3f}" for k, v in figures.items()})
-            if step % schedule.validate_every == 0 or step == schedule.steps:
-                row = {"step": step, "loss": loss.item(), **figures, **task.validate()}
-                row["data_share"] = waited / (time.monotonic() - started)
+            # Reading a figure waits for the GPU, so not at every step.
+            due = time.monotonic() - last_saved > 120
+            validating = step % schedule.validate_every == 0 or step == schedule.steps
+            if step % 10 == 0 or due or validating:
+                _check(loss, step)
+                bar.set_postfix({key: f"{float(value):.3f}" for key, value in figures.items()})
+            if not team.leads:
+                continue
+            if validating:
+                elapsed = time.monotonic() - started
+                row = {"step": step, "loss": loss.item()}
+                row |= {key: float(value) for key, value in figures.items()} | task.validate()
+                row["data_share"] = waited / elapsed
+                row["steps_per_s"] = (step - first) / elapsed
                 _append(folder / "log.jsonl", row)
                 log(" ".join(f"{k} {v:.4g}" for k, v in row.items()))
-            if time.monotonic() - last_saved > 120:
+            if due:
                 seconds = trained_s + time.monotonic() - started
                 _save(task, optimizer, folder / CHECKPOINT, recipe, step, seconds)
                 last_saved = time.monotonic()
-    seconds = trained_s + time.monotonic() - started
-    _save(task, optimizer, folder / CHECKPOINT, recipe, step, seconds)
+    if step > first:
+        _check(loss, step)
+    if team.leads:
+        seconds = trained_s + time.monotonic() - started
+        _save(task, optimizer, folder / CHECKPOINT, recipe, step, seconds)
+    team.wait()
     return step >= schedule.steps
+
+
+def _check(loss: Tensor, step: int) -> None:
+    if not bool(torch.isfinite(loss)):
+        raise SuperGlueRosError(f"the loss is {float(loss)} at step {step}")
 
 
 def _append(path: Path, row: dict[str, float]) -> None:

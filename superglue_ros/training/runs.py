@@ -6,20 +6,26 @@ import json
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.networks.checkpoints import WeightsFile, load_superpoint, save_weights
+from superglue_ros.errors import CheckpointError, SuperGlueRosError
+from superglue_ros.networks.checkpoints import (
+    WeightsFile,
+    load_superpoint,
+    read_weights,
+    save_weights,
+)
 from superglue_ros.provenance import source_commit
 from superglue_ros.training.loop import CHECKPOINT, read_checkpoint, run_training
 from superglue_ros.training.photos import PhotoBank, draw_procedural, read_photos
 from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
 from superglue_ros.training.superglue_task import SuperGlueRecipe, SuperGlueTask
 from superglue_ros.training.superpoint_task import SuperPointRecipe, SuperPointTask
+from superglue_ros.training.team import Team, join_team, leave_team
 
 DEFAULT_RECIPES = {
     "superpoint": RECIPES / "superpoint_cpu.yaml",
@@ -28,107 +34,120 @@ DEFAULT_RECIPES = {
 LICENCE = "Apache-2.0"
 
 
-def train(
-    network: str,
-    recipe_path: Path,
-    folder: Path,
-    *,
-    textures: Path | None,
-    superpoint: Path | None = None,
-    minutes: float | None = None,
-    resume: bool = False,
-    device: str = "cpu",
-) -> tuple[WeightsFile, bool]:
-    """Train "superpoint" or "superglue" for a slice of time and write its weights and card.
+@dataclass(frozen=True)
+class Run:
+    """What a run is asked for.
 
     textures: a folder of photographs, None for procedural images alone; superpoint: the frozen
-    features SuperGlue is trained on, the shipped ones by default. Returns the weights as they are
-    now and whether the recipe has been trained to its end.
+    features SuperGlue is trained on, the shipped ones by default; minutes: after which it stops,
+    to be resumed; compiled: SuperPoint by torch.compile.
     """
-    if network == "superpoint":
-        return _train_superpoint(recipe_path, folder, textures, minutes, resume, device)
-    return _train_superglue(recipe_path, folder, textures, superpoint, minutes, resume, device)
+
+    recipe: Path
+    folder: Path
+    textures: Path | None = None
+    superpoint: Path | None = None
+    minutes: float | None = None
+    resume: bool = False
+    device: str = "cpu"
+    compiled: bool = False
 
 
-def _train_superpoint(
-    recipe_path: Path,
-    folder: Path,
-    textures: Path | None,
-    minutes: float | None,
-    resume: bool,
-    device: str,
-) -> tuple[WeightsFile, bool]:
+def train(network: str, run: Run) -> tuple[WeightsFile, bool]:
+    """Train "superpoint" or "superglue" for a slice of time and write its weights and card.
+
+    Returns the weights as they are now and whether the recipe has been trained to its end.
+    Under torchrun all its processes train SuperPoint together.
+    """
+    team = join_team(run.device)
+    try:
+        if network == "superpoint":
+            return _train_superpoint(run, team)
+        if team.size > 1:
+            raise SuperGlueRosError("SuperGlue trains in one process; start it without torchrun")
+        return _train_superglue(run, team)
+    finally:
+        leave_team(team)
+
+
+def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
     """Stage after stage, each in a folder of its own, from the network of the one before."""
-    recipe = read_recipe(SuperPointRecipe, recipe_path)
-    banks = _banks(textures, recipe, torch.device(device))
-    stages = [folder / f"{i}_{stage.name}" for i, stage in enumerate(recipe.stages, 1)]
+    recipe = read_recipe(SuperPointRecipe, run.recipe)
+    banks = _banks(run.textures, recipe, team.device)
+    stages = [run.folder / f"{i}_{stage.name}" for i, stage in enumerate(recipe.stages, 1)]
+    if run.resume and not (stages[0] / CHECKPOINT).exists():
+        raise CheckpointError(f"{run.folder} holds no run yet: start one without --resume")
     network, finished, task = None, True, None
-    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    deadline = None if run.minutes is None else time.monotonic() + 60 * run.minutes
     for stage, place in zip(recipe.stages, stages):
         place.mkdir(parents=True, exist_ok=True)
-        task = SuperPointTask(recipe, stage, *banks, network, place / "labels.pt")
-        left = None if deadline is None else max(0.0, deadline - time.monotonic()) / 60
+        begun = run.resume and (place / CHECKPOINT).exists()
+        labels = place / f"labels_{team.rank}.pt"
+        task = SuperPointTask(recipe, stage, *banks, network, labels, team, run.compiled)
         finished = run_training(
             task,
             stage.schedule,
             place,
             recipe=to_dict(recipe) | {"stage": stage.name},
-            minutes=left,
-            resume=resume and (place / CHECKPOINT).exists(),
+            minutes=None if deadline is None else max(0.0, deadline - time.monotonic()) / 60,
+            resume=begun,
+            team=team,
         )
         network = task.network
         if not finished:
             break
     if task is None or network is None:
         raise ValueError("a recipe without stages")
-    done = [read_checkpoint(p / CHECKPOINT) for p in stages if (p / CHECKPOINT).exists()]
-    card = _card("superpoint", recipe_path.name, done, textures, task.validate(), device)
-    card["stages"] = {
-        stage.name: {
-            "labels": stage.labels,
-            "steps": state["step"],
-            "pairs_seen": state["step"] * stage.batch,
-            "minutes": round(state["trained_s"] / 60, 1),
+    weights = run.folder / "superpoint.safetensors"
+    if team.leads:
+        done = [read_checkpoint(p / CHECKPOINT) for p in stages if (p / CHECKPOINT).exists()]
+        card = _card("superpoint", run, done, task.validate(), team)
+        card["stages"] = {
+            stage.name: {
+                "labels": stage.labels,
+                "steps": state["step"],
+                "pairs_seen": state["step"] * stage.batch * team.size,
+                "minutes": round(state["trained_s"] / 60, 1),
+            }
+            for stage, state in zip(recipe.stages, done)
         }
-        for stage, state in zip(recipe.stages, done)
-    }
-    card["pairs_seen"] = sum(stage["pairs_seen"] for stage in card["stages"].values())
-    return save_weights(network.folded(), folder / "superpoint.safetensors", card), finished
+        card["pairs_seen"] = sum(stage["pairs_seen"] for stage in card["stages"].values())
+        save_weights(network.folded(), weights, card)
+    team.wait()
+    return read_weights(weights), finished
 
 
-def _train_superglue(
-    recipe_path: Path,
-    folder: Path,
-    textures: Path | None,
-    superpoint: Path | None,
-    minutes: float | None,
-    resume: bool,
-    device: str,
-) -> tuple[WeightsFile, bool]:
-    recipe = read_recipe(SuperGlueRecipe, recipe_path)
-    banks = _banks(textures, recipe, torch.device(device))
-    recipe = replace(recipe, world=replace(recipe.world, photographs=textures))
-    features, features_file = load_superpoint(superpoint)
+def _train_superglue(run: Run, team: Team) -> tuple[WeightsFile, bool]:
+    recipe = read_recipe(SuperGlueRecipe, run.recipe)
+    banks = _banks(run.textures, recipe, team.device)
+    recipe = replace(recipe, world=replace(recipe.world, photographs=run.textures))
+    features, features_file = load_superpoint(run.superpoint)
     task = SuperGlueTask(recipe, features, *banks)
     plain = to_dict(recipe)
     plain["world"]["photographs"] = None  # a path says nothing about another machine
-    untrained = folder / "untrained.json"
-    if not resume:
+    untrained = run.folder / "untrained.json"
+    if not run.resume:
         # Untrained it is optimal transport over the descriptors: what training must beat.
-        folder.mkdir(parents=True, exist_ok=True)
+        run.folder.mkdir(parents=True, exist_ok=True)
         untrained.write_text(json.dumps(task.validate()) + "\n", encoding="utf-8")
     finished = run_training(
-        task, recipe.schedule, folder, recipe=plain, minutes=minutes, resume=resume
+        task,
+        recipe.schedule,
+        run.folder,
+        recipe=plain,
+        minutes=run.minutes,
+        resume=run.resume,
+        team=team,
     )
-    done = [read_checkpoint(folder / CHECKPOINT)]
-    card = _card("superglue", recipe_path.name, done, textures, task.validate(), device)
+    done = [read_checkpoint(run.folder / CHECKPOINT)]
+    card = _card("superglue", run, done, task.validate(), team)
     card["data"] += "; a procedurally rendered world"
     card["features"] = f"{features_file.path.name} {features_file.short_hash}"
     card["pairs_seen"] = card["steps"] * recipe.batch // recipe.reuse
     if untrained.is_file():
         values = json.loads(untrained.read_text(encoding="utf-8"))
         card["validation_untrained"] = {key: round(value, 4) for key, value in values.items()}
-    return save_weights(task.network, folder / "superglue.safetensors", card), finished
+    return save_weights(task.network, run.folder / "superglue.safetensors", card), finished
 
 
 def _banks(
@@ -146,22 +165,22 @@ def _banks(
 
 def _card(
     network: str,
-    recipe: str,
+    run: Run,
     checkpoints: Sequence[dict[str, Any]],
-    textures: Path | None,
     scores: dict[str, float],
-    device: str,
+    team: Team,
 ) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+    cuda = team.device.type == "cuda"
+    device = f"{team.size} x {torch.cuda.get_device_name(team.device)}" if cuda else "cpu"
     return {
         "network": network,
         "licence": LICENCE,
         "data": "homographies of photographs free to use and of procedural images"
-        if textures
+        if run.textures
         else "homographies of procedural images alone",
-        "recipe": recipe,
+        "recipe": run.recipe.name,
         "commit": source_commit(),
-        "device": f"{name}, {platform.machine()}, torch {torch.__version__}",
+        "device": f"{device}, {platform.machine()}, torch {torch.__version__}",
         "minutes": round(sum(state["trained_s"] for state in checkpoints) / 60, 1),
         "steps": sum(state["step"] for state in checkpoints),
         "validation": {key: round(value, 4) for key, value in scores.items()},

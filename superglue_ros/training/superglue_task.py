@@ -111,7 +111,7 @@ class SuperGlueTask:
             {"params": groups[True], "scale": self.recipe.branch_rate},
         ]
 
-    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor], float]:
         """Loss of the next batch, of rendered or of homography pairs."""
         started = time.monotonic()
         low, high = self.recipe.keypoints
@@ -130,7 +130,7 @@ class SuperGlueTask:
         figures = assignment_figures(
             log_assignment.detach(), sample.truth.matches0, self.recipe.network.match_threshold
         )
-        return loss, {"loss": loss.item(), **figures, "data_s": data_s}
+        return loss, {"loss": loss.detach(), **figures}, data_s
 
     def _log_assignment(self, sample: _Sample) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
@@ -175,7 +175,7 @@ class SuperGlueTask:
                 for sample in samples
             ]
             for key in rows[0]:
-                result[f"{name}_{key}"] = sum(row[key] for row in rows) / len(rows)
+                result[f"{name}_{key}"] = sum(float(row[key]) for row in rows) / len(rows)
         return result
 
     def state(self) -> dict[str, Any]:
@@ -218,12 +218,12 @@ def _strongest(sample: _Sample, count: int) -> _Sample:
 
 def assignment_figures(
     log_assignment: Tensor, matches0: Tensor, threshold: float
-) -> dict[str, float]:
+) -> dict[str, Tensor]:
     """Precision over matches whose truth is known, and recall over true matches."""
     found = read_assignment(log_assignment, threshold).indices0
     known = matches0 >= -1
     right = (found == matches0) & (matches0 >= 0)
     return {
-        "precision": (right.sum() / ((found >= 0) & known).sum().clamp(min=1)).item(),
-        "recall": (right.sum() / (matches0 >= 0).sum().clamp(min=1)).item(),
+        "precision": right.sum() / ((found >= 0) & known).sum().clamp(min=1),
+        "recall": right.sum() / (matches0 >= 0).sum().clamp(min=1),
     }

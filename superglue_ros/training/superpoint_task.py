@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from superglue_ros.networks.superpoint import (
     CELL,
@@ -27,12 +27,14 @@ from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.losses import descriptor_loss, detector_loss, detector_targets
 from superglue_ros.training.photos import PhotoBank
 from superglue_ros.training.shapes import ShapeImages
+from superglue_ros.training.team import Team
 
 LABELS = ("shapes", "corners", "adapted")
 _CROP = 1.5
 """Side of a labelled crop over the side of a view."""
 
 _VALIDATION_SEED = 1_000_003
+_RANK_SEED = 7_919
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,17 @@ class SuperPointRecipe:
             raise ValueError("a recipe needs stages, each with a name of its own")
 
 
+class _Heads(nn.Module):
+    """SuperPoint's dense outputs as a module's own call, which compiling and sharing ask for."""
+
+    def __init__(self, network: SuperPoint) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.dense(images)
+
+
 class SuperPointTask:
     """Detector, and descriptor where the stage says so, on pairs of labelled views."""
 
@@ -102,9 +115,12 @@ class SuperPointTask:
         validation_bank: PhotoBank,
         network: BatchNormSuperPoint | None = None,
         labels_file: Path | None = None,
+        team: Team | None = None,
+        compiled: bool = False,
     ) -> None:
         """network: what the stage before has trained, None for a fresh one; labels_file: where
-        adapted labels are kept, so that a resumed run need not make them again."""
+        adapted labels are kept, so that a resumed run need not make them again; compiled: by
+        torch.compile."""
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.stage = stage
@@ -113,15 +129,22 @@ class SuperPointTask:
         self.network.config = SuperPointConfig(subpixel_radius=recipe.subpixel_radius)
         self.network.to(self.device)
         use_channels_last(self.network)
+        self._team = team or Team(device=self.device)
+        heads = _Heads(self.network)
+        if compiled:
+            heads.compile()
+        self._heads = self._team.share(heads)
         self._textures = train_bank
         self._labels_file = labels_file
         number = recipe.stages.index(stage)
         self._label_generator = torch.Generator(self.device).manual_seed(
-            recipe.seed + 1000 * (number + 1)
+            recipe.seed + 1000 * (number + 1) + _RANK_SEED * self._team.rank
         )
         self._label_state = self._label_generator.get_state().cpu()
         self._drawn_at = -1
-        self.data = HomographyPairs(train_bank, stage.pairs, recipe.seed + number)
+        self.data = HomographyPairs(
+            train_bank, stage.pairs, recipe.seed + number + _RANK_SEED * self._team.rank
+        )
         validation = HomographyPairs(validation_bank, recipe.validation, _VALIDATION_SEED)
         self._validation = [validation.sample(8) for _ in range(recipe.validation_batches)]
 
@@ -168,7 +191,7 @@ class SuperPointTask:
         dtype = torch.bfloat16 if self.recipe.bfloat16 else torch.float32
         return self.network.folded().prepare(self.device, dtype)
 
-    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor], float]:
         """Detector and descriptor loss of the next batch of pairs."""
         started = time.monotonic()
         stage = self.stage
@@ -180,10 +203,10 @@ class SuperPointTask:
         data_s = time.monotonic() - started
         images = torch.cat((pair.images0, pair.images1)).to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
-            logits, descriptors = self.network.dense(images)
+            logits, descriptors = self._heads(images)
         presence, place = self._detector_loss(pair, logits)
         loss = presence + place
-        figures = {"presence": presence.item(), "place": place.item(), "data_s": data_s}
+        figures = {"presence": presence.detach(), "place": place.detach()}
         if stage.descriptor_weight:
             points0, points1, valid = self._correspondences(pair)
             d0, d1 = descriptors.chunk(2)
@@ -191,8 +214,8 @@ class SuperPointTask:
                 sample_descriptors(points0, d0), sample_descriptors(points1, d1), points1, valid
             )
             loss = loss + stage.descriptor_weight * descriptor
-            figures |= {"descriptor": descriptor.item(), "right": right.item()}
-        return loss, figures
+            figures |= {"descriptor": descriptor.detach(), "right": right}
+        return loss, figures, data_s
 
     def _detector_loss(self, pair: HomographyPair, logits: Tensor) -> tuple[Tensor, Tensor]:
         size = self.stage.pairs.size
@@ -255,8 +278,14 @@ class SuperPointTask:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up the data where the checkpoint left them."""
-        self.data.generator.set_state(state["generator"])
-        self._label_generator.set_state(state["labels"])
+        for generator, saved in (
+            (self.data.generator, state["generator"]),
+            (self._label_generator, state["labels"]),
+        ):
+            generator.set_state(saved)
+            if not self._team.leads:
+                # The checkpoint is the leader's; the others must not draw what it draws.
+                generator.manual_seed(generator.initial_seed() + _RANK_SEED * self._team.rank)
         self._drawn_at = state["drawn_at"]
         if self._drawn_at >= 0:
             self.data.bank, self.data.crops = self._draw()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from dataclasses import fields
 from pathlib import Path
 
@@ -208,6 +209,15 @@ class TestBadInput:
         line = fails(capsys, *replay, images, *output, "--groundtruth", tmp_path / "truth.txt")
         assert "truth.txt:1: NaN" in line
 
+    def test_training(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        output = ["--output", tmp_path / "run"]
+        (tmp_path / "r.yaml").write_text("stages: [{name: a, labels: guessed}]")
+        line = fails(capsys, "train", "superpoint", "--config", tmp_path / "r.yaml", *output)
+        assert "r.yaml: labels are one of shapes, corners, adapted, not 'guessed'" in line
+        (tmp_path / "r.yaml").write_text("stages: [{name: a, labls: shapes}]")
+        line = fails(capsys, "train", "superpoint", "--config", tmp_path / "r.yaml", *output)
+        assert "StageConfig has no 'labls'" in line
+
     def test_evaluate(self, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "--groundtruth" in fails(capsys, "evaluate", "pairs", images)
         assert "--gap" in fails(capsys, "evaluate", "pairs", images, "--gap", "0")
@@ -278,4 +288,13 @@ class TestRealRuns:
         assert all(name in text for name in ("SuperPoint+MNN", "SIFT", "ORB"))
         figures = json.loads((tmp_path / "features.json").read_text())
         assert len(figures["scores"]) == 3
+        for name in ("superpoint.safetensors", "superpoint.json"):
+            shutil.copy(shipped_path("superpoint").with_name(name), tmp_path)
+        weights, scores = tmp_path / "superpoint.safetensors", tmp_path / "features.json"
+        assert console.main(["weights", str(weights), "--scores", str(scores)]) == 0
+        assert "leuven, homography AUC % at 3/5/10 px" in capsys.readouterr().out
+        line = json.loads((tmp_path / "superpoint.json").read_text())["scores"]
+        assert "(SIFT " in line["leuven, matching accuracy % at 1/3/5 px"]
+        scores.write_text("[]")
+        assert "no figures" in fails(capsys, "weights", weights, "--scores", scores)
         assert (tmp_path / "worst_matches.png").is_file()

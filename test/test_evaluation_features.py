@@ -18,6 +18,7 @@ from superglue_ros.evaluation.features import (
 from superglue_ros.evaluation.methods import orb_method, sift_method
 from superglue_ros.evaluation.metrics import corner_error_px, warp_points
 from superglue_ros.evaluation.pair_pictures import draw_features
+from superglue_ros.evaluation.rotations import evaluate_rotations
 
 SHIFT = np.array([[1.0, 0, 20], [0, 1, 0], [0, 0, 1]])
 
@@ -78,6 +79,20 @@ def test_known_shift(tmp_path: Path, rng: np.random.Generator, pattern: str) -> 
     files = draw_features(tmp_path, sequences, results, sift_method(300))
     assert len(files) == 4
     assert all(file.stat().st_size > 1000 for file in files)
+
+
+def test_a_turned_view_shows_the_photograph_turned(rng: np.random.Generator) -> None:
+    noise = rng.integers(0, 256, (700, 900), dtype=np.uint8)
+    photograph = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX)
+    results = evaluate_rotations([photograph], [sift_method(300)], (0, 45, 180))
+    assert [result.sequence for result in results] == [
+        "turned 0 deg", "turned 45 deg", "turned 180 deg"
+    ]  # fmt: skip
+    for result in results:
+        assert result.num_matches > 100
+        assert result.matching_accuracy[1] > 0.9
+        assert result.corner_px < 1
+    assert results[0].matching_accuracy[0] == 1.0
 
 
 def test_several_sequences_have_a_common_row(tmp_path: Path, rng: np.random.Generator) -> None:

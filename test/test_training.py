@@ -13,7 +13,12 @@ import yaml
 
 from superglue_ros.cli.main import main
 from superglue_ros.errors import CheckpointError, SuperGlueRosError
-from superglue_ros.training.adaptation import AdaptationConfig, adapt_labels
+from superglue_ros.training.adaptation import (
+    AdaptationConfig,
+    adapt_labels,
+    load_labels,
+    save_labels,
+)
 from superglue_ros.training.corners import find_corners, refine_maxima
 from superglue_ros.training.crops import MARGIN, corner_crops
 from superglue_ros.training.homographies import (
@@ -30,7 +35,12 @@ from superglue_ros.training.photos import PhotoBank, draw_procedural
 from superglue_ros.training.recipes import RECIPES, from_dict, read_recipe, to_dict
 from superglue_ros.training.shapes import ShapeImages
 from superglue_ros.training.superglue_task import SuperGlueRecipe
-from superglue_ros.training.superpoint_task import LABELS, StageConfig, SuperPointRecipe
+from superglue_ros.training.superpoint_recipe import (
+    LABELS,
+    StageConfig,
+    SuperPointRecipe,
+    trial_of,
+)
 
 CPU = torch.device("cpu")
 
@@ -150,7 +160,7 @@ def test_labels_of_crops_are_seen_at_the_same_place_in_both_views(bank):
         assert (near < 2).float().mean() > 0.8
 
 
-def test_adapted_labels_are_what_the_detector_finds_again(bank):
+def test_adapted_labels_are_what_the_detector_finds_again(bank, tmp_path):
     class CornerNetwork(torch.nn.Module):
         """A detector with a known answer: the corner response, as logits of each pixel."""
 
@@ -165,7 +175,7 @@ def test_adapted_labels_are_what_the_detector_finds_again(bank):
             return torch.cat((cells, torch.full_like(cells[:, :1], 9.0)), 1), None
 
     generator = torch.Generator().manual_seed(4)
-    crops = corner_crops(bank, 6, (240, 176), (0.8, 1.5), 100, generator)
+    crops = corner_crops(bank, 6, (243, 180), (0.8, 1.5), 100, generator)
     mild = HomographyConfig(45.0, 0.0, 1.1, 0.05, 0.05)
     config = AdaptationConfig(6, 0.0, sure=2e-4, doubtful=1e-4, homography=mild)
     adapted = adapt_labels(CornerNetwork(), bank, crops, config, generator)
@@ -174,6 +184,17 @@ def test_adapted_labels_are_what_the_detector_finds_again(bank):
     near = torch.cdist(crops.points, adapted.points + 1e6 * (adapted.scores <= 0)[..., None])
     assert strong.sum() > 30
     assert (near.amin(2)[strong] < 1.5).float().mean() > 0.9
+    # Files keep labels to 1/32 px, and refuse to be another run's.
+    save_labels(tmp_path / "labels.pt", adapted)
+    loaded = load_labels(tmp_path / "labels.pt", crops)
+    torch.testing.assert_close(loaded.points, adapted.points, atol=1 / 64, rtol=0)
+    torch.testing.assert_close(loaded.scores.sign(), adapted.scores.sign())
+    others = corner_crops(bank, 2, (240, 176), (0.8, 1.5), 100, generator)
+    with pytest.raises(CheckpointError, match="other crops"):
+        load_labels(tmp_path / "labels.pt", others)
+    (tmp_path / "labels.pt").write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match="no labels"):
+        load_labels(tmp_path / "labels.pt", crops)
     with pytest.raises(ValueError, match="doubtful"):
         AdaptationConfig(sure=0.01, doubtful=0.02)
 
@@ -214,6 +235,10 @@ def test_the_shipped_recipes_read(path):
     kind = SuperPointRecipe if path.stem.startswith("superpoint") else SuperGlueRecipe
     recipe = read_recipe(kind, path)
     assert set(yaml.safe_load(path.read_text())) <= {f.name for f in dataclasses.fields(recipe)}
+    if isinstance(recipe, SuperPointRecipe):
+        tried = trial_of(recipe)
+        assert [stage.name for stage in tried.stages] == [stage.name for stage in recipe.stages]
+        assert sum(stage.schedule.steps * stage.batch for stage in tried.stages) < 50
 
 
 def test_the_rate_rises_and_falls():
@@ -294,7 +319,7 @@ def test_two_processes_train_together(tmp_path, tiny_recipe):
     assert card["pairs_seen"] == 48  # twice as many as one process sees in as many steps
     lines = (tmp_path / "3_joint" / "log.jsonl").read_text().splitlines()
     assert len(lines) == 2  # the leader's alone
-    kept = [torch.load(tmp_path / "3_joint" / f"labels_{rank}.pt")["points"] for rank in (0, 1)]
+    kept = [torch.load(tmp_path / "3_joint" / f"labels_{rank}.pt")["places"] for rank in (0, 1)]
     assert not torch.equal(*kept)
 
 

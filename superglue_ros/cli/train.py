@@ -29,6 +29,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--compile", action="store_true", help="compile SuperPoint's layers with torch.compile"
     )
+    parser.add_argument(
+        "--trial", action="store_true", help="SuperPoint: a few steps of each stage, to see it run"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads, all if not given")
     parser.set_defaults(run=run)
 
@@ -52,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         device=str(choose_device(args.device)),
         compiled=args.compile,
+        trial=args.trial,
     )
     weights, finished = train(args.network, asked)
     state = "trained to the recipe's end" if finished else "not finished, go on with --resume"

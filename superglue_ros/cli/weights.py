@@ -26,6 +26,14 @@ def add_parser(subparsers: Any) -> None:
         metavar="FILE",
         help="write the one file named as half-precision .safetensors with a card",
     )
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        nargs="+",
+        metavar="JSON",
+        help="write the figures of `evaluate`'s features.json or pairs.json into the card of the "
+        "one file named",
+    )
     parser.add_argument("--licence", default="unknown", help="licence for the imported card")
     parser.set_defaults(run=run)
 
@@ -35,10 +43,14 @@ def run(args: argparse.Namespace) -> int:
     from superglue_ros.networks.checkpoints import SHIPPED, read_card, save_weights, shipped_path
 
     paths = args.files or [shipped_path(network) for network in SHIPPED]
-    if args.output and len(args.files) != 1:
-        raise SuperGlueRosError("--import takes exactly one file")
+    for option in ("output", "scores"):
+        if getattr(args, option) and len(args.files) != 1:
+            name = "--import" if option == "output" else "--scores"
+            raise SuperGlueRosError(f"{name} takes exactly one file")
     for path in paths:
         network, file = _load(path)
+        if args.scores:
+            _add_scores(path, type(network).__name__, args.scores)
         count = sum(tensor.numel() for tensor in file.tensors.values())
         print(f"{path}: {type(network).__name__}, {count / 1e6:.2f} M parameters")
         print(f"  sha256 {file.sha256}")
@@ -50,6 +62,26 @@ def run(args: argparse.Namespace) -> int:
             written = save_weights(network, args.output, {**card, "imported_from": path.name})
             print(f"{written.path}: written, sha256 {written.sha256}")
     return 0
+
+
+def _add_scores(path: Path, network: str, files: list[Path]) -> None:
+    from superglue_ros.evaluation.summary import card_scores
+    from superglue_ros.networks.checkpoints import read_card, write_card
+
+    card = read_card(path)
+    if card is None:
+        raise SuperGlueRosError(f"{path} has no card to write scores into")
+    method = "SuperPoint+MNN" if network == "SuperPoint" else "SuperPoint+SuperGlue"
+    scores: dict[str, str] = {}
+    for file in files:
+        try:
+            figures = json.loads(file.read_text(encoding="utf-8"))
+            scores |= card_scores(figures, method)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SuperGlueRosError(f"{file} holds no figures of `evaluate`: {error}") from error
+    if not scores:
+        raise SuperGlueRosError(f"the files named hold no figures of {method}")
+    write_card(path, {**card, "scores": scores})
 
 
 def _load(path: Path) -> Any:

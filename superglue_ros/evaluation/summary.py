@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,39 @@ def check_output(path: Path) -> None:
         raise SuperGlueRosError(f"cannot write {path}: {path.parent} is no folder")
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise SuperGlueRosError(f"cannot write {path}: no permission, or a folder")
+
+
+def card_scores(figures: Mapping[str, Any], method: str) -> dict[str, str]:
+    """What a card says of features.json or pairs.json: a method's figures, and SIFT's for
+    comparison, by what they measure. Raises ValueError, KeyError or TypeError for other files."""
+
+    def slashed(values: Sequence[float]) -> str:
+        return "/".join(f"{value:.1f}" for value in values)
+
+    if not isinstance(figures, Mapping):
+        raise ValueError("no object of scores")
+    lines: dict[str, dict[str, str]] = {}
+    for row in [*figures.get("scores", []), *figures.get("rotations", [])]:
+        if "homography_auc_percent" not in row:
+            continue
+        name = row["sequence"]
+        values = {
+            f"{name}, repeatability % at 3 px": f"{row['repeatability_percent']:.1f}",
+            f"{name}, matching accuracy % at 1/3/5 px": slashed(row["matching_accuracy_percent"]),
+            f"{name}, homography AUC % at 3/5/10 px": slashed(row["homography_auc_percent"]),
+        }
+        for key, value in values.items():
+            lines.setdefault(key, {})[row["method"]] = value
+    for row in [*figures.get("poses", []), *figures.get("scores", [])]:
+        if "auc_percent" not in row:
+            continue
+        key = f"{row['dataset']} gap {row['gap']}, pose AUC % at 5/10/20 deg ({row['estimator']})"
+        lines.setdefault(key, {})[row["method"]] = slashed(row["auc_percent"])
+    return {
+        key: values[method] + (f" (SIFT {values['SIFT']})" if "SIFT" in values else "")
+        for key, values in lines.items()
+        if method in values
+    }
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -217,6 +217,13 @@ def save_weights(
     )
     path.chmod(0o644)  # safetensors writes files that only their owner may read
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    content = json.dumps({**card, "sha256": sha256}, indent=2) + "\n"
-    card_path(path).write_text(content, encoding="utf-8")
+    write_card(path, {**card, "sha256": sha256})
     return read_weights(path)
+
+
+def write_card(weights: Path, card: Mapping[str, Any]) -> None:
+    """Write the card beside a weights file; CheckpointError if it cannot."""
+    try:
+        card_path(weights).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{card_path(weights)} cannot be written: {error}") from error

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from superglue_ros.errors import CheckpointError
 from superglue_ros.networks.superpoint import SuperPoint, probability_map
 from superglue_ros.training.corners import refine_maxima, strongest_maxima
 from superglue_ros.training.crops import Crops, render_view
@@ -23,16 +25,20 @@ from superglue_ros.training.photometry import augment_photometry
 from superglue_ros.training.photos import PhotoBank
 
 _CHUNK = 16
+_STEPS_PER_PX = 32
+"""Places are kept to 1/32 px in 16 bits."""
 
 
 @dataclass(frozen=True)
 class AdaptationConfig:
-    """homographies: views a crop beside the crop itself; photometric: strength of their light and
-    noise, so that what only a clean image shows gets no label; sure, doubtful: averaged
-    probabilities from which on a keypoint is one, or may be one; homography: of the views."""
+    """homographies: views a crop beside the crop itself; photometric, blur_px: of the views
+    (`augment_photometry`), so that what only a sharp and clean one shows gets no label; sure,
+    doubtful: averaged probabilities from which on a keypoint is one, or may be one; homography:
+    of the views."""
 
     homographies: int = 12
     photometric: float = 0.5
+    blur_px: float = 1.6
     sure: float = 0.03
     doubtful: float = 0.008
     homography: HomographyConfig = field(
@@ -66,6 +72,24 @@ def adapt_labels(
     return replace(crops, points=points, scores=scores)
 
 
+def save_labels(file: Path, crops: Crops) -> None:
+    """Write the labels of crops, in a third of their size in memory."""
+    places = (crops.points * _STEPS_PER_PX).round().to(torch.int16)
+    torch.save({"places": places.cpu(), "scores": crops.scores.half().cpu()}, file)
+
+
+def load_labels(file: Path, crops: Crops) -> Crops:
+    """The crops with the labels of a file; CheckpointError if it is none of theirs."""
+    try:
+        kept = torch.load(file, map_location=crops.points.device, weights_only=True)
+        points, scores = kept["places"].float() / _STEPS_PER_PX, kept["scores"].float()
+    except Exception as error:  # torch.load raises many kinds for a damaged file
+        raise CheckpointError(f"{file} holds no labels: {error}") from error
+    if points.shape != crops.points.shape:
+        raise CheckpointError(f"{file} holds labels of other crops; remove it to make them anew")
+    return replace(crops, points=points, scores=scores)
+
+
 def _averaged_response(
     network: SuperPoint,
     bank: PhotoBank,
@@ -89,12 +113,14 @@ def _averaged_response(
         scale = zoom * torch.linalg.det(from_view[:, :2, :2]).abs().sqrt()
         image, inside = render_view(bank, index, place @ from_view, scale, size)
         if view:
-            image = augment_photometry(image, generator, config.photometric)
+            image = augment_photometry(image, generator, config.photometric, config.blur_px)
         logits, _ = network.dense(image[:, None].to(network.conv1a.weight.dtype))
-        response = probability_map(logits) * inside
         there = (warp_points(grid, to_view) + 0.5) / extent - 1
-        both = torch.stack((response, inside.float()), dim=1)
+        response = probability_map(logits)
         height, width = response.shape[1:]
+        seen = inside[:, :height, :width].float()
+        both = torch.stack((response * seen, seen), dim=1)
+        # Whole cells only have a response; what is left of the view counts as not seen.
         both = F.pad(both, (0, size[0] - width, 0, size[1] - height))
         back = F.grid_sample(both, there, align_corners=False)
         total += back[:, 0]

@@ -25,12 +25,13 @@ _FIRST_VIEW = HomographyConfig(rotation_deg=20.0, max_scale=1.25, perspective=0.
 @dataclass(frozen=True)
 class PairConfig:
     """size: (width, height) of a view; zoom: least and most pixels of the texture a pixel;
-    photometric: strength in [0, 1]; homography: from the first view to the second."""
+    photometric, blur_px: see `augment_photometry`; homography: from first to second view."""
 
     size: tuple[int, int] = (160, 120)
     zoom: tuple[float, float] = (0.8, 5.0)
     roll_deg: float = 15.0
     photometric: float = 1.0
+    blur_px: float = 1.6
     homography: HomographyConfig = field(default_factory=HomographyConfig)
 
 
@@ -101,7 +102,8 @@ class HomographyPairs:
             )
             if to_crop is not None:
                 valid = valid & _inside(to_crop @ to_first, config.size, crop_size)
-            views.append((augment_photometry(view, generator, config.photometric), valid))
+            seen = augment_photometry(view, generator, config.photometric, config.blur_px)
+            views.append((seen, valid))
         (image0, valid0), (image1, valid1) = views
         return HomographyPair(
             image0[:, None],

@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from superglue_ros.training.homographies import pixel_grid
 
+_REACH = 7
+"""Pixels around one that a blur mixes into it."""
+
 _JPEG_LUMINANCE = (
     16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55,
     14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62,
@@ -17,14 +20,15 @@ _JPEG_LUMINANCE = (
 
 
 def augment_photometry(
-    images: Tensor, generator: torch.Generator, strength: float = 1.0
+    images: Tensor, generator: torch.Generator, strength: float = 1.0, blur_px: float = 1.6
 ) -> Tensor:
     """Images (B, H, W) in [0, 1] as a robot's camera gives them.
 
     That is under other exposure, gamma, shadow, vignetting, rolling brightness, motion and
     defocus blur, sensor noise and JPEG compression.
 
-    strength 0 leaves them as they are, 1 is what a robot meets.
+    strength 0 leaves them as they are, 1 is what a robot meets; blur_px: largest deviation of a
+    Gaussian blur, about half the largest radius out of focus.
     """
     batch, height, width = images.shape
     device = images.device
@@ -49,8 +53,12 @@ def augment_photometry(
     # Lamps on mains seen by a rolling shutter: bands across the rows.
     bands = (uniform(2, 14) * grid[..., 1] * torch.pi + uniform(0, 6)).sin()
     x = torch.where(seldom(0.1), x * (1 + uniform(0.05, 0.3) * bands), x)
-    blurred = torch.where(seldom(0.5), _blur(x, uniform(0.3, 1.6)), _defocus(x, uniform(0.8, 3)))
-    x = torch.where(seldom(0.3), blurred, x)
+    blurred = torch.where(
+        uniform(0, 1) < 0.5,
+        _blur(x, uniform(0.3, blur_px)),
+        _defocus(x, uniform(0.8, 1.9 * blur_px)),
+    )
+    x = torch.where(seldom(0.4), blurred, x)
     x = torch.where(seldom(0.15), _motion_blur(x, generator), x)
     noise = torch.randn(x.shape, generator=generator, device=device)
     # Photons arrive at random: bright pixels are noisier.
@@ -60,12 +68,12 @@ def augment_photometry(
 
 
 def _blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of each image (B, H, W) by its own sigma (B, 1, 1)."""
-    taps = torch.arange(-4, 5, device=images.device, dtype=images.dtype)
+    """Gaussian blur of each image (B, H, W) by its own sigma (B, 1, 1), at most 3 pixels."""
+    taps = torch.arange(-_REACH, _REACH + 1, device=images.device, dtype=images.dtype)
     kernel = (-(taps**2) / (2 * sigma[:, 0] ** 2)).exp()
     kernel = kernel / kernel.sum(1, keepdim=True)
     batch = len(images)
-    x = F.pad(images[None], (4, 4, 4, 4), mode="reflect")
+    x = F.pad(images[None], (_REACH,) * 4, mode="reflect")
     x = F.conv2d(x, kernel[:, None, None], groups=batch)
     return F.conv2d(x, kernel[:, None, :, None], groups=batch)[0]
 
@@ -86,11 +94,11 @@ def _motion_blur(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _defocus(images: Tensor, radius: Tensor) -> Tensor:
-    """Each image (B, H, W) under a disc of its own radius (B, 1, 1), at most 4 pixels."""
-    grid = pixel_grid(9, 9, images.device) - 4
+    """Each image (B, H, W) under a disc of its own radius (B, 1, 1), at most 7 pixels."""
+    grid = pixel_grid(2 * _REACH + 1, 2 * _REACH + 1, images.device) - _REACH
     kernel = (radius + 0.5 - grid.norm(dim=-1)).clamp(0, 1)
     kernel = kernel / kernel.sum((1, 2), keepdim=True)
-    x = F.pad(images[None], (4, 4, 4, 4), mode="reflect")
+    x = F.pad(images[None], (_REACH,) * 4, mode="reflect")
     return F.conv2d(x, kernel[:, None], groups=len(images))[0]
 
 

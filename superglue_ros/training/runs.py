@@ -24,7 +24,8 @@ from superglue_ros.training.loop import CHECKPOINT, read_checkpoint, run_trainin
 from superglue_ros.training.photos import PhotoBank, draw_procedural, read_photos
 from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
 from superglue_ros.training.superglue_task import SuperGlueRecipe, SuperGlueTask
-from superglue_ros.training.superpoint_task import SuperPointRecipe, SuperPointTask
+from superglue_ros.training.superpoint_recipe import SuperPointRecipe, trial_of
+from superglue_ros.training.superpoint_task import SuperPointTask
 from superglue_ros.training.team import Team, join_team, leave_team
 
 DEFAULT_RECIPES = {
@@ -40,7 +41,8 @@ class Run:
 
     textures: a folder of photographs, None for procedural images alone; superpoint: the frozen
     features SuperGlue is trained on, the shipped ones by default; minutes: after which it stops,
-    to be resumed; compiled: SuperPoint by torch.compile.
+    to be resumed; compiled: SuperPoint by torch.compile; trial: a few steps of each stage of
+    SuperPoint's, to see that all of it runs.
     """
 
     recipe: Path
@@ -51,6 +53,7 @@ class Run:
     resume: bool = False
     device: str = "cpu"
     compiled: bool = False
+    trial: bool = False
 
 
 def train(network: str, run: Run) -> tuple[WeightsFile, bool]:
@@ -73,6 +76,8 @@ def train(network: str, run: Run) -> tuple[WeightsFile, bool]:
 def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
     """Stage after stage, each in a folder of its own, from the network of the one before."""
     recipe = read_recipe(SuperPointRecipe, run.recipe)
+    if run.trial:
+        recipe = trial_of(recipe)
     banks = _banks(run.textures, recipe, team.device)
     stages = [run.folder / f"{i}_{stage.name}" for i, stage in enumerate(recipe.stages, 1)]
     if run.resume and not (stages[0] / CHECKPOINT).exists():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,79 +17,22 @@ from superglue_ros.networks.superpoint import (
     sample_descriptors,
     use_channels_last,
 )
-from superglue_ros.training.adaptation import AdaptationConfig, adapt_labels
+from superglue_ros.training.adaptation import adapt_labels, load_labels, save_labels
 from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
 from superglue_ros.training.crops import Crops, corner_crops
 from superglue_ros.training.homographies import warp_points
-from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs, PairConfig
-from superglue_ros.training.loop import ScheduleConfig
+from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs
 from superglue_ros.training.losses import descriptor_loss, detector_loss, detector_targets
 from superglue_ros.training.photos import PhotoBank
 from superglue_ros.training.shapes import ShapeImages
+from superglue_ros.training.superpoint_recipe import StageConfig, SuperPointRecipe
 from superglue_ros.training.team import Team
 
-LABELS = ("shapes", "corners", "adapted")
 _CROP = 1.5
 """Side of a labelled crop over the side of a view."""
 
 _VALIDATION_SEED = 1_000_003
 _RANK_SEED = 7_919
-
-
-@dataclass(frozen=True)
-class StageConfig:
-    """One stage of the training; it goes on from the network of the stage before.
-
-    labels: "shapes" (synthetic, exact), "corners" (of textures, by the structure tensor) or
-    "adapted" (of textures, by homographic adaptation of the network as the stage finds it);
-    crops: labelled images, drawn anew every `renew_steps` (0: never; adapted ones never);
-    batch: pairs a step; correspondences: points a pair that train descriptors;
-    descriptor_weight: 0 trains the detector alone.
-    """
-
-    name: str
-    labels: str = "corners"
-    crops: int = 1000
-    renew_steps: int = 0
-    max_labels: int = 250
-    batch: int = 8
-    correspondences: int = 128
-    descriptor_weight: float = 1.0
-    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
-    pairs: PairConfig = field(default_factory=PairConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-
-    def __post_init__(self) -> None:
-        if self.labels not in LABELS:
-            raise ValueError(f"labels are one of {', '.join(LABELS)}, not {self.labels!r}")
-        if min(self.crops, self.max_labels, self.batch, self.correspondences) < 1:
-            raise ValueError("crops, max_labels, batch and correspondences must be positive")
-        if self.labels == "adapted" and self.renew_steps:
-            raise ValueError("adapted labels are made once a stage; renew_steps must be 0")
-
-
-@dataclass(frozen=True)
-class SuperPointRecipe:
-    """A whole run: its stages, in their order.
-
-    drawings: procedural images beside the photographs; bfloat16: of the products while training;
-    subpixel_radius: see `SuperPointConfig`; validation_batches: of 8 pairs each.
-    """
-
-    seed: int = 0
-    drawings: int = 120
-    bfloat16: bool = True
-    subpixel_radius: int = 2
-    validation_batches: int = 4
-    validation: PairConfig = field(
-        default_factory=lambda: PairConfig(size=(320, 240), zoom=(0.8, 3.0))
-    )
-    stages: tuple[StageConfig, ...] = (StageConfig("joint"),)
-
-    def __post_init__(self) -> None:
-        names = [stage.name for stage in self.stages]
-        if not names or len(set(names)) < len(names):
-            raise ValueError("a recipe needs stages, each with a name of its own")
 
 
 class _Heads(nn.Module):
@@ -173,19 +115,18 @@ class SuperPointTask:
 
     def _adapted(self, crops: Crops) -> Crops:
         file = self._labels_file
-        if file is not None and file.is_file():
-            kept = torch.load(file, map_location=self.device, weights_only=True)
-            return replace(crops, points=kept["points"], scores=kept["scores"])
-        crops = adapt_labels(
-            self._inference_network(),
-            self._textures,
-            crops,
-            self.stage.adaptation,
-            self._label_generator,
-        )
-        if file is not None:
-            torch.save({"points": crops.points.cpu(), "scores": crops.scores.cpu()}, file)
-        return crops
+        if file is None or not file.is_file():
+            crops = adapt_labels(
+                self._inference_network(),
+                self._textures,
+                crops,
+                self.stage.adaptation,
+                self._label_generator,
+            )
+            if file is not None:
+                save_labels(file, crops)
+        # A first run reads them too, so that a resumed one trains on the very same.
+        return crops if file is None else load_labels(file, crops)
 
     def _inference_network(self) -> SuperPoint:
         dtype = torch.bfloat16 if self.recipe.bfloat16 else torch.float32

@@ -1,0 +1,83 @@
+"""What a SuperPoint recipe says: the stages of a training, one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from superglue_ros.training.adaptation import AdaptationConfig
+from superglue_ros.training.homography_pairs import PairConfig
+from superglue_ros.training.loop import ScheduleConfig
+
+LABELS = ("shapes", "corners", "adapted")
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage of the training; it goes on from the network of the stage before.
+
+    labels: "shapes" (synthetic, exact), "corners" (of textures, by the structure tensor) or
+    "adapted" (of textures, by homographic adaptation of the network as the stage finds it);
+    crops: labelled images, drawn anew every `renew_steps` (0: never; adapted ones never);
+    batch: pairs a step; correspondences: points a pair that train descriptors;
+    descriptor_weight: 0 trains the detector alone.
+    """
+
+    name: str
+    labels: str = "corners"
+    crops: int = 1000
+    renew_steps: int = 0
+    max_labels: int = 250
+    batch: int = 8
+    correspondences: int = 128
+    descriptor_weight: float = 1.0
+    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
+    pairs: PairConfig = field(default_factory=PairConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self) -> None:
+        if self.labels not in LABELS:
+            raise ValueError(f"labels are one of {', '.join(LABELS)}, not {self.labels!r}")
+        if min(self.crops, self.max_labels, self.batch, self.correspondences) < 1:
+            raise ValueError("crops, max_labels, batch and correspondences must be positive")
+        if self.labels == "adapted" and self.renew_steps:
+            raise ValueError("adapted labels are made once a stage; renew_steps must be 0")
+
+
+@dataclass(frozen=True)
+class SuperPointRecipe:
+    """A whole run: its stages, in their order.
+
+    drawings: procedural images beside the photographs; bfloat16: of the products while training;
+    subpixel_radius: see `SuperPointConfig`; validation_batches: of 8 pairs each.
+    """
+
+    seed: int = 0
+    drawings: int = 120
+    bfloat16: bool = True
+    subpixel_radius: int = 2
+    validation_batches: int = 4
+    validation: PairConfig = field(
+        default_factory=lambda: PairConfig(size=(320, 240), zoom=(0.8, 3.0))
+    )
+    stages: tuple[StageConfig, ...] = (StageConfig("joint"),)
+
+    def __post_init__(self) -> None:
+        names = [stage.name for stage in self.stages]
+        if not names or len(set(names)) < len(names):
+            raise ValueError("a recipe needs stages, each with a name of its own")
+
+
+def trial_of(recipe: SuperPointRecipe) -> SuperPointRecipe:
+    """The recipe with a few small steps a stage: does all of it run?"""
+
+    def shortened(stage: StageConfig) -> StageConfig:
+        return replace(
+            stage,
+            crops=8,
+            batch=2,
+            adaptation=replace(stage.adaptation, homographies=2),
+            schedule=replace(stage.schedule, steps=4, validate_every=2, warmup_steps=1),
+        )
+
+    stages = tuple(shortened(stage) for stage in recipe.stages)
+    return replace(recipe, drawings=4, validation_batches=1, stages=stages)

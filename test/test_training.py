@@ -170,7 +170,8 @@ def test_adapted_labels_are_what_the_detector_finds_again(bank, tmp_path):
             from superglue_ros.training.corners import corner_response
 
             response = (corner_response(image[:, 0]).clamp(min=1e-9) * 2e3).log()
-            cells = torch.nn.functional.pixel_unshuffle(response[:, None], 8)
+            height, width = (side // 8 * 8 for side in response.shape[1:])
+            cells = torch.nn.functional.pixel_unshuffle(response[:, None, :height, :width], 8)
             # "Nothing" outweighs all, so that a probability is the response times a constant.
             return torch.cat((cells, torch.full_like(cells[:, :1], 9.0)), 1), None
 

@@ -16,11 +16,11 @@ from superglue_ros.errors import CheckpointError, SuperGlueRosError
 from superglue_ros.training.adaptation import (
     AdaptationConfig,
     adapt_labels,
-    load_labels,
-    save_labels,
+    load_crops,
+    save_crops,
 )
-from superglue_ros.training.corners import find_corners, refine_maxima
-from superglue_ros.training.crops import MARGIN, corner_crops
+from superglue_ros.training.corners import MARGIN, find_corners, refine_maxima
+from superglue_ros.training.crops import corner_crops
 from superglue_ros.training.homographies import (
     HomographyConfig,
     random_homographies,
@@ -59,6 +59,20 @@ def test_bank_samples_each_image_at_its_own_pixels():
     np.testing.assert_allclose(values[0] * 255, [[51, 51]], atol=1e-3)
     np.testing.assert_allclose(values[1, 0, 0] * 255, 7.0, atol=1e-3)
     assert inside.tolist() == [[[True, True]], [[True, False]]]
+
+
+def test_every_level_of_a_texture_has_its_edges_where_the_texture_has():
+    # 83 pixels halve to 41, 20, 10: a ramp must read the same at every level.
+    ramp = np.tile(np.linspace(0, 249, 83), (40, 1))
+    bank = PhotoBank([ramp.round().astype(np.uint8)], CPU)
+    x = torch.linspace(12, 70, 30)
+    points = torch.stack((x, torch.full_like(x, 20.0)), dim=-1)[None, None]
+    levels = [
+        bank.sample(torch.tensor([0]), points, torch.tensor([float(2**level)]))[0]
+        for level in range(3)
+    ]
+    for coarser in levels[1:]:
+        torch.testing.assert_close(coarser, levels[0], atol=1 / 255, rtol=0)
 
 
 def test_homographies_by_hand():
@@ -185,17 +199,19 @@ def test_adapted_labels_are_what_the_detector_finds_again(bank, tmp_path):
     near = torch.cdist(crops.points, adapted.points + 1e6 * (adapted.scores <= 0)[..., None])
     assert strong.sum() > 30
     assert (near.amin(2)[strong] < 1.5).float().mean() > 0.9
-    # Files keep labels to 1/32 px, and refuse to be another run's.
-    save_labels(tmp_path / "labels.pt", adapted)
-    loaded = load_labels(tmp_path / "labels.pt", crops)
+    # Files keep places to 1/32 px, and know the photographs they are of.
+    file = tmp_path / "labels.pt"
+    save_crops(file, adapted, bank)
+    loaded = load_crops(file, bank)
+    assert loaded.size == adapted.size
+    torch.testing.assert_close(loaded.to_texture, adapted.to_texture)
     torch.testing.assert_close(loaded.points, adapted.points, atol=1 / 64, rtol=0)
     torch.testing.assert_close(loaded.scores.sign(), adapted.scores.sign())
-    others = corner_crops(bank, 2, (240, 176), (0.8, 1.5), 100, generator)
-    with pytest.raises(CheckpointError, match="other crops"):
-        load_labels(tmp_path / "labels.pt", others)
-    (tmp_path / "labels.pt").write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match="other photographs"):
+        load_crops(file, PhotoBank(draw_procedural(2, seed=0, size=(400, 300)), CPU))
+    file.write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="no labels"):
-        load_labels(tmp_path / "labels.pt", crops)
+        load_crops(file, bank)
     with pytest.raises(ValueError, match="doubtful"):
         AdaptationConfig(sure=0.01, doubtful=0.02)
 
@@ -285,7 +301,7 @@ def test_superpoint_trains_in_slices_that_end_where_one_run_does(
         patch.setattr(loop, "time", clock)
         patch.setattr(runs, "time", clock)
         slices = 1
-        asked = runs.Run(tiny_recipe, sliced, minutes=0.2)
+        asked = runs.Run(tiny_recipe, sliced, minutes=0.15)
         while not runs.train("superpoint", asked)[1]:
             slices, asked = slices + 1, dataclasses.replace(asked, resume=True)
     assert 3 < slices < 30

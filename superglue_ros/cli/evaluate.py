@@ -33,7 +33,7 @@ from superglue_ros.evaluation.pair_pictures import draw_features, draw_pairs
 from superglue_ros.evaluation.pairs import PairScores, evaluate_pairs, open_pairs, summarise_pairs
 from superglue_ros.evaluation.plots import plot_trajectory
 from superglue_ros.evaluation.report import make_folder
-from superglue_ros.evaluation.rotations import evaluate_rotations
+from superglue_ros.evaluation.rotations import TURNED, evaluate_rotations
 from superglue_ros.evaluation.summary import (
     FRAMES_OF_REFERENCE,
     format_table,
@@ -101,6 +101,8 @@ def _print_pairs(scores: Sequence[PairScores]) -> None:
 
 def run_features(args: argparse.Namespace) -> int:
     """Features: ours with mutual nearest neighbours, SIFT and ORB in one run."""
+    if min(args.gap) < 1:
+        raise SuperGlueRosError("--gap is at least 1")
     if not args.dataset and not args.rotations:
         raise SuperGlueRosError("evaluate features takes folders, --rotations, or both")
     flat, posed = _sort_datasets(args.dataset)
@@ -125,7 +127,9 @@ def run_features(args: argparse.Namespace) -> int:
         _print_pairs(figures["poses"])
     if photographs:
         turned = evaluate_rotations(photographs, methods, progress=True)
-        figures["rotations"] = summarise_features(turned)
+        # The mean over all angles would say little.
+        scores = summarise_features(turned)
+        figures["rotations"] = [row for row in scores if row.sequence.startswith(TURNED)]
         _print_features(figures["rotations"])
     if output is not None:
         write_json(output / "features.json", figures)

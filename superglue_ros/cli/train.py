@@ -12,9 +12,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "train",
         help="train SuperPoint or SuperGlue",
-        description="Trains a network from a recipe; writes checkpoint.pt, log.jsonl and the "
-        "weights with their card to the output folder. On several GPUs: torchrun "
-        "--nproc-per-node N -m superglue_ros.cli.main train superpoint ...",
+        description="Trains a network from a recipe; writes checkpoint.pt and log.jsonl, in a "
+        "folder a stage for SuperPoint, and the weights with their card to the output folder. "
+        "On several GPUs: torchrun --nproc-per-node N -m superglue_ros.cli.main train ...",
     )
     parser.add_argument("network", choices=("superpoint", "superglue"))
     parser.add_argument("--config", type=Path, help="recipe (YAML), the shipped CPU recipe if not")

@@ -88,10 +88,10 @@ def evaluate_features(
     results: list[FeatureResult] = []
     for sequence in tqdm(sequences, desc="sequences", disable=not progress):
         image0 = read_image(sequence.first)
-        detected0 = _detect(image0, methods)
+        detected0 = detect_all(image0, methods)
         for path, homography in sequence.others:
             image1 = read_image(path)
-            detected1 = _detect(image1, methods)
+            detected1 = detect_all(image1, methods)
             sizes = _size(image0), _size(image1)
             pair = f"{sequence.first.name} {path.name}"
             for method in methods:
@@ -157,7 +157,8 @@ def _nearest_distances(
     return np.sqrt(np.min(np.sum(offsets**2, axis=2), axis=1, initial=np.inf))
 
 
-def _detect(image: ImageArray, methods: Sequence[Method]) -> dict[int, Detected]:
+def detect_all(image: ImageArray, methods: Sequence[Method]) -> dict[int, Detected]:
+    """What each detector of the methods, by its id, finds in an image."""
     detectors = {id(method.detector): method.detector for method in methods}
     return {key: detector.detect(image) for key, detector in detectors.items()}
 

@@ -8,9 +8,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from superglue_ros.evaluation.features import FeatureResult, compare_features
+from superglue_ros.evaluation.features import FeatureResult, compare_features, detect_all
 from superglue_ros.evaluation.methods import Method
 from superglue_ros.types import FloatArray, ImageArray
+
+TURNED = "turned"
+"""First word of the name of an angle's results."""
 
 ANGLES_DEG = tuple(range(0, 181, 30))
 VIEW_PX = 480
@@ -30,14 +33,14 @@ def evaluate_rotations(
     results = []
     for number, photograph in enumerate(tqdm(photographs, desc="rotations", disable=not progress)):
         upright, _ = _turned_view(photograph, 0.0)
-        detected0 = {id(m.detector): m.detector.detect(upright) for m in methods}
+        detected0 = detect_all(upright, methods)
         for angle in angles_deg:
             turned, homography = _turned_view(photograph, angle)
-            detected1 = {id(m.detector): m.detector.detect(turned) for m in methods}
+            detected1 = detect_all(turned, methods)
             for method in methods:
                 results.append(
                     compare_features(
-                        f"turned {angle:g} deg",
+                        f"{TURNED} {angle:g} deg",
                         f"photograph {number}",
                         homography,
                         method,

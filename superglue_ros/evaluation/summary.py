@@ -15,6 +15,7 @@ import numpy as np
 
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.replay import ReplayResult, spread
+from superglue_ros.evaluation.rotations import TURNED
 from superglue_ros.evaluation.trajectory import RelativeErrors, TrajectoryErrors
 
 FRAMES_OF_REFERENCE = {
@@ -95,6 +96,10 @@ def card_scores(figures: Mapping[str, Any], method: str) -> dict[str, str]:
         if "homography_auc_percent" not in row:
             continue
         name = row["sequence"]
+        if name.startswith(TURNED):
+            key = f"{name}, matching accuracy % at 1/3/5 px"
+            lines.setdefault(key, {})[row["method"]] = slashed(row["matching_accuracy_percent"])
+            continue
         values = {
             f"{name}, repeatability % at 3 px": f"{row['repeatability_percent']:.1f}",
             f"{name}, matching accuracy % at 1/3/5 px": slashed(row["matching_accuracy_percent"]),

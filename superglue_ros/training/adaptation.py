@@ -17,11 +17,12 @@ from superglue_ros.training.corners import refine_maxima, strongest_maxima
 from superglue_ros.training.crops import Crops, render_view
 from superglue_ros.training.homographies import (
     HomographyConfig,
+    magnification,
     pixel_grid,
     random_homographies,
     warp_points,
 )
-from superglue_ros.training.photometry import augment_photometry
+from superglue_ros.training.photometry import augment_photometry, check_photometry
 from superglue_ros.training.photos import PhotoBank
 
 _CHUNK = 16
@@ -48,6 +49,7 @@ class AdaptationConfig:
     def __post_init__(self) -> None:
         if self.homographies < 0 or not 0 < self.doubtful <= self.sure < 1:
             raise ValueError("adaptation needs homographies >= 0 and 0 < doubtful <= sure < 1")
+        check_photometry(self.photometric, self.blur_px)
 
 
 @torch.no_grad()
@@ -72,22 +74,46 @@ def adapt_labels(
     return replace(crops, points=points, scores=scores)
 
 
-def save_labels(file: Path, crops: Crops) -> None:
-    """Write the labels of crops, in a third of their size in memory."""
+def save_crops(file: Path, crops: Crops, bank: PhotoBank) -> None:
+    """Write crops of a bank with their labels, these in a third of their size in memory.
+
+    Raises ValueError for crops of more than 1000 pixels a side.
+    """
+    if max(crops.size) > 1000:
+        raise ValueError(f"adapted crops have at most 1000 pixels a side, not {crops.size}")
     places = (crops.points * _STEPS_PER_PX).round().to(torch.int16)
-    torch.save({"places": places.cpu(), "scores": crops.scores.half().cpu()}, file)
+    content: dict[str, object] = {
+        "index": crops.index.cpu(),
+        "to_texture": crops.to_texture.cpu(),
+        "zoom": crops.zoom.cpu(),
+        "size": list(crops.size),
+        "places": places.cpu(),
+        "scores": crops.scores.half().cpu(),
+        "bank": bank.sizes.cpu(),
+    }
+    partial = file.with_suffix(".partial")
+    torch.save(content, partial)
+    partial.replace(file)
 
 
-def load_labels(file: Path, crops: Crops) -> Crops:
-    """The crops with the labels of a file; CheckpointError if it is none of theirs."""
+def load_crops(file: Path, bank: PhotoBank) -> Crops:
+    """Crops of a file with their labels; CheckpointError if it is damaged or of another bank."""
     try:
-        kept = torch.load(file, map_location=crops.points.device, weights_only=True)
-        points, scores = kept["places"].float() / _STEPS_PER_PX, kept["scores"].float()
+        kept = torch.load(file, map_location=bank.device, weights_only=True)
+        crops = Crops(
+            kept["index"],
+            kept["to_texture"],
+            kept["zoom"],
+            (int(kept["size"][0]), int(kept["size"][1])),
+            kept["places"].float() / _STEPS_PER_PX,
+            kept["scores"].float(),
+        )
+        same = torch.equal(kept["bank"], bank.sizes)
     except Exception as error:  # torch.load raises many kinds for a damaged file
         raise CheckpointError(f"{file} holds no labels: {error}") from error
-    if points.shape != crops.points.shape:
-        raise CheckpointError(f"{file} holds labels of other crops; remove it to make them anew")
-    return replace(crops, points=points, scores=scores)
+    if not same:
+        raise CheckpointError(f"{file} holds labels of other photographs than those given")
+    return crops
 
 
 def _averaged_response(
@@ -110,7 +136,7 @@ def _averaged_response(
         if view == 0:
             to_view = torch.eye(3, device=index.device).repeat(batch, 1, 1)
         from_view = torch.linalg.inv(to_view)
-        scale = zoom * torch.linalg.det(from_view[:, :2, :2]).abs().sqrt()
+        scale = zoom * magnification(from_view)
         image, inside = render_view(bank, index, place @ from_view, scale, size)
         if view:
             image = augment_photometry(image, generator, config.photometric, config.blur_px)

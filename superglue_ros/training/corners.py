@@ -12,7 +12,9 @@ SURE_RESPONSE = 5e-4
 DOUBTFUL_RESPONSE = 1e-4
 """Corner responses from which on a corner is seen for sure, or may be seen, through noise."""
 
-_BORDER = 4  # `crops.MARGIN`
+MARGIN = 4
+"""Pixels along an image's edge without keypoints, as in `SuperPointConfig.border`."""
+
 _RADIUS = 4
 
 
@@ -49,7 +51,7 @@ def strongest_maxima(response: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The strongest local maxima of a map (B, H, W): pixels (B, C, 2), values (B, C)."""
     height, width = response.shape[1:]
     inside = torch.zeros_like(response)
-    inner = slice(_BORDER, height - _BORDER), slice(_BORDER, width - _BORDER)
+    inner = slice(MARGIN, height - MARGIN), slice(MARGIN, width - MARGIN)
     inside[:, inner[0], inner[1]] = suppress_nonmaxima(response, _RADIUS)[:, inner[0], inner[1]]
     values, indices = inside.flatten(1).topk(min(count, height * width), dim=1)
     return torch.stack((indices % width, indices // width), dim=-1).float(), values

@@ -17,7 +17,6 @@ from superglue_ros.training.homographies import (
 )
 from superglue_ros.training.photos import PhotoBank
 
-MARGIN = 4
 _CHUNK = 64
 """Crops rendered at once while they are labelled."""
 
@@ -32,7 +31,7 @@ class Crops:
     index (P,): texture; to_texture (P, 3, 3): crop's to texture's pixels; zoom (P,): texture
     pixels a crop pixel; size: (width, height) of every crop; points (P, C, 2): labels, pixels of
     the crop; scores (P, C): positive for a keypoint, negative where one may or may not be seen, 0
-    for padding. No label is nearer to a crop's edge than `MARGIN` pixels.
+    for padding. Keypoints nearer to a crop's edge than `MARGIN` pixels need not be labelled.
     """
 
     index: Tensor

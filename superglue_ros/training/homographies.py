@@ -24,6 +24,12 @@ class HomographyConfig:
     perspective: float = 0.18
     translation: float = 0.2
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.full_rotation_share <= 1 or not 0 <= self.perspective < 1:
+            raise ValueError("full_rotation_share is in [0, 1], perspective in [0, 1)")
+        if self.max_scale < 1 or min(self.rotation_deg, self.translation) < 0:
+            raise ValueError("max_scale is at least 1, rotation_deg and translation at least 0")
+
 
 def warp_points(points: Tensor, homography: Tensor) -> Tensor:
     """Points (B, ..., 2) moved by homographies (B, 3, 3)."""
@@ -32,6 +38,11 @@ def warp_points(points: Tensor, homography: Tensor) -> Tensor:
     depth = moved[..., 2:]
     depth = torch.where(depth.abs() < 1e-6, 1e-6, depth)
     return (moved[..., :2] / depth).view_as(points)
+
+
+def magnification(homography: Tensor) -> Tensor:
+    """Target pixels (B,) a source pixel of homographies (B, 3, 3), where their depth is 1."""
+    return torch.linalg.det(homography).abs().sqrt()
 
 
 def pixel_grid(width: int, height: int, device: torch.device) -> Tensor:

@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from superglue_ros.training.crops import MARGIN, Crops, random_places, render_view
+from superglue_ros.networks.superpoint import CELL
+from superglue_ros.training.corners import MARGIN
+from superglue_ros.training.crops import Crops, random_places, render_view
 from superglue_ros.training.homographies import (
     HomographyConfig,
+    magnification,
     pixel_grid,
     random_homographies,
     translation_matrix,
     warp_points,
 )
-from superglue_ros.training.photometry import augment_photometry
+from superglue_ros.training.photometry import augment_photometry, check_photometry
 from superglue_ros.training.photos import PhotoBank
 
 _FIRST_VIEW = HomographyConfig(rotation_deg=20.0, max_scale=1.25, perspective=0.1, translation=0.1)
@@ -25,6 +28,7 @@ _FIRST_VIEW = HomographyConfig(rotation_deg=20.0, max_scale=1.25, perspective=0.
 @dataclass(frozen=True)
 class PairConfig:
     """size: (width, height) of a view; zoom: least and most pixels of the texture a pixel;
+    roll_deg: most turn of the first view of a texture, labelled crops are turned by any angle;
     photometric, blur_px: see `augment_photometry`; homography: from first to second view."""
 
     size: tuple[int, int] = (160, 120)
@@ -33,6 +37,13 @@ class PairConfig:
     photometric: float = 1.0
     blur_px: float = 1.6
     homography: HomographyConfig = field(default_factory=HomographyConfig)
+
+    def __post_init__(self) -> None:
+        if len(self.size) != 2 or min(self.size) < CELL:
+            raise ValueError(f"size is (width, height), at least {CELL} each, not {self.size}")
+        if len(self.zoom) != 2 or not 0 < self.zoom[0] <= self.zoom[1]:
+            raise ValueError(f"zoom is (least, most), above 0, not {self.zoom}")
+        check_photometry(self.photometric, self.blur_px)
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ class HomographyPairs:
             shaken = random_homographies(batch, config.size, _FIRST_VIEW, generator)
             to_crop = translation_matrix(margin) @ shaken
             to_texture = crops.to_texture[pick] @ to_crop
-            zoom = crops.zoom[pick] * _magnification(shaken)
+            zoom = crops.zoom[pick] * magnification(shaken)
             labels0 = warp_points(crops.points[pick], torch.linalg.inv(to_crop))
             label_scores = crops.scores[pick]
         H_1to0 = torch.linalg.inv(H_0to1)
@@ -97,7 +108,7 @@ class HomographyPairs:
                 self.bank,
                 index,
                 to_texture @ to_first,
-                zoom * _magnification(to_first),
+                zoom * magnification(to_first),
                 config.size,
             )
             if to_crop is not None:
@@ -117,13 +128,8 @@ class HomographyPairs:
         )
 
 
-def _magnification(homography: Tensor) -> Tensor:
-    """Pixels (B,) of the target a pixel of the source, about the origin."""
-    return torch.linalg.det(homography[:, :2, :2]).abs().sqrt()
-
-
 def _inside(to_crop: Tensor, size: tuple[int, int], crop_size: tuple[int, int]) -> Tensor:
-    """Where (B, H, W) the views' pixels fall inside the crops, where labels can be."""
+    """Where (B, H, W) the views' pixels fall inside the crops, where all labels are known."""
     grid = pixel_grid(*size, to_crop.device).expand(len(to_crop), -1, -1, -1)
     there = warp_points(grid, to_crop)
     limit = torch.tensor(crop_size, device=to_crop.device) - 1

@@ -35,9 +35,11 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.warmup_steps < 0 or self.validate_every < 1:
-            raise ValueError("steps and validate_every must be positive")
-        if self.learning_rate <= 0 or self.clip_norm <= 0:
-            raise ValueError("learning_rate and clip_norm must be positive")
+            raise ValueError("steps, validate_every must be positive, warmup_steps not negative")
+        if self.learning_rate <= 0 or self.clip_norm <= 0 or self.weight_decay < 0:
+            raise ValueError("learning_rate, clip_norm must be positive, weight_decay at least 0")
+        if not 0 <= self.last_share <= 1:
+            raise ValueError("last_share must be in [0, 1]")
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
@@ -96,12 +98,11 @@ def run_training(
         fused=team.device.type == "cuda",
     )
     step, trained_s = 0, 0.0
+    check_folder(folder / CHECKPOINT, resume)
     if resume:
-        step, trained_s = _resume(task, optimizer, folder / CHECKPOINT, recipe)
-    elif (folder / CHECKPOINT).exists():
-        raise CheckpointError(
-            f"{folder / CHECKPOINT} exists: continue it with --resume or name another --output"
-        )
+        step, trained_s = _resume(task, optimizer, folder / CHECKPOINT, recipe, schedule.steps)
+        if step >= schedule.steps:
+            return True
     started, waited, first = time.monotonic(), 0.0, step
     last_saved = started
     bar = tqdm(
@@ -145,11 +146,12 @@ def run_training(
                 last_saved = time.monotonic()
     if step > first:
         _check(loss, step)
+    finished = step >= schedule.steps
     if team.leads:
         seconds = trained_s + time.monotonic() - started
-        _save(task, optimizer, folder / CHECKPOINT, recipe, step, seconds)
+        _save(task, optimizer, folder / CHECKPOINT, recipe, step, seconds, finished)
     team.wait()
-    return step >= schedule.steps
+    return finished
 
 
 def _check(loss: Tensor, step: int) -> None:
@@ -169,10 +171,12 @@ def _save(
     recipe: dict[str, Any],
     step: int,
     trained_s: float,
+    finished: bool = False,
 ) -> None:
     state = {
         "network": task.network.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        # Of use to none who go on from a finished run, and twice as large as the network.
+        "optimizer": None if finished else optimizer.state_dict(),
         "task": task.state(),
         "recipe": recipe,
         "step": step,
@@ -184,10 +188,19 @@ def _save(
     partial.replace(path)
 
 
+def check_folder(checkpoint: Path, resume: bool) -> None:
+    """CheckpointError where a run would start over a checkpoint, or go on from none."""
+    if resume and not checkpoint.is_file():
+        raise CheckpointError(f"{checkpoint} does not exist: start a run without --resume")
+    if not resume and checkpoint.exists():
+        raise CheckpointError(
+            f"{checkpoint} exists: continue it with --resume or name another --output"
+        )
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The state a run has written; CheckpointError where it is missing or unreadable."""
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist: start a run without --resume")
+    check_folder(path, resume=True)
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -196,12 +209,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _resume(
-    task: Task, optimizer: torch.optim.Optimizer, path: Path, recipe: dict[str, Any]
+    task: Task,
+    optimizer: torch.optim.Optimizer,
+    path: Path,
+    recipe: dict[str, Any],
+    last_step: int,
 ) -> tuple[int, float]:
     state = read_checkpoint(path)
     if state["recipe"] != recipe:
         raise CheckpointError(f"{path} was trained by another recipe; name another --output")
     task.network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    task.restore(state["task"])
+    if state["step"] < last_step:
+        optimizer.load_state_dict(state["optimizer"])
+        task.restore(state["task"])
     return int(state["step"]), float(state["trained_s"])

@@ -19,6 +19,15 @@ _JPEG_LUMINANCE = (
 )  # fmt: skip
 
 
+MOST_BLUR_PX = 3.0
+
+
+def check_photometry(strength: float, blur_px: float) -> None:
+    """ValueError for what `augment_photometry` does not take."""
+    if not 0 <= strength <= 1 or not 0.5 <= blur_px <= MOST_BLUR_PX:
+        raise ValueError(f"photometric is in [0, 1], blur_px in [0.5, {MOST_BLUR_PX}]")
+
+
 def augment_photometry(
     images: Tensor, generator: torch.Generator, strength: float = 1.0, blur_px: float = 1.6
 ) -> Tensor:

@@ -64,8 +64,10 @@ class PhotoBank:
         """
         level = scale.log2().round().long().clamp(0, PYRAMID_LEVELS - 1)
         offset, width, height = self.table[index, level].T[..., None, None]
-        x = (points[..., 0] + 0.5) / (2.0 ** level[:, None, None]) - 0.5
-        y = (points[..., 1] + 0.5) / (2.0 ** level[:, None, None]) - 0.5
+        # A level spans the whole image, whether or not its sides halve exactly.
+        whole = self.sizes[index][:, None, None]
+        x = (points[..., 0] + 0.5) * (width / whole[..., 0]) - 0.5
+        y = (points[..., 1] + 0.5) * (height / whole[..., 1]) - 0.5
         inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
         x0 = torch.minimum(x.clamp(min=0), (width - 1).float())
         y0 = torch.minimum(y.clamp(min=0), (height - 1).float())

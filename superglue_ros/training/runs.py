@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from superglue_ros.errors import CheckpointError, SuperGlueRosError
+from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.networks.checkpoints import (
     WeightsFile,
     load_superpoint,
@@ -20,7 +20,8 @@ from superglue_ros.networks.checkpoints import (
     save_weights,
 )
 from superglue_ros.provenance import source_commit
-from superglue_ros.training.loop import CHECKPOINT, read_checkpoint, run_training
+from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
+from superglue_ros.training.loop import CHECKPOINT, check_folder, read_checkpoint, run_training
 from superglue_ros.training.photos import PhotoBank, draw_procedural, read_photos
 from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
 from superglue_ros.training.superglue_task import SuperGlueRecipe, SuperGlueTask
@@ -70,24 +71,27 @@ def train(network: str, run: Run) -> tuple[WeightsFile, bool]:
             raise SuperGlueRosError("SuperGlue trains in one process; start it without torchrun")
         return _train_superglue(run, team)
     finally:
-        leave_team(team)
+        leave_team()
 
 
 def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
     """Stage after stage, each in a folder of its own, from the network of the one before."""
+    deadline = None if run.minutes is None else time.monotonic() + 60 * run.minutes
     recipe = read_recipe(SuperPointRecipe, run.recipe)
     if run.trial:
         recipe = trial_of(recipe)
-    banks = _banks(run.textures, recipe, team.device)
     stages = [run.folder / f"{i}_{stage.name}" for i, stage in enumerate(recipe.stages, 1)]
-    if run.resume and not (stages[0] / CHECKPOINT).exists():
-        raise CheckpointError(f"{run.folder} holds no run yet: start one without --resume")
-    network, finished, task = None, True, None
-    deadline = None if run.minutes is None else time.monotonic() + 60 * run.minutes
+    check_folder(stages[0] / CHECKPOINT, run.resume)
+    banks = _banks(run.textures, recipe, team.device)
+    torch.manual_seed(recipe.seed)
+    network, finished = BatchNormSuperPoint(), True
     for stage, place in zip(recipe.stages, stages):
         place.mkdir(parents=True, exist_ok=True)
         begun = run.resume and (place / CHECKPOINT).exists()
         labels = place / f"labels_{team.rank}.pt"
+        if not begun:
+            # Left by a run that was cut off before its first checkpoint.
+            labels.unlink(missing_ok=True)
         task = SuperPointTask(recipe, stage, *banks, network, labels, team, run.compiled)
         finished = run_training(
             task,
@@ -98,11 +102,8 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
             resume=begun,
             team=team,
         )
-        network = task.network
         if not finished:
             break
-    if task is None or network is None:
-        raise ValueError("a recipe without stages")
     weights = run.folder / "superpoint.safetensors"
     if team.leads:
         done = [read_checkpoint(p / CHECKPOINT) for p in stages if (p / CHECKPOINT).exists()]
@@ -123,7 +124,10 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
 
 
 def _train_superglue(run: Run, team: Team) -> tuple[WeightsFile, bool]:
+    if run.trial or run.compiled:
+        raise SuperGlueRosError("--trial and --compile are SuperPoint's")
     recipe = read_recipe(SuperGlueRecipe, run.recipe)
+    check_folder(run.folder / CHECKPOINT, run.resume)
     banks = _banks(run.textures, recipe, team.device)
     recipe = replace(recipe, world=replace(recipe.world, photographs=run.textures))
     features, features_file = load_superpoint(run.superpoint)
@@ -183,7 +187,7 @@ def _card(
         "data": "homographies of photographs free to use and of procedural images"
         if run.textures
         else "homographies of procedural images alone",
-        "recipe": run.recipe.name,
+        "recipe": run.recipe.name + (", a trial" if run.trial else ""),
         "commit": source_commit(),
         "device": f"{device}, {platform.machine()}, torch {torch.__version__}",
         "minutes": round(sum(state["trained_s"] for state in checkpoints) / 60, 1),

@@ -15,7 +15,6 @@ from superglue_ros.training.homographies import pixel_grid
 
 _LAYERS = 14
 _BATCH = 32
-_MAX_LABELS = 240
 
 
 class ShapeImages:
@@ -30,13 +29,14 @@ class ShapeImages:
         self.grid = pixel_grid(*size, self.device)
 
     @torch.no_grad()
-    def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(self, count: int, max_labels: int = 250) -> tuple[Tensor, Tensor, Tensor]:
         """Images (P, H, W) in [0, 1], labels (P, C, 2) in pixels and their scores (P, C) as in
-        `Crops`."""
-        chunks = [self._draw_batch(min(_BATCH, count - i)) for i in range(0, count, _BATCH)]
+        `Crops`; C is `max_labels`."""
+        sizes = [min(_BATCH, count - i) for i in range(0, count, _BATCH)]
+        chunks = [self._draw_batch(size, max_labels) for size in sizes]
         return tuple(torch.cat(part) for part in zip(*chunks))  # type: ignore[return-value]
 
-    def _draw_batch(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _draw_batch(self, batch: int, max_labels: int) -> tuple[Tensor, Tensor, Tensor]:
         image = self._uniform(batch, 1, 1) + self._noise(batch) * self._uniform(batch, 1, 1)
         points = torch.zeros(batch, 0, 2, device=self.device)
         seen = torch.zeros(batch, 0, dtype=torch.bool, device=self.device)
@@ -57,7 +57,7 @@ class ShapeImages:
         strength = self._at(response, points) * seen
         scores = torch.where(strength > SURE_RESPONSE, strength, -strength)
         scores = scores * (strength > DOUBTFUL_RESPONSE)
-        return image, *_strongest(points, scores)
+        return image, *_strongest(points, scores, max_labels)
 
     def _kinds(self) -> tuple[Callable[[int], tuple[Tensor, Tensor, Tensor]], ...]:
         return (
@@ -192,9 +192,9 @@ def _turned(points: Tensor, angle: Tensor) -> Tensor:
     return torch.cat((cos * x - sin * y, sin * x + cos * y), dim=-1)
 
 
-def _strongest(points: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """The labels of largest magnitude, as many for every image."""
-    padded = F.pad(scores, (0, max(0, _MAX_LABELS - scores.shape[1])))
-    points = F.pad(points, (0, 0, 0, max(0, _MAX_LABELS - points.shape[1])))
-    order = padded.abs().topk(_MAX_LABELS, dim=1).indices
+def _strongest(points: Tensor, scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` labels of largest magnitude, or fewer and padding."""
+    padded = F.pad(scores, (0, max(0, count - scores.shape[1])))
+    points = F.pad(points, (0, 0, 0, max(0, count - points.shape[1])))
+    order = padded.abs().topk(count, dim=1).indices
     return points.gather(1, order[..., None].expand(-1, -1, 2)), padded.gather(1, order)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from superglue_ros.networks.superglue import (
     SuperGlueConfig,
     read_assignment,
 )
-from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
+from superglue_ros.networks.superpoint import SuperPoint
 from superglue_ros.training.assignment import (
     Assignment,
     ground_truth_assignment,
@@ -139,7 +139,9 @@ class SuperGlueTask:
 
     @torch.no_grad()
     def _features(self, pair: HomographyPair | RenderedPairs, count: int) -> _Sample:
-        self.superpoint.config = SuperPointConfig(max_keypoints=count, keypoint_threshold=0.0)
+        self.superpoint.config = replace(
+            self.superpoint.config, max_keypoints=count, keypoint_threshold=0.0
+        )
         both = self.superpoint(torch.cat((pair.images0, pair.images1)))
         height, width = pair.images0.shape[-2:]
         view0, view1 = (

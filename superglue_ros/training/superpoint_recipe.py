@@ -17,7 +17,8 @@ class StageConfig:
 
     labels: "shapes" (synthetic, exact), "corners" (of textures, by the structure tensor) or
     "adapted" (of textures, by homographic adaptation of the network as the stage finds it);
-    crops: labelled images, drawn anew every `renew_steps` (0: never; adapted ones never);
+    crops: labelled images with at most max_labels each, drawn anew every `renew_steps` (0: never;
+    adapted ones never);
     batch: pairs a step; correspondences: points a pair that train descriptors;
     descriptor_weight: 0 trains the detector alone.
     """
@@ -41,6 +42,10 @@ class StageConfig:
             raise ValueError("crops, max_labels, batch and correspondences must be positive")
         if self.labels == "adapted" and self.renew_steps:
             raise ValueError("adapted labels are made once a stage; renew_steps must be 0")
+        if self.renew_steps < 0 or self.descriptor_weight < 0:
+            raise ValueError("renew_steps and descriptor_weight must not be negative")
+        if not self.name.isidentifier():
+            raise ValueError(f"a stage's name is letters, digits and _, not {self.name!r}")
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,10 @@ class SuperPointRecipe:
         names = [stage.name for stage in self.stages]
         if not names or len(set(names)) < len(names):
             raise ValueError("a recipe needs stages, each with a name of its own")
+        if self.stages[0].labels == "adapted":
+            raise ValueError("the first stage has no network whose labels it could adapt")
+        if min(self.validation_batches, self.drawings) < 1 or self.subpixel_radius < 0:
+            raise ValueError("validation_batches, drawings, subpixel_radius must be positive")
 
 
 def trial_of(recipe: SuperPointRecipe) -> SuperPointRecipe:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from superglue_ros.errors import CheckpointError
 from superglue_ros.networks.superpoint import (
     CELL,
     Keypoints,
@@ -17,8 +18,9 @@ from superglue_ros.networks.superpoint import (
     sample_descriptors,
     use_channels_last,
 )
-from superglue_ros.training.adaptation import adapt_labels, load_labels, save_labels
+from superglue_ros.training.adaptation import adapt_labels, load_crops, save_crops
 from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
+from superglue_ros.training.corners import MARGIN
 from superglue_ros.training.crops import Crops, corner_crops
 from superglue_ros.training.homographies import warp_points
 from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs
@@ -55,19 +57,17 @@ class SuperPointTask:
         stage: StageConfig,
         train_bank: PhotoBank,
         validation_bank: PhotoBank,
-        network: BatchNormSuperPoint | None = None,
+        network: BatchNormSuperPoint,
         labels_file: Path | None = None,
         team: Team | None = None,
         compiled: bool = False,
     ) -> None:
-        """network: what the stage before has trained, None for a fresh one; labels_file: where
-        adapted labels are kept, so that a resumed run need not make them again; compiled: by
-        torch.compile."""
-        torch.manual_seed(recipe.seed)
+        """network: what the stage before has trained; labels_file: where adapted labels are kept,
+        so that a resumed run need not make them again; compiled: by torch.compile."""
         self.recipe = recipe
         self.stage = stage
         self.device = train_bank.device
-        self.network = network or BatchNormSuperPoint()
+        self.network = network
         self.network.config = SuperPointConfig(subpixel_radius=recipe.subpixel_radius)
         self.network.to(self.device)
         use_channels_last(self.network)
@@ -100,33 +100,29 @@ class SuperPointTask:
         self._label_state = generator.get_state().cpu()
         size = (int(stage.pairs.size[0] * _CROP), int(stage.pairs.size[1] * _CROP))
         if stage.labels == "shapes":
-            images, points, scores = ShapeImages(size, generator).draw(stage.crops)
+            images, points, scores = ShapeImages(size, generator).draw(
+                stage.crops, stage.max_labels
+            )
             bank = PhotoBank(list((images * 255).round().byte().cpu().numpy()), self.device)
             index = torch.arange(len(images), device=self.device)
             place = torch.eye(3, device=self.device).repeat(len(images), 1, 1)
             zoom = torch.ones(len(images), device=self.device)
             return bank, Crops(index, place, zoom, size, points, scores)
+        bank, file = self._textures, self._labels_file
+        if stage.labels == "adapted" and file is not None and file.is_file():
+            return bank, load_crops(file, bank)
         crops = corner_crops(
-            self._textures, stage.crops, size, stage.pairs.zoom, stage.max_labels, generator
+            bank, stage.crops, size, stage.pairs.zoom, stage.max_labels, generator
         )
-        if stage.labels == "adapted":
-            crops = self._adapted(crops)
-        return self._textures, crops
-
-    def _adapted(self, crops: Crops) -> Crops:
-        file = self._labels_file
-        if file is None or not file.is_file():
-            crops = adapt_labels(
-                self._inference_network(),
-                self._textures,
-                crops,
-                self.stage.adaptation,
-                self._label_generator,
-            )
-            if file is not None:
-                save_labels(file, crops)
-        # A first run reads them too, so that a resumed one trains on the very same.
-        return crops if file is None else load_labels(file, crops)
+        if stage.labels == "corners":
+            return bank, crops
+        network = self._inference_network()
+        crops = adapt_labels(network, bank, crops, stage.adaptation, generator)
+        if file is None:
+            return bank, crops
+        save_crops(file, crops, bank)
+        # Read again, so that a resumed run trains on the very same.
+        return bank, load_crops(file, bank)
 
     def _inference_network(self) -> SuperPoint:
         dtype = torch.bfloat16 if self.recipe.bfloat16 else torch.float32
@@ -179,7 +175,7 @@ class SuperPointTask:
         random = random * (size - 1)
         points0 = torch.cat((pair.labels0, random), dim=1)
         points1 = warp_points(points0, pair.H_0to1)
-        margin = 4
+        margin = MARGIN
         valid = torch.ones(points0.shape[:2], dtype=torch.bool, device=self.device)
         valid[:, : pair.labels0.shape[1]] = pair.label_scores != 0
         for points, inside in ((points0, pair.valid0), (points1, pair.valid1)):
@@ -215,21 +211,33 @@ class SuperPointTask:
             "generator": self.data.generator.get_state().cpu(),
             "labels": self._label_state,
             "drawn_at": self._drawn_at,
+            "device": self.device.type,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up the data where the checkpoint left them."""
+        """Take up the data where the checkpoint left them; CheckpointError where it cannot."""
+        if state["device"] != self.device.type:
+            raise CheckpointError(
+                f"the run was begun on {state['device']}, whose random numbers {self.device.type} "
+                "cannot go on with: resume it with --device"
+            )
         for generator, saved in (
             (self.data.generator, state["generator"]),
             (self._label_generator, state["labels"]),
         ):
             generator.set_state(saved)
             if not self._team.leads:
-                # The checkpoint is the leader's; the others must not draw what it draws.
-                generator.manual_seed(generator.initial_seed() + _RANK_SEED * self._team.rank)
+                # The checkpoint is the leader's; the others must not draw what it draws, nor in
+                # every slice what they drew in the first.
+                ahead = torch.randint(2**40, (), generator=generator, device=self.device)
+                generator.manual_seed(int(ahead) + _RANK_SEED * self._team.rank)
         self._drawn_at = state["drawn_at"]
-        if self._drawn_at >= 0:
-            self.data.bank, self.data.crops = self._draw()
+        if self._drawn_at < 0:
+            return
+        file = self._labels_file
+        if self.stage.labels == "adapted" and file is not None and not file.is_file():
+            raise CheckpointError(f"{file} is missing: its labels are of an earlier network")
+        self.data.bank, self.data.crops = self._draw()
 
 
 def pair_figures(pair: HomographyPair, k0: Keypoints, k1: Keypoints) -> dict[str, float]:
@@ -237,8 +245,8 @@ def pair_figures(pair: HomographyPair, k0: Keypoints, k1: Keypoints) -> dict[str
     mutual nearest neighbours, all at 3 px."""
     height, width = pair.images1.shape[-2:]
     there = warp_points(k0.keypoints, pair.H_0to1)
-    limit = torch.tensor((width - 5, height - 5), device=there.device)
-    shared = ((there >= 4) & (there <= limit)).all(-1)
+    limit = torch.tensor((width - 1, height - 1), device=there.device) - MARGIN
+    shared = ((there >= MARGIN) & (there <= limit)).all(-1)
     distance = torch.cdist(there, k1.keypoints)
     nearest = distance.amin(2)
     repeated = (nearest <= 3) & shared

@@ -37,6 +37,7 @@ from superglue_ros.evaluation.rotations import TURNED, evaluate_rotations
 from superglue_ros.evaluation.summary import (
     FRAMES_OF_REFERENCE,
     format_table,
+    slashed,
     summarise_errors,
     write_json,
 )
@@ -89,10 +90,10 @@ def run_pairs(args: argparse.Namespace) -> int:
 
 
 def _print_pairs(scores: Sequence[PairScores]) -> None:
-    thresholds = "/".join(f"{threshold:.0f}" for threshold in POSE_THRESHOLDS_DEG)
+    thresholds = slashed(POSE_THRESHOLDS_DEG, 0)
     header = ["dataset", "gap", "method", "estimator", "pairs", f"AUC@{thresholds} deg"]
     rows = [
-        [x.dataset, x.gap, x.method, x.estimator, x.num_pairs, _slashes(x.auc_percent)]
+        [x.dataset, x.gap, x.method, x.estimator, x.num_pairs, slashed(x.auc_percent)]
         + [x.precision_percent, x.matching_score_percent, x.mean_matches]
         for x in scores
     ]
@@ -152,12 +153,11 @@ def _sort_datasets(
 
 
 def _print_features(scores: Sequence[FeatureScores]) -> None:
-    pixels = "/".join(f"{threshold:.0f}" for threshold in MATCHING_PX)
-    corners = "/".join(f"{threshold:.0f}" for threshold in HOMOGRAPHY_PX)
+    pixels, corners = slashed(MATCHING_PX, 0), slashed(HOMOGRAPHY_PX, 0)
     header = ["sequence", "method", "pairs", "repeatability % @3", "localisation px"]
     rows = [
         [x.sequence, x.method, x.num_pairs, x.repeatability_percent, f"{x.localisation_px:.2f}"]
-        + [_slashes(x.matching_accuracy_percent), _slashes(x.homography_auc_percent)]
+        + [slashed(x.matching_accuracy_percent), slashed(x.homography_auc_percent)]
         + [x.mean_matches, x.mean_keypoints]
         for x in scores
     ]
@@ -263,6 +263,3 @@ def _matcher(args: argparse.Namespace) -> ImageMatcher:
 def _baselines() -> list[Method]:
     return [sift_method(), orb_method()]
 
-
-def _slashes(values: tuple[float, ...]) -> str:
-    return "/".join(f"{value:.1f}" for value in values)

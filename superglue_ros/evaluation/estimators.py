@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from superglue_ros.geometry import mean_focal, normalize_points
-from superglue_ros.types import CameraModel, FloatArray, Pose
+from superglue_ros.types import CameraModel, FloatArray, IntArray, Pose
 
 THRESHOLD_PX = 1.0
 """Inlier threshold of relative poses, as a distance in pixels of the first camera."""
@@ -20,6 +20,7 @@ CONFIDENCE = 0.99999
 MIN_RELATIVE_POSE = 5
 MIN_HOMOGRAPHY = 4
 MAX_ITERATIONS = 10_000
+REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,16 @@ def estimate_poselib(
         Pose(np.asarray(pose.R, float), translation / np.linalg.norm(translation)),
         int(info["num_inliers"]),
     )
+
+
+def shuffled_orders(count: int) -> list[IntArray]:
+    """Orders of `count` matches in which an estimate is repeated, `REPEATS` of them.
+
+    A RANSAC's samples decide so much that one run says little: on a dozen pairs the area under
+    the recall curve moved by ten points with the order of the same matches.
+    """
+    rng = np.random.default_rng(0)
+    return [rng.permutation(count) for _ in range(REPEATS)]
 
 
 def available_estimators() -> dict[str, Estimator]:

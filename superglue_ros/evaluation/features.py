@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from superglue_ros.errors import SourceError
-from superglue_ros.evaluation.estimators import estimate_homography
+from superglue_ros.evaluation.estimators import estimate_homography, shuffled_orders
 from superglue_ros.evaluation.methods import Detected, Method
 from superglue_ros.evaluation.metrics import area_under_recall, corner_error_px, warp_points
 from superglue_ros.sources import read_image
@@ -37,7 +37,8 @@ class FeatureResult:
     """One method on one image pair; repeatability and accuracies are shares.
 
     localisation_px: mean distance of repeated keypoints, NaN for none; matching_accuracy: shares
-    of matches within 1, 3 and 5 px of the truth; corner_px: of the estimated homography.
+    of matches within 1, 3 and 5 px of the truth; corner_px: of the homography, one for
+    each repeated estimate.
     """
 
     sequence: str
@@ -48,7 +49,7 @@ class FeatureResult:
     repeatability: float
     localisation_px: float
     matching_accuracy: tuple[float, ...]
-    corner_px: float
+    corner_px: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,10 @@ def compare_features(
     points1 = second.keypoints[matched.indices1]
     errors = np.linalg.norm(warp_points(homography, points0) - points1, axis=1)
     accuracy = [float(np.mean(errors <= t)) if len(errors) else 0.0 for t in MATCHING_PX]
+    corners = [
+        corner_error_px(estimate_homography(points0[i], points1[i]), homography, sizes[0])
+        for i in shuffled_orders(len(matched))
+    ]
     return FeatureResult(
         sequence=sequence,
         pair=pair,
@@ -192,14 +197,14 @@ def compare_features(
         repeatability=repeated,
         localisation_px=localisation,
         matching_accuracy=tuple(accuracy),
-        corner_px=corner_error_px(estimate_homography(points0, points1), homography, sizes[0]),
+        corner_px=tuple(corners),
     )
 
 
 def _summarise(label: str, method: str, group: Sequence[FeatureResult]) -> FeatureScores:
     accuracies = np.mean([x.matching_accuracy for x in group], axis=0)
     localisations = [x.localisation_px for x in group if np.isfinite(x.localisation_px)]
-    areas = area_under_recall([x.corner_px for x in group], HOMOGRAPHY_PX)
+    areas = area_under_recall([c for x in group for c in x.corner_px], HOMOGRAPHY_PX)
     return FeatureScores(
         sequence=label,
         method=method,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ def draw_pairs(
         group = [x for x in results if x.gap == gap and x.method == method.name]
         if group:
             estimator = next(iter(group[0].errors_deg))
-            ordered = sorted(group, key=lambda x: x.pose_error_deg(estimator))
+            ordered = sorted(group, key=lambda x: median(x.pose_errors_deg(estimator)))
             chosen[f"gap{gap}_best"] = ordered[0]
             chosen[f"gap{gap}_worst"] = ordered[-1]
     wanted = {stamp for pair in chosen.values() for stamp in pair.stamps_ns}

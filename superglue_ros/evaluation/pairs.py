@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from superglue_ros.errors import CameraError, SourceError
-from superglue_ros.evaluation.estimators import Estimator
+from superglue_ros.evaluation.estimators import Estimator, shuffled_orders
 from superglue_ros.evaluation.methods import Detected, Matched, Method
 from superglue_ros.evaluation.metrics import (
     EPIPOLAR_THRESHOLD,
@@ -37,8 +37,8 @@ from superglue_ros.types import CameraModel, Frame, IntArray, Pose, Trajectory
 class PairResult:
     """One method on one pair of frames; angles in degrees, infinite without an estimate.
 
-    errors_deg: by estimator, (rotation, translation direction); a right match has an epipolar
-    error under 5e-4.
+    errors_deg: by estimator, (rotation, translation direction) of each repeated estimate; a right
+    match has an epipolar error under 5e-4.
     """
 
     method: str
@@ -49,11 +49,11 @@ class PairResult:
     num_keypoints: int
     num_matches: int
     num_right: int
-    errors_deg: Mapping[str, tuple[float, float]]
+    errors_deg: Mapping[str, tuple[tuple[float, float], ...]]
 
-    def pose_error_deg(self, estimator: str) -> float:
-        """The larger of the rotation's and the translation direction's error."""
-        return max(self.errors_deg[estimator])
+    def pose_errors_deg(self, estimator: str) -> list[float]:
+        """Of each estimate, the larger of the rotation's and the translation direction's error."""
+        return [max(errors) for errors in self.errors_deg[estimator]]
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def summarise_pairs(dataset: str, results: Sequence[PairResult]) -> list[PairSco
     rows = []
     for gap, estimator, method in sorted(groups, key=lambda key: key[0]):
         group = groups[gap, estimator, method]
-        errors = [result.pose_error_deg(estimator) for result in group]
+        errors = [error for x in group for error in x.pose_errors_deg(estimator)]
         precisions = [x.num_right / x.num_matches for x in group if x.num_matches]
         scores = [x.num_right / max(x.num_keypoints, 1) for x in group]
         rows.append(
@@ -202,11 +202,14 @@ def _evaluate_pair(
     epipolar = symmetric_epipolar_errors(
         normalize_points(points0, first.camera), normalize_points(points1, second.camera), truth
     )
-    errors = {}
+    errors: dict[str, tuple[tuple[float, float], ...]] = {}
     for name, estimate in estimators.items():
-        found = estimate(points0, points1, first.camera, second.camera).T_0to1
-        none = (float("inf"), float("inf"))
-        errors[name] = none if found is None else pose_errors_deg(found, truth)
+        found = [
+            estimate(points0[i], points1[i], first.camera, second.camera).T_0to1
+            for i in shuffled_orders(len(matched))
+        ]
+        nothing = (float("inf"), float("inf"))
+        errors[name] = tuple(nothing if x is None else pose_errors_deg(x, truth) for x in found)
     return PairResult(
         method=method.name,
         gap=pair[1] - pair[0],

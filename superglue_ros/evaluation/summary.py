@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.evaluation.features import HOMOGRAPHY_PX, MATCHING_PX, REPEATABILITY_PX
+from superglue_ros.evaluation.metrics import POSE_THRESHOLDS_DEG
 from superglue_ros.evaluation.replay import ReplayResult, spread
 from superglue_ros.evaluation.rotations import TURNED
 from superglue_ros.evaluation.trajectory import RelativeErrors, TrajectoryErrors
@@ -82,12 +84,14 @@ def check_output(path: Path) -> None:
         raise SuperGlueRosError(f"cannot write {path}: no permission, or a folder")
 
 
+def slashed(values: Sequence[float], decimals: int = 1) -> str:
+    """Figures of several thresholds, or the thresholds, in one word."""
+    return "/".join(f"{value:.{decimals}f}" for value in values)
+
+
 def card_scores(figures: Mapping[str, Any], method: str) -> dict[str, str]:
     """What a card says of features.json or pairs.json: a method's figures, and SIFT's for
     comparison, by what they measure. Raises ValueError, KeyError or TypeError for other files."""
-
-    def slashed(values: Sequence[float]) -> str:
-        return "/".join(f"{value:.1f}" for value in values)
 
     if not isinstance(figures, Mapping):
         raise ValueError("no object of scores")
@@ -96,21 +100,28 @@ def card_scores(figures: Mapping[str, Any], method: str) -> dict[str, str]:
         if "homography_auc_percent" not in row:
             continue
         name = row["sequence"]
+        accuracy = f"{name}, matching accuracy % at {slashed(MATCHING_PX, 0)} px"
         if name.startswith(TURNED):
-            key = f"{name}, matching accuracy % at 1/3/5 px"
-            lines.setdefault(key, {})[row["method"]] = slashed(row["matching_accuracy_percent"])
+            value = slashed(row["matching_accuracy_percent"])
+            lines.setdefault(accuracy, {})[row["method"]] = value
             continue
         values = {
-            f"{name}, repeatability % at 3 px": f"{row['repeatability_percent']:.1f}",
-            f"{name}, matching accuracy % at 1/3/5 px": slashed(row["matching_accuracy_percent"]),
-            f"{name}, homography AUC % at 3/5/10 px": slashed(row["homography_auc_percent"]),
+            f"{name}, repeatability % at {REPEATABILITY_PX:.0f} px": (
+                f"{row['repeatability_percent']:.1f}"
+            ),
+            accuracy: slashed(row["matching_accuracy_percent"]),
+            f"{name}, homography AUC % at {slashed(HOMOGRAPHY_PX, 0)} px": slashed(
+                row["homography_auc_percent"]
+            ),
         }
         for key, value in values.items():
             lines.setdefault(key, {})[row["method"]] = value
     for row in [*figures.get("poses", []), *figures.get("scores", [])]:
         if "auc_percent" not in row:
             continue
-        key = f"{row['dataset']} gap {row['gap']}, pose AUC % at 5/10/20 deg ({row['estimator']})"
+        degrees = slashed(POSE_THRESHOLDS_DEG, 0)
+        key = f"{row['dataset']} gap {row['gap']}, pose AUC % at {degrees} deg"
+        key += f" ({row['estimator']})"
         lines.setdefault(key, {})[row["method"]] = slashed(row["auc_percent"])
     return {
         key: values[method] + (f" (SIFT {values['SIFT']})" if "SIFT" in values else "")

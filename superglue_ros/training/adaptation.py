@@ -17,6 +17,7 @@ from superglue_ros.training.corners import refine_maxima, strongest_maxima
 from superglue_ros.training.crops import Crops, render_view
 from superglue_ros.training.homographies import (
     HomographyConfig,
+    inverse,
     magnification,
     pixel_grid,
     random_homographies,
@@ -135,7 +136,7 @@ def _averaged_response(
         to_view = random_homographies(batch, size, config.homography, generator)
         if view == 0:
             to_view = torch.eye(3, device=index.device).repeat(batch, 1, 1)
-        from_view = torch.linalg.inv(to_view)
+        from_view = inverse(to_view)
         scale = zoom * magnification(from_view)
         image, inside = render_view(bank, index, place @ from_view, scale, size)
         if view:

@@ -40,6 +40,11 @@ def warp_points(points: Tensor, homography: Tensor) -> Tensor:
     return (moved[..., :2] / depth).view_as(points)
 
 
+def inverse(homography: Tensor) -> Tensor:
+    """Inverse homographies (B, 3, 3); unlike `torch.linalg.inv` it does not wait for the GPU."""
+    return torch.linalg.inv_ex(homography).inverse
+
+
 def magnification(homography: Tensor) -> Tensor:
     """Target pixels (B,) a source pixel of homographies (B, 3, 3), where their depth is 1."""
     return torch.linalg.det(homography).abs().sqrt()

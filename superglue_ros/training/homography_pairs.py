@@ -12,6 +12,7 @@ from superglue_ros.training.corners import MARGIN
 from superglue_ros.training.crops import Crops, random_places, render_view
 from superglue_ros.training.homographies import (
     HomographyConfig,
+    inverse,
     magnification,
     pixel_grid,
     random_homographies,
@@ -98,9 +99,9 @@ class HomographyPairs:
             to_crop = translation_matrix(margin) @ shaken
             to_texture = crops.to_texture[pick] @ to_crop
             zoom = crops.zoom[pick] * magnification(shaken)
-            labels0 = warp_points(crops.points[pick], torch.linalg.inv(to_crop))
+            labels0 = warp_points(crops.points[pick], inverse(to_crop))
             label_scores = crops.scores[pick]
-        H_1to0 = torch.linalg.inv(H_0to1)
+        H_1to0 = inverse(H_0to1)
         views = []
         identity = torch.eye(3, device=device).repeat(batch, 1, 1)
         for to_first in (identity, H_1to0):

@@ -55,6 +55,10 @@ class Task(Protocol):
     def network(self) -> nn.Module:
         """What is trained."""
 
+    @property
+    def images_per_step(self) -> int:
+        """Images that a step of this process trains on."""
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser, each with the "scale" of its learning rate."""
 
@@ -137,7 +141,8 @@ def run_training(
                 row = {"step": step, "loss": loss.item()}
                 row |= {key: float(value) for key, value in figures.items()} | task.validate()
                 row["data_share"] = waited / elapsed
-                row["steps_per_s"] = (step - first) / elapsed
+                images = (step - first) * task.images_per_step * team.size
+                row["images_per_s"] = images / elapsed
                 _append(folder / "log.jsonl", row)
                 log(" ".join(f"{k} {v:.4g}" for k, v in row.items()))
             if due:

@@ -96,6 +96,11 @@ class SuperGlueTask:
         self._kept: deque[_Sample] = deque(maxlen=_KEPT_BATCHES)
         self._validation = self._validation_samples(validation_bank)
 
+    @property
+    def images_per_step(self) -> int:
+        """Two a pair."""
+        return 2 * self.recipe.batch
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The layers that start at zero learn slower.
 

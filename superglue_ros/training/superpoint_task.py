@@ -90,6 +90,11 @@ class SuperPointTask:
         validation = HomographyPairs(validation_bank, recipe.validation, _VALIDATION_SEED)
         self._validation = [validation.sample(8) for _ in range(recipe.validation_batches)]
 
+    @property
+    def images_per_step(self) -> int:
+        """Two a pair."""
+        return 2 * self.stage.batch
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """All parameters, at the recipe's rate."""
         return [{"params": list(self.network.parameters()), "scale": 1.0}]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from superglue_ros.errors import CheckpointError, SuperGlueRosError
+from superglue_ros.provenance import source_commit
 from superglue_ros.training.team import Team
 
 CHECKPOINT = "checkpoint.pt"
@@ -109,6 +110,21 @@ def run_training(
             return True
     started, waited, first = time.monotonic(), 0.0, step
     last_saved = started
+    commit = source_commit()
+
+    def snapshot() -> dict[str, Any]:
+        finished = step >= schedule.steps
+        return {
+            "network": task.network.state_dict(),
+            # Of use to none who go on from a finished run, and twice as large as the network.
+            "optimizer": None if finished else optimizer.state_dict(),
+            "task": task.state(),
+            "recipe": recipe,
+            "step": step,
+            "trained_s": trained_s + time.monotonic() - started,
+            "commit": commit,
+        }
+
     bar = tqdm(
         total=schedule.steps, initial=step, unit="step", smoothing=0.05, disable=not team.leads
     )
@@ -134,6 +150,8 @@ def run_training(
             if step % 10 == 0 or due or validating:
                 _check(loss, step)
                 bar.set_postfix({key: f"{float(value):.3f}" for key, value in figures.items()})
+            if due:
+                last_saved = time.monotonic()
             if not team.leads:
                 continue
             if validating:
@@ -146,17 +164,13 @@ def run_training(
                 _append(folder / "log.jsonl", row)
                 log(" ".join(f"{k} {v:.4g}" for k, v in row.items()))
             if due:
-                seconds = trained_s + time.monotonic() - started
-                _save(task, optimizer, folder / CHECKPOINT, recipe, step, seconds)
-                last_saved = time.monotonic()
+                _save(folder / CHECKPOINT, snapshot())
     if step > first:
         _check(loss, step)
-    finished = step >= schedule.steps
     if team.leads:
-        seconds = trained_s + time.monotonic() - started
-        _save(task, optimizer, folder / CHECKPOINT, recipe, step, seconds, finished)
+        _save(folder / CHECKPOINT, snapshot())
     team.wait()
-    return finished
+    return step >= schedule.steps
 
 
 def _check(loss: Tensor, step: int) -> None:
@@ -169,24 +183,7 @@ def _append(path: Path, row: dict[str, float]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-def _save(
-    task: Task,
-    optimizer: torch.optim.Optimizer,
-    path: Path,
-    recipe: dict[str, Any],
-    step: int,
-    trained_s: float,
-    finished: bool = False,
-) -> None:
-    state = {
-        "network": task.network.state_dict(),
-        # Of use to none who go on from a finished run, and twice as large as the network.
-        "optimizer": None if finished else optimizer.state_dict(),
-        "task": task.state(),
-        "recipe": recipe,
-        "step": step,
-        "trained_s": trained_s,
-    }
+def _save(path: Path, state: dict[str, Any]) -> None:
     # A full disk or a kill in the middle must not cost the last good checkpoint.
     partial = path.with_suffix(".partial")
     torch.save(state, partial)

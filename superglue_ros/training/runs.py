@@ -19,7 +19,6 @@ from superglue_ros.networks.checkpoints import (
     read_weights,
     save_weights,
 )
-from superglue_ros.provenance import source_commit
 from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
 from superglue_ros.training.loop import CHECKPOINT, check_folder, read_checkpoint, run_training
 from superglue_ros.training.photos import PhotoBank, draw_procedural, read_photos
@@ -188,7 +187,7 @@ def _card(
         if run.textures
         else "homographies of procedural images alone",
         "recipe": run.recipe.name + (", a trial" if run.trial else ""),
-        "commit": source_commit(),
+        "commit": ", ".join(dict.fromkeys(state["commit"] for state in checkpoints)),
         "device": f"{device}, {platform.machine()}, torch {torch.__version__}",
         "minutes": round(sum(state["trained_s"] for state in checkpoints) / 60, 1),
         "steps": sum(state["step"] for state in checkpoints),

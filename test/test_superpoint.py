@@ -110,6 +110,17 @@ def test_descriptors_are_interpolated_by_the_published_convention():
     torch.testing.assert_close(column, torch.tensor([0.0, 4.0, 2.0]))
 
 
+def test_sub_pixel_keypoints_are_the_whole_ones_moved_within_their_window():
+    whole = make_network(max_keypoints=30, keypoint_threshold=0.0)
+    moved = make_network(max_keypoints=30, keypoint_threshold=0.0, subpixel_radius=2)
+    image = torch.rand(2, 1, 64, 80)
+    before, after = whole(image), moved(image)
+    torch.testing.assert_close(before.scores, after.scores)
+    offset = (after.keypoints - before.keypoints).abs()
+    assert 0 < offset.max() <= 2
+    assert (before.keypoints == before.keypoints.round()).all()
+
+
 def test_a_batch_gives_what_each_image_gives_alone():
     network = make_network(max_keypoints=50, keypoint_threshold=0.0)
     images = torch.rand(3, 1, 64, 88)

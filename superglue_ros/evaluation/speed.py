@@ -17,10 +17,7 @@ import torch
 from superglue_ros.matching import ImageMatcher
 from superglue_ros.networks.superglue import read_assignment
 from superglue_ros.networks.superpoint import (
-    probability_map,
     sample_descriptors,
-    select_keypoints,
-    suppress_nonmaxima,
 )
 from superglue_ros.provenance import source_commit
 from superglue_ros.types import ImageArray
@@ -102,12 +99,7 @@ def _stages(matcher: ImageMatcher, keyframe: Any, image: ImageArray) -> dict[str
         lambda: (torch.from_numpy(image).to(device)[None, None].float() / 255).to(dtype),
     )
     logits, dense = lap("SuperPoint network", lambda: network.dense(tensor))
-    keypoints, scores, _ = lap(
-        "keypoints",
-        lambda: select_keypoints(
-            suppress_nonmaxima(probability_map(logits), network.config.nms_radius), network.config
-        ),
-    )
+    keypoints, scores, _ = lap("keypoints", lambda: network.find_keypoints(logits))
     descriptors = lap("descriptors", lambda: sample_descriptors(keypoints, dense))
     size = (image.shape[1], image.shape[0])
     encoded = lap("SuperGlue encoding", lambda: glue.encode(keypoints, scores, descriptors, size))

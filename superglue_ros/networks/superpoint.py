@@ -104,6 +104,14 @@ class SuperPoint(nn.Module):
         use_channels_last(self)
         return self
 
+    def find_keypoints(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Keypoints (B, K, 2) pixels, scores (B, K), counts (B,) of detector logits."""
+        probabilities = probability_map(logits)
+        scores = suppress_nonmaxima(probabilities, self.config.nms_radius)
+        keypoints, values, counts = select_keypoints(scores, self.config)
+        refined = refine_keypoints(probabilities, keypoints, self.config.subpixel_radius)
+        return refined, values, counts
+
     def forward(self, image: Tensor) -> Keypoints:
         """Keypoints of gray images (B, 1, H, W) in [0, 1], H and W at least 8.
 
@@ -112,10 +120,7 @@ class SuperPoint(nn.Module):
         if image.dim() != 4 or image.shape[1] != 1 or min(image.shape[2:]) < CELL:
             raise ValueError(f"images must be (B, 1, H >= 8, W >= 8), not {tuple(image.shape)}")
         logits, descriptors = self.dense(image.to(self.conv1a.weight.dtype))
-        probabilities = probability_map(logits)
-        scores = suppress_nonmaxima(probabilities, self.config.nms_radius)
-        keypoints, values, counts = select_keypoints(scores, self.config)
-        keypoints = refine_keypoints(probabilities, keypoints, self.config.subpixel_radius)
+        keypoints, values, counts = self.find_keypoints(logits)
         return Keypoints(keypoints, values, sample_descriptors(keypoints, descriptors), counts)
 
 

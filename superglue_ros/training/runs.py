@@ -33,6 +33,12 @@ DEFAULT_RECIPES = {
     "superglue": RECIPES / "superglue_cpu.yaml",
 }
 LICENCE = "Apache-2.0"
+SUPERPOINT_METHOD = (
+    "stages as in arXiv:1712.07629; presence and place of a keypoint weigh the same; labels are "
+    "sub-pixel and leave out what noise may hide; the descriptor learns by cross-entropy over "
+    "sampled correspondences (InfoNCE); batch norms are folded away"
+)
+"""Where the training differs from the paper's, for the card."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,7 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
     if team.leads:
         done = [read_checkpoint(p / CHECKPOINT) for p in stages if (p / CHECKPOINT).exists()]
         card = _card("superpoint", run, done, task.validate(), team)
+        card["method"] = SUPERPOINT_METHOD
         card["stages"] = {
             stage.name: {
                 "labels": stage.labels,

@@ -222,6 +222,7 @@ class TestBadInput:
         assert "--groundtruth" in fails(capsys, "evaluate", "pairs", images)
         assert "--gap" in fails(capsys, "evaluate", "pairs", images, "--gap", "0")
         assert "homography" in fails(capsys, "evaluate", "features", images)
+        assert "--overlap" in fails(capsys, "evaluate", "rendered", "--overlap", "0.5", "0.2")
 
 
 class TestTrajectory:

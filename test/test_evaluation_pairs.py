@@ -32,6 +32,7 @@ from superglue_ros.evaluation.metrics import (
 )
 from superglue_ros.evaluation.pair_pictures import draw_pairs
 from superglue_ros.evaluation.pairs import evaluate_pairs, open_pairs, summarise_pairs
+from superglue_ros.evaluation.rendered import evaluate_rendered
 from superglue_ros.geometry import exp_rotation, project_points
 from superglue_ros.sources import trajectory_from_poses
 from superglue_ros.types import CameraModel, Frame, Pose
@@ -260,3 +261,19 @@ class TestHarness:
         (row,) = summarise_pairs(source.name, results)
         # Measured elsewhere: 52.1/64.5/75.3.
         np.testing.assert_allclose(row.auc_percent, (52.1, 64.5, 75.3), atol=6)
+
+
+@pytest.mark.slow
+def test_rendered_pairs_have_the_pose_that_good_matches_give() -> None:
+    methods = [sift_method(500)]
+    results = evaluate_rendered((0.7, 0.95), 4, methods, {"opencv": estimate_opencv})
+    again = evaluate_rendered((0.7, 0.95), 4, methods, {"opencv": estimate_opencv})
+    assert results == again
+    assert [result.gap for result in results] == [0] * 4
+    matches = sum(result.num_matches for result in results)
+    assert matches > 100
+    assert sum(result.num_right for result in results) > 0.6 * matches
+    errors = sorted(min(result.pose_errors_deg("opencv")) for result in results)
+    assert errors[1] < 5
+    with pytest.raises(ValueError, match="at least one"):
+        evaluate_rendered((0.1, 0.5), 0, methods, {})

@@ -32,6 +32,7 @@ from superglue_ros.evaluation.metrics import POSE_THRESHOLDS_DEG
 from superglue_ros.evaluation.pair_pictures import draw_features, draw_pairs
 from superglue_ros.evaluation.pairs import PairScores, evaluate_pairs, open_pairs, summarise_pairs
 from superglue_ros.evaluation.plots import plot_trajectory
+from superglue_ros.evaluation.rendered import evaluate_rendered
 from superglue_ros.evaluation.report import make_folder
 from superglue_ros.evaluation.rotations import TURNED, evaluate_rotations
 from superglue_ros.evaluation.summary import (
@@ -59,6 +60,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("evaluate", help=SUMMARY, description=SUMMARY)
     kinds = parser.add_subparsers(title="what", metavar="WHAT", required=True)
     _add_pairs(kinds)
+    _add_rendered(kinds)
     _add_features(kinds)
     _add_trajectory(kinds)
 
@@ -98,6 +100,24 @@ def _print_pairs(scores: Sequence[PairScores]) -> None:
         for x in scores
     ]
     print(format_table([*header, "precision %", "matching score %", "matches"], rows))
+
+
+def run_rendered(args: argparse.Namespace) -> int:
+    """Relative poses of rendered pairs: ours, nearest neighbours, SIFT and ORB in one run."""
+    low, high = args.overlap
+    if not 0 <= low <= high <= 1 or args.pairs < 1:
+        raise SuperGlueRosError("--overlap is a range in [0, 1], --pairs at least 1")
+    output = make_folder(args.output) if args.output else None
+    methods = [*our_methods(_matcher(args)), *_baselines()]
+    found = evaluate_rendered(
+        (low, high), args.pairs, methods, available_estimators(), progress=True
+    )
+    scores = summarise_pairs(f"rendered {low:g} to {high:g}", found)
+    _print_pairs(scores)
+    if output is not None:
+        write_json(output / "rendered.json", {"scores": scores, "pairs": found})
+        print(f"figures: {output}")
+    return 0
 
 
 def run_features(args: argparse.Namespace) -> int:
@@ -211,6 +231,19 @@ def _add_pairs(kinds: Any) -> None:
     parser.add_argument("--output", type=Path, metavar="DIR", help="pairs.json and pictures")
     _add_comparison_options(parser)
     parser.set_defaults(run=run_pairs)
+
+
+def _add_rendered(kinds: Any) -> None:
+    summary = "relative poses of pairs of the rendered world, by the share both see"
+    parser = kinds.add_parser("rendered", help=summary, description=summary)
+    parser.add_argument(
+        "--overlap", type=float, nargs=2, default=[0.1, 0.5], metavar=("LEAST", "MOST"),
+        help="share of each picture that the other sees; 0 0: nothing in common",
+    )  # fmt: skip
+    parser.add_argument("--pairs", type=int, default=100, metavar="N")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="rendered.json")
+    _add_comparison_options(parser)
+    parser.set_defaults(run=run_rendered)
 
 
 def _add_features(kinds: Any) -> None:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from superglue_ros.errors import CameraError, SourceError
 from superglue_ros.evaluation.estimators import Estimator, shuffled_orders
+from superglue_ros.evaluation.features import detect_all
 from superglue_ros.evaluation.methods import Detected, Matched, Method
 from superglue_ros.evaluation.metrics import (
     EPIPOLAR_THRESHOLD,
@@ -76,7 +77,9 @@ class PairScores:
 
 
 @dataclass(frozen=True)
-class _View:
+class View:
+    """A frame of a pair, its camera, its true pose, and what each detector, by its id, found."""
+
     frame: Frame
     camera: CameraModel
     pose: Pose
@@ -100,7 +103,7 @@ def evaluate_pairs(
     if not gaps or min(gaps) < 1:
         raise ValueError("gaps between frames start at 1")
     results: list[PairResult] = []
-    window: deque[_View | None] = deque(maxlen=max(gaps) + 1)
+    window: deque[View | None] = deque(maxlen=max(gaps) + 1)
     frames = tqdm(source, total=len(source) or None, desc=source.name, disable=not progress)
     for index, frame in enumerate(frames):
         window.append(_view(frame, groundtruth, methods))
@@ -110,7 +113,7 @@ def evaluate_pairs(
             if first is not None and second is not None:
                 for method in methods:
                     pair = (index - gap, index)
-                    results.append(_evaluate_pair(pair, first, second, method, estimators))
+                    results.append(evaluate_views(pair, first, second, method, estimators))
     if not results:
         raise SourceError(f"{source.name}: no pair of frames has ground truth")
     return results
@@ -167,7 +170,7 @@ def frame_stamps(source: FrameSource) -> IntArray:
     return np.fromiter(stamps, np.int64)
 
 
-def _view(frame: Frame, groundtruth: Trajectory, methods: Sequence[Method]) -> _View | None:
+def _view(frame: Frame, groundtruth: Trajectory, methods: Sequence[Method]) -> View | None:
     if frame.camera is None:
         raise CameraError("relative poses need a calibrated camera; give --calibration")
     one = Trajectory(np.array([frame.stamp_ns], np.int64), np.zeros((1, 3)), np.zeros((1, 4)))
@@ -182,18 +185,17 @@ def _view(frame: Frame, groundtruth: Trajectory, methods: Sequence[Method]) -> _
             groundtruth.quaternions_xyzw[row],
         )
     )[0]
-    detectors = {id(method.detector): method.detector for method in methods}
-    detected = {key: detector.detect(frame.image) for key, detector in detectors.items()}
-    return _View(frame, frame.camera, pose, detected)
+    return View(frame, frame.camera, pose, detect_all(frame.image, methods))
 
 
-def _evaluate_pair(
+def evaluate_views(
     pair: tuple[int, int],
-    first: _View,
-    second: _View,
+    first: View,
+    second: View,
     method: Method,
     estimators: Mapping[str, Estimator],
 ) -> PairResult:
+    """One method on two views; pair: their indices, whose difference is the gap."""
     detected0, detected1 = (view.detected[id(method.detector)] for view in (first, second))
     matched: Matched = method.match(detected0, detected1)
     points0 = detected0.keypoints[matched.indices0]

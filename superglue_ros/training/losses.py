@@ -52,7 +52,7 @@ def detector_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tenso
 
     Their sum over cells is the cross-entropy over 65 classes of arXiv:1712.07629, eq. 2, by the
     chain rule. Here each is a mean over what it says something of, all cells and those with a
-    keypoint: few cells have one, and its place is learned several times faster for it.
+    keypoint: few cells have one, and its place is learned much faster for it.
     logits (B, 65, h, w), targets (B, 65, h, w), valid (B, h, w) bool.
     """
     logits = logits.float()

@@ -295,4 +295,3 @@ def _matcher(args: argparse.Namespace) -> ImageMatcher:
 
 def _baselines() -> list[Method]:
     return [sift_method(), orb_method()]
-

@@ -18,8 +18,8 @@ _JPEG_LUMINANCE = (
     49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
 )  # fmt: skip
 
-
 MOST_BLUR_PX = 3.0
+"""Largest deviation that `_REACH` has room for."""
 
 
 def check_photometry(strength: float, blur_px: float) -> None:

@@ -40,8 +40,9 @@ class ShapeImages:
         image = self._uniform(batch, 1, 1) + self._noise(batch) * self._uniform(batch, 1, 1)
         points = torch.zeros(batch, 0, 2, device=self.device)
         seen = torch.zeros(batch, 0, dtype=torch.bool, device=self.device)
+        kinds = self._kinds()
         for _ in range(_LAYERS):
-            draw = self._kinds()[int(self._random_int(len(self._kinds())))]
+            draw = kinds[int(self._random_int(len(kinds)))]
             cover, shade, corners = draw(batch)
             texture = self._noise(batch) * self._uniform(batch, 1, 1).square() * 0.6
             image = torch.lerp(image, (shade + texture).clamp(0, 1), cover)

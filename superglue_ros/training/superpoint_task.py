@@ -180,11 +180,10 @@ class SuperPointTask:
         random = random * (size - 1)
         points0 = torch.cat((pair.labels0, random), dim=1)
         points1 = warp_points(points0, pair.H_0to1)
-        margin = MARGIN
         valid = torch.ones(points0.shape[:2], dtype=torch.bool, device=self.device)
         valid[:, : pair.labels0.shape[1]] = pair.label_scores != 0
         for points, inside in ((points0, pair.valid0), (points1, pair.valid1)):
-            valid &= ((points >= margin) & (points <= size - 1 - margin)).all(-1)
+            valid &= ((points >= MARGIN) & (points <= size - 1 - MARGIN)).all(-1)
             x, y = points.round().long().clamp(min=0).unbind(-1)
             x, y = x.clamp(max=inside.shape[2] - 1), y.clamp(max=inside.shape[1] - 1)
             valid &= inside.flatten(1).gather(1, y * inside.shape[2] + x)

@@ -62,6 +62,19 @@ class HomographyPair:
     label_scores: Tensor
 
 
+@dataclass(frozen=True)
+class _FirstViews:
+    """Where first views lie: texture index (B,), to its pixels (B, 3, 3), zoom (B,), to the pixels
+    of the crop (the texture's own where there is none), labels (B, C, 2) and their scores."""
+
+    index: Tensor
+    to_texture: Tensor
+    zoom: Tensor
+    to_crop: Tensor
+    labels: Tensor
+    scores: Tensor
+
+
 class HomographyPairs:
     """Draws batches of pairs from a bank of textures; the generator's seed decides all.
 
@@ -79,41 +92,22 @@ class HomographyPairs:
     @torch.no_grad()
     def sample(self, batch: int) -> HomographyPair:
         """A batch of pairs."""
-        config, generator, device = self.config, self.generator, self.bank.device
+        config, generator = self.config, self.generator
         H_0to1 = random_homographies(batch, config.size, config.homography, generator)
-        if self.crops is None:
-            index = torch.randint(len(self.bank), (batch,), generator=generator, device=device)
-            to_texture, zoom = random_places(
-                self.bank, index, config.size, config.zoom, config.roll_deg, generator
-            )
-            to_crop, crop_size = None, (0, 0)
-            labels0 = torch.zeros(batch, 0, 2, device=device)
-            label_scores = torch.zeros(batch, 0, device=device)
-        else:
-            crops = self.crops
-            pick = torch.randint(len(crops), (batch,), generator=generator, device=device)
-            index, crop_size = crops.index[pick], crops.size
-            sizes = torch.tensor((crop_size, config.size), device=device, dtype=torch.float32)
-            margin = ((sizes[0] - sizes[1]) / 2).expand(batch, 2)
-            shaken = random_homographies(batch, config.size, _FIRST_VIEW, generator)
-            to_crop = translation_matrix(margin) @ shaken
-            to_texture = crops.to_texture[pick] @ to_crop
-            zoom = crops.zoom[pick] * magnification(shaken)
-            labels0 = warp_points(crops.points[pick], inverse(to_crop))
-            label_scores = crops.scores[pick]
+        first = self._anywhere(batch) if self.crops is None else self._of_crops(batch, self.crops)
         H_1to0 = inverse(H_0to1)
         views = []
-        identity = torch.eye(3, device=device).repeat(batch, 1, 1)
+        identity = torch.eye(3, device=H_0to1.device).repeat(batch, 1, 1)
         for to_first in (identity, H_1to0):
             view, valid = render_view(
                 self.bank,
-                index,
-                to_texture @ to_first,
-                zoom * magnification(to_first),
+                first.index,
+                first.to_texture @ to_first,
+                first.zoom * magnification(to_first),
                 config.size,
             )
-            if to_crop is not None:
-                valid = valid & _inside(to_crop @ to_first, config.size, crop_size)
+            if self.crops is not None:
+                valid = valid & _inside(first.to_crop @ to_first, config.size, self.crops.size)
             seen = augment_photometry(view, generator, config.photometric, config.blur_px)
             views.append((seen, valid))
         (image0, valid0), (image1, valid1) = views
@@ -123,9 +117,34 @@ class HomographyPairs:
             valid0,
             valid1,
             H_0to1,
-            labels0,
-            warp_points(labels0, H_0to1),
-            label_scores,
+            first.labels,
+            warp_points(first.labels, H_0to1),
+            first.scores,
+        )
+
+    def _anywhere(self, batch: int) -> _FirstViews:
+        config, device = self.config, self.bank.device
+        index = torch.randint(len(self.bank), (batch,), generator=self.generator, device=device)
+        to_texture, zoom = random_places(
+            self.bank, index, config.size, config.zoom, config.roll_deg, self.generator
+        )
+        labels, scores = to_texture.new_zeros(batch, 0, 2), to_texture.new_zeros(batch, 0)
+        return _FirstViews(index, to_texture, zoom, to_texture, labels, scores)
+
+    def _of_crops(self, batch: int, crops: Crops) -> _FirstViews:
+        size, device = self.config.size, self.bank.device
+        pick = torch.randint(len(crops), (batch,), generator=self.generator, device=device)
+        sizes = torch.tensor((crops.size, size), device=device, dtype=torch.float32)
+        margin = ((sizes[0] - sizes[1]) / 2).expand(batch, 2)
+        shaken = random_homographies(batch, size, _FIRST_VIEW, self.generator)
+        to_crop = translation_matrix(margin) @ shaken
+        return _FirstViews(
+            crops.index[pick],
+            crops.to_texture[pick] @ to_crop,
+            crops.zoom[pick] * magnification(shaken),
+            to_crop,
+            warp_points(crops.points[pick], inverse(to_crop)),
+            crops.scores[pick],
         )
 
 

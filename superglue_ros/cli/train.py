@@ -23,6 +23,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--superpoint", type=Path, help="features to train SuperGlue on, ours if not given"
     )
+    parser.add_argument(
+        "--start", type=Path, help="weights of SuperPoint to go on from, instead of from nothing"
+    )
     parser.add_argument("--minutes", type=float, help="stop after this time, to resume later")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
@@ -51,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         args.output,
         textures=args.textures,
         superpoint=args.superpoint,
+        start=args.start,
         minutes=args.minutes,
         resume=args.resume,
         device=str(choose_device(args.device)),

@@ -28,6 +28,30 @@ class BatchNormSuperPoint(SuperPoint):
     def block(self, name: str, x: Tensor) -> Tensor:
         return F.relu(self.norms[name](self.get_submodule(name)(x)), inplace=True)
 
+    @classmethod
+    @torch.no_grad()
+    def unfolded(cls, plain: SuperPoint, images: Tensor) -> BatchNormSuperPoint:
+        """A network to train on that computes what a plain one does.
+
+        Its norms begin at the statistics of images (B, 1, H, W), so that in training mode, on
+        images alike, it computes nearly the same.
+        """
+        network = cls(plain.config).eval()
+        network.load_state_dict(plain.state_dict(), strict=False)
+
+        def adopt(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
+            norm.get_buffer("running_mean").copy_(mean)
+            norm.get_buffer("running_var").copy_(variance)
+            norm.get_parameter("weight").copy_((variance + 1e-5).sqrt())
+            norm.get_parameter("bias").copy_(mean)
+
+        hooks = [norm.register_forward_pre_hook(adopt) for norm in network.norms.values()]
+        network.dense(images)
+        for hook in hooks:
+            hook.remove()
+        return network
+
     @torch.no_grad()
     def folded(self) -> SuperPoint:
         """A plain SuperPoint that computes what this one does in eval mode."""

@@ -30,13 +30,14 @@ _FIRST_VIEW = HomographyConfig(rotation_deg=20.0, max_scale=1.25, perspective=0.
 class PairConfig:
     """size: (width, height) of a view; zoom: least and most pixels of the texture a pixel;
     roll_deg: most turn of the first view of a texture, labelled crops are turned by any angle;
-    photometric, blur_px: see `augment_photometry`; homography: from first to second view."""
+    photometric, blur_px, blur_share: see `augment_photometry`; homography: from first to second view."""
 
     size: tuple[int, int] = (160, 120)
     zoom: tuple[float, float] = (0.8, 5.0)
     roll_deg: float = 15.0
     photometric: float = 1.0
     blur_px: float = 1.6
+    blur_share: float = 0.4
     homography: HomographyConfig = field(default_factory=HomographyConfig)
 
     def __post_init__(self) -> None:
@@ -44,7 +45,7 @@ class PairConfig:
             raise ValueError(f"size is (width, height), at least {CELL} each, not {self.size}")
         if len(self.zoom) != 2 or not 0 < self.zoom[0] <= self.zoom[1]:
             raise ValueError(f"zoom is (least, most), above 0, not {self.zoom}")
-        check_photometry(self.photometric, self.blur_px)
+        check_photometry(self.photometric, self.blur_px, self.blur_share)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,9 @@ class HomographyPairs:
             )
             if self.crops is not None:
                 valid = valid & _inside(first.to_crop @ to_first, config.size, self.crops.size)
-            seen = augment_photometry(view, generator, config.photometric, config.blur_px)
+            seen = augment_photometry(
+                view, generator, config.photometric, config.blur_px, config.blur_share
+            )
             views.append((seen, valid))
         (image0, valid0), (image1, valid1) = views
         return HomographyPair(

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from superglue_ros.training.homographies import pixel_grid
 
-_REACH = 7
+_REACH = 10
 """Pixels around one that a blur mixes into it."""
 
 _JPEG_LUMINANCE = (
@@ -18,18 +18,24 @@ _JPEG_LUMINANCE = (
     49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
 )  # fmt: skip
 
-MOST_BLUR_PX = 3.0
+MOST_BLUR_PX = 4.0
 """Largest deviation that `_REACH` has room for."""
 
 
-def check_photometry(strength: float, blur_px: float) -> None:
+def check_photometry(strength: float, blur_px: float, blur_share: float = 0.0) -> None:
     """ValueError for what `augment_photometry` does not take."""
     if not 0 <= strength <= 1 or not 0.5 <= blur_px <= MOST_BLUR_PX:
         raise ValueError(f"photometric is in [0, 1], blur_px in [0.5, {MOST_BLUR_PX}]")
+    if not 0 <= blur_share <= 1:
+        raise ValueError(f"blur_share is in [0, 1], not {blur_share}")
 
 
 def augment_photometry(
-    images: Tensor, generator: torch.Generator, strength: float = 1.0, blur_px: float = 1.6
+    images: Tensor,
+    generator: torch.Generator,
+    strength: float = 1.0,
+    blur_px: float = 1.6,
+    blur_share: float = 0.4,
 ) -> Tensor:
     """Images (B, H, W) in [0, 1] as a robot's camera gives them.
 
@@ -37,7 +43,7 @@ def augment_photometry(
     defocus blur, sensor noise and JPEG compression.
 
     strength 0 leaves them as they are, 1 is what a robot meets; blur_px: largest deviation of a
-    Gaussian blur, about half the largest radius out of focus.
+    Gaussian blur, about half the largest radius out of focus; blur_share: of images so blurred.
     """
     batch, height, width = images.shape
     device = images.device
@@ -67,7 +73,7 @@ def augment_photometry(
         _blur(x, uniform(0.3, blur_px)),
         _defocus(x, uniform(0.8, 1.9 * blur_px)),
     )
-    x = torch.where(seldom(0.4), blurred, x)
+    x = torch.where(seldom(blur_share), blurred, x)
     x = torch.where(seldom(0.15), _motion_blur(x, generator), x)
     noise = torch.randn(x.shape, generator=generator, device=device)
     # Photons arrive at random: bright pixels are noisier.
@@ -77,7 +83,7 @@ def augment_photometry(
 
 
 def _blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of each image (B, H, W) by its own sigma (B, 1, 1), at most 3 pixels."""
+    """Gaussian blur of each image (B, H, W) by its own sigma (B, 1, 1), at most 4 pixels."""
     taps = torch.arange(-_REACH, _REACH + 1, device=images.device, dtype=images.dtype)
     kernel = (-(taps**2) / (2 * sigma[:, 0] ** 2)).exp()
     kernel = kernel / kernel.sum(1, keepdim=True)
@@ -103,7 +109,7 @@ def _motion_blur(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _defocus(images: Tensor, radius: Tensor) -> Tensor:
-    """Each image (B, H, W) under a disc of its own radius (B, 1, 1), at most 7 pixels."""
+    """Each image (B, H, W) under a disc of its own radius (B, 1, 1), at most 8 pixels."""
     grid = pixel_grid(2 * _REACH + 1, 2 * _REACH + 1, images.device) - _REACH
     kernel = (radius + 0.5 - grid.norm(dim=-1)).clamp(0, 1)
     kernel = kernel / kernel.sum((1, 2), keepdim=True)

@@ -20,6 +20,7 @@ from superglue_ros.networks.checkpoints import (
     save_weights,
 )
 from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
+from superglue_ros.training.homography_pairs import HomographyPairs
 from superglue_ros.training.loop import CHECKPOINT, check_folder, read_checkpoint, run_training
 from superglue_ros.training.photos import PhotoBank, draw_procedural, read_photos
 from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
@@ -46,7 +47,8 @@ class Run:
     """What a run is asked for.
 
     textures: a folder of photographs, None for procedural images alone; superpoint: the frozen
-    features SuperGlue is trained on, the shipped ones by default; minutes: after which it stops,
+    features SuperGlue is trained on, the shipped ones by default; start: weights of SuperPoint to
+    go on from, instead of from nothing; minutes: after which it stops,
     to be resumed; compiled: SuperPoint by torch.compile; trial: a few steps of each stage of
     SuperPoint's, to see that all of it runs.
     """
@@ -55,6 +57,7 @@ class Run:
     folder: Path
     textures: Path | None = None
     superpoint: Path | None = None
+    start: Path | None = None
     minutes: float | None = None
     resume: bool = False
     device: str = "cpu"
@@ -85,11 +88,14 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
     recipe = read_recipe(SuperPointRecipe, run.recipe)
     if run.trial:
         recipe = trial_of(recipe)
+    if recipe.stages[0].labels == "adapted" and run.start is None:
+        raise SuperGlueRosError("the first stage has no network whose labels it could adapt")
     stages = [run.folder / f"{i}_{stage.name}" for i, stage in enumerate(recipe.stages, 1)]
     check_folder(stages[0] / CHECKPOINT, run.resume)
     banks = _banks(run.textures, recipe, team.device)
     torch.manual_seed(recipe.seed)
-    network, finished = BatchNormSuperPoint(), True
+    network, begun_from = _start(run, recipe, banks[0])
+    finished = True
     for stage, place in zip(recipe.stages, stages):
         place.mkdir(parents=True, exist_ok=True)
         begun = run.resume and (place / CHECKPOINT).exists()
@@ -102,7 +108,7 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
             task,
             stage.schedule,
             place,
-            recipe=to_dict(recipe) | {"stage": stage.name},
+            recipe=to_dict(recipe) | {"stage": stage.name, "start": begun_from},
             minutes=None if deadline is None else max(0.0, deadline - time.monotonic()) / 60,
             resume=begun,
             team=team,
@@ -123,15 +129,30 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
             }
             for stage, state in zip(recipe.stages, done)
         }
+        if begun_from:
+            card["start"] = begun_from
         card["pairs_seen"] = sum(stage["pairs_seen"] for stage in card["stages"].values())
         save_weights(network.folded(), weights, card)
     team.wait()
     return read_weights(weights), finished
 
 
+def _start(
+    run: Run, recipe: SuperPointRecipe, bank: PhotoBank
+) -> tuple[BatchNormSuperPoint, str | None]:
+    """The network to train on, and the name of the weights it comes from, if from any."""
+    if run.start is None:
+        return BatchNormSuperPoint(), None
+    plain, file = load_superpoint(run.start)
+    pair = HomographyPairs(bank, recipe.stages[0].pairs, recipe.seed).sample(16)
+    images = torch.cat((pair.images0, pair.images1))
+    network = BatchNormSuperPoint.unfolded(plain.to(bank.device), images)
+    return network, f"{file.path.name} {file.short_hash}"
+
+
 def _train_superglue(run: Run, team: Team) -> tuple[WeightsFile, bool]:
-    if run.trial or run.compiled:
-        raise SuperGlueRosError("--trial and --compile are SuperPoint's")
+    if run.trial or run.compiled or run.start:
+        raise SuperGlueRosError("--trial, --compile and --start are SuperPoint's")
     recipe = read_recipe(SuperGlueRecipe, run.recipe)
     check_folder(run.folder / CHECKPOINT, run.resume)
     banks = _banks(run.textures, recipe, team.device)

@@ -70,8 +70,6 @@ class SuperPointRecipe:
         names = [stage.name for stage in self.stages]
         if not names or len(set(names)) < len(names):
             raise ValueError("a recipe needs stages, each with a name of its own")
-        if self.stages[0].labels == "adapted":
-            raise ValueError("the first stage has no network whose labels it could adapt")
         if min(self.validation_batches, self.drawings) < 1 or self.subpixel_radius < 0:
             raise ValueError("validation_batches, drawings, subpixel_radius must be positive")
 

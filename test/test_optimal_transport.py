@@ -70,6 +70,27 @@ def test_gradient_matches_finite_differences():
     assert torch.autograd.gradcheck(transport, (scores, bins), eps=1e-2, atol=2e-2)
 
 
+@pytest.mark.parametrize("scale", [1.0, 20.0])
+def test_the_recomputed_gradient_is_that_of_the_stored_iterations(scale):
+    torch.manual_seed(0)
+    scores = (torch.randn(2, 30, 41) * scale).requires_grad_()
+    bins = torch.tensor(0.4, requires_grad=True)
+    weights = torch.randn(2, 31, 42)
+    log_mu = torch.cat((torch.ones(30), torch.tensor([41.0]))).log()[:, None]
+    log_nu = torch.cat((torch.ones(41), torch.tensor([30.0]))).log()
+    z = augment_scores(scores, bins)
+    v = torch.zeros(2, 1, 42)
+    for _ in range(20):
+        u = log_mu - torch.logsumexp(z + v, dim=2, keepdim=True)
+        v = log_nu - torch.logsumexp(z + u, dim=1, keepdim=True)
+    expected = torch.autograd.grad(((z + u + v) * weights).sum(), (scores, bins))
+    plan = log_optimal_transport(scores, bins, 20)
+    torch.testing.assert_close(plan, z + u + v, atol=1e-4, rtol=1e-5)
+    found = torch.autograd.grad((plan * weights).sum(), (scores, bins))
+    for a, b in zip(found, expected):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.parametrize("shape", [(1, 0, 3), (1, 3, 0), (3, 3)])
 def test_empty_scores_are_refused(shape):
     with pytest.raises(ValueError, match="scores must be"):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from superglue_ros.networks.checkpoints import load_superpoint
 from superglue_ros.networks.superpoint import (
     SuperPoint,
     SuperPointConfig,
@@ -173,4 +174,17 @@ def test_folding_batch_norm_keeps_the_function():
     image = torch.rand(1, 1, 48, 40)
     with torch.no_grad():
         for a, b in zip(network.dense(image), folded.dense(image)):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_unfolding_keeps_the_function_and_normalises_by_the_images():
+    torch.manual_seed(0)
+    plain, _ = load_superpoint()
+    images = torch.rand(4, 1, 48, 40)
+    network = BatchNormSuperPoint.unfolded(plain, images)
+    image = torch.rand(1, 1, 48, 40)
+    with torch.no_grad():
+        for a, b in zip(network.eval().folded().dense(image), plain.dense(image)):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+        for a, b in zip(network.train().dense(images), plain.dense(images)):
             torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)

@@ -13,6 +13,7 @@ import yaml
 
 from superglue_ros.cli.main import main
 from superglue_ros.errors import CheckpointError, SuperGlueRosError
+from superglue_ros.networks.checkpoints import read_weights
 from superglue_ros.training.adaptation import (
     AdaptationConfig,
     adapt_labels,
@@ -95,8 +96,9 @@ def test_second_view_is_the_first_one_warped(bank):
     pairs = HomographyPairs(bank, PairConfig(photometric=0.0), seed=1)
     pair = pairs.sample(6)
     height, width = pair.images0.shape[-2:]
-    x, y = torch.meshgrid(torch.arange(20, width - 20), torch.arange(20, height - 20),
-                          indexing="xy")
+    x, y = torch.meshgrid(
+        torch.arange(20, width - 20), torch.arange(20, height - 20), indexing="xy"
+    )
     points0 = torch.stack((x, y), dim=-1).float().expand(6, -1, -1, -1)
     points1 = warp_points(points0, pair.H_0to1)
     scale = torch.tensor((width - 1, height - 1)) / 2
@@ -229,9 +231,7 @@ def test_compression_keeps_flat_blocks_and_loses_fine_detail():
 
 def test_photometry_keeps_shape_and_range_and_follows_its_seed():
     images = torch.rand(4, 30, 40)
-    first, again = (
-        augment_photometry(images, torch.Generator().manual_seed(3)) for _ in range(2)
-    )
+    first, again = (augment_photometry(images, torch.Generator().manual_seed(3)) for _ in range(2))
     torch.testing.assert_close(first, again)
     assert first.min() >= 0
     assert first.max() <= 1
@@ -325,6 +325,28 @@ def test_superpoint_trains_in_slices_that_end_where_one_run_does(
 
 
 @pytest.mark.slow
+def test_training_goes_on_from_weights(tmp_path, tiny_recipe):
+    from superglue_ros.networks.checkpoints import shipped_path
+    from superglue_ros.training import runs
+
+    first, _, joint = tiny_recipe.read_text().split("- {name: ")[1:]
+    assert "shapes" in first
+    head = tiny_recipe.read_text().split("- {name: ")[0]
+    pairs, schedule = "{size: [64, 64]}", "{steps: 2, validate_every: 2, learning_rate: 1.0e-9}"
+    joint = joint.replace("*pairs", pairs).replace("*schedule", schedule)
+    tiny_recipe.write_text(f"{head}- {{name: {joint}")
+    with pytest.raises(SuperGlueRosError, match="first stage has no network"):
+        runs.train("superpoint", runs.Run(tiny_recipe, tmp_path / "nothing"))
+    start = shipped_path("superpoint")
+    weights, _ = runs.train("superpoint", runs.Run(tiny_recipe, tmp_path / "run", start=start))
+    card = json.loads((tmp_path / "run" / "superpoint.json").read_text())
+    before = read_weights(start)
+    assert card["start"] == f"superpoint.safetensors {before.short_hash}"
+    # The last layers have no norm, so that at a rate of nearly nothing they stay what they were.
+    torch.testing.assert_close(weights.tensors["convPb.weight"], before.tensors["convPb.weight"])
+
+
+@pytest.mark.slow
 def test_two_processes_train_together(tmp_path, tiny_recipe):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
@@ -346,7 +368,8 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path):
 
     path = tmp_path / "tiny.yaml"
     path.write_text(
-        "batch: 2\nkeypoints: [20, 30]\ndrawings: 2\nrendered_share: 0.5\nbfloat16: false\n"
+        "batch: 3\nkeypoints: [20, 30]\ndrawings: 2\nbfloat16: false\n"
+        "rendered_share: 0.34\napart_share: 0.34\n"
         "validation_batches: 1\n"
         "network: {num_layers: 2, sinkhorn_iterations: 10}\n"
         "pairs: {size: [96, 80]}\n"
@@ -358,7 +381,15 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path):
     assert weights.config["num_layers"] == 2
     card = json.loads((tmp_path / "run" / "superglue.json").read_text())
     assert set(card["validation"]) == set(card["validation_untrained"])
-    assert "rendered_precision" in card["validation"]
+    assert {"rendered_precision", "apart_matches"} <= set(card["validation"])
+    assert card["pairs_seen"] == 12
+    # A pair of each kind together in every batch, and the weights can be trained on.
+    again = runs.Run(path, tmp_path / "again", start=weights.path)
+    runs.train("superglue", again)
+    assert "start" in json.loads((tmp_path / "again" / "superglue.json").read_text())
+    path.write_text(path.read_text().replace("num_layers: 2", "num_layers: 4"))
+    with pytest.raises(CheckpointError, match="2 layers, the recipe 4"):
+        runs.train("superglue", dataclasses.replace(again, folder=tmp_path / "other"))
 
 
 def test_a_folder_without_photographs_is_one_clear_error(tmp_path):

@@ -24,7 +24,7 @@ def add_parser(subparsers: Any) -> None:
         "--superpoint", type=Path, help="features to train SuperGlue on, ours if not given"
     )
     parser.add_argument(
-        "--start", type=Path, help="weights of SuperPoint to go on from, instead of from nothing"
+        "--start", type=Path, help="weights of the network to go on from, instead of from nothing"
     )
     parser.add_argument("--minutes", type=float, help="stop after this time, to resume later")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")

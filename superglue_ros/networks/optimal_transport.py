@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 _LOG_DOMAIN_START = 2
 """Iterations in log space before the matrix scaling, so that its kernel neither over- nor
@@ -34,19 +37,50 @@ def log_optimal_transport(scores: Tensor, bin_score: Tensor, iterations: int) ->
     """
     _check(scores, iterations)
     z = augment_scores(scores.float(), bin_score.float())
-    log_mu, log_nu, norm = _log_marginals(scores.shape[1], scores.shape[2], z)
-    v = z.new_zeros(z.shape[0], 1, z.shape[2])
-    u = z.new_zeros(z.shape[0], z.shape[1], 1)
-    for _ in range(iterations):
-        u = log_mu[:, None] - torch.logsumexp(z + v, dim=2, keepdim=True)
-        v = log_nu - torch.logsumexp(z + u, dim=1, keepdim=True)
-    return z + u + v + norm
+    plan: Tensor = _Sinkhorn.apply(z, iterations)
+    return plan
+
+
+class _Sinkhorn(torch.autograd.Function):
+    """Sinkhorn with the exact gradient of its finite number of iterations.
+
+    Only the potentials, vectors, are kept; the matrices of an iteration are computed again from
+    them on the way back, so that memory does not grow by a matrix an iteration.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, iterations: int) -> Tensor:
+        """Log assignment of augmented scores z (B, M + 1, N + 1)."""
+        log_mu, log_nu, norm = _log_marginals(z.shape[1] - 1, z.shape[2] - 1, z)
+        u, v = [], [z.new_zeros(z.shape[0], 1, z.shape[2])]
+        for _ in range(iterations):
+            u.append(log_mu[:, None] - torch.logsumexp(z + v[-1], dim=2, keepdim=True))
+            v.append(log_nu - torch.logsumexp(z + u[-1], dim=1, keepdim=True))
+        ctx.save_for_backward(z, torch.stack(u), torch.stack(v))
+        return z + u[-1] + v[-1] + norm
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """Gradient of z (B, M + 1, N + 1)."""
+        z, u, v = ctx.saved_tensors
+        log_mu, log_nu, _ = _log_marginals(z.shape[1] - 1, z.shape[2] - 1, z)
+        grad_z = grad.clone()
+        grad_u, grad_v = grad.sum(2, keepdim=True), grad.sum(1, keepdim=True)
+        for t in reversed(range(len(u))):
+            # The derivative of a logsumexp is a softmax, here over each column, then each row.
+            step = (z + u[t] + (v[t + 1] - log_nu)).exp_().mul_(grad_v)
+            grad_z -= step
+            grad_u = grad_u - step.sum(2, keepdim=True)
+            step = (z + (u[t] - log_mu[:, None]) + v[t]).exp_().mul_(grad_u)
+            grad_z -= step
+            grad_v = -step.sum(1, keepdim=True)
+            grad_u = torch.zeros_like(grad_u)
+        return grad_z, None
 
 
 @torch.no_grad()
-def log_optimal_transport_inference(
-    scores: Tensor, bin_score: Tensor, iterations: int
-) -> Tensor:
+def log_optimal_transport_inference(scores: Tensor, bin_score: Tensor, iterations: int) -> Tensor:
     """The same result as `log_optimal_transport`, without gradients and faster.
 
     After a start in log space the iterations scale the rows and columns of one exponentiated

@@ -40,7 +40,7 @@ class BatchNormSuperPoint(SuperPoint):
         network.load_state_dict(plain.state_dict(), strict=False)
 
         def adopt(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
+            variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
             norm.get_buffer("running_mean").copy_(mean)
             norm.get_buffer("running_var").copy_(variance)
             norm.get_parameter("weight").copy_((variance + 1e-5).sqrt())

@@ -30,7 +30,8 @@ _FIRST_VIEW = HomographyConfig(rotation_deg=20.0, max_scale=1.25, perspective=0.
 class PairConfig:
     """size: (width, height) of a view; zoom: least and most pixels of the texture a pixel;
     roll_deg: most turn of the first view of a texture, labelled crops are turned by any angle;
-    photometric, blur_px, blur_share: see `augment_photometry`; homography: from first to second view."""
+    photometric, blur_px, blur_share: see `augment_photometry`; homography: from first to second
+    view."""
 
     size: tuple[int, int] = (160, 120)
     zoom: tuple[float, float] = (0.8, 5.0)

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.errors import CheckpointError, SuperGlueRosError
 from superglue_ros.networks.checkpoints import (
     WeightsFile,
+    load_superglue,
     load_superpoint,
     read_weights,
     save_weights,
@@ -47,8 +48,8 @@ class Run:
     """What a run is asked for.
 
     textures: a folder of photographs, None for procedural images alone; superpoint: the frozen
-    features SuperGlue is trained on, the shipped ones by default; start: weights of SuperPoint to
-    go on from, instead of from nothing; minutes: after which it stops,
+    features SuperGlue is trained on, the shipped ones by default; start: weights of the network
+    to go on from, instead of from nothing; minutes: after which it stops,
     to be resumed; compiled: SuperPoint by torch.compile; trial: a few steps of each stage of
     SuperPoint's, to see that all of it runs.
     """
@@ -151,8 +152,8 @@ def _start(
 
 
 def _train_superglue(run: Run, team: Team) -> tuple[WeightsFile, bool]:
-    if run.trial or run.compiled or run.start:
-        raise SuperGlueRosError("--trial, --compile and --start are SuperPoint's")
+    if run.trial or run.compiled:
+        raise SuperGlueRosError("--trial and --compile are SuperPoint's")
     recipe = read_recipe(SuperGlueRecipe, run.recipe)
     check_folder(run.folder / CHECKPOINT, run.resume)
     banks = _banks(run.textures, recipe, team.device)
@@ -166,11 +167,21 @@ def _train_superglue(run: Run, team: Team) -> tuple[WeightsFile, bool]:
         # Untrained it is optimal transport over the descriptors: what training must beat.
         run.folder.mkdir(parents=True, exist_ok=True)
         untrained.write_text(json.dumps(task.validate()) + "\n", encoding="utf-8")
+    begun_from = None
+    if run.start is not None:
+        start, file = load_superglue(run.start)
+        if start.config.num_layers != recipe.network.num_layers:
+            raise CheckpointError(
+                f"{file.path} has {start.config.num_layers} layers, the recipe "
+                f"{recipe.network.num_layers}"
+            )
+        task.network.load_state_dict(start.state_dict())
+        begun_from = f"{file.path.name} {file.short_hash}"
     finished = run_training(
         task,
         recipe.schedule,
         run.folder,
-        recipe=plain,
+        recipe=plain | {"start": begun_from},
         minutes=run.minutes,
         resume=run.resume,
         team=team,
@@ -179,6 +190,8 @@ def _train_superglue(run: Run, team: Team) -> tuple[WeightsFile, bool]:
     card = _card("superglue", run, done, task.validate(), team)
     card["data"] += "; a procedurally rendered world"
     card["features"] = f"{features_file.path.name} {features_file.short_hash}"
+    if begun_from:
+        card["start"] = begun_from
     card["pairs_seen"] = card["steps"] * recipe.batch // recipe.reuse
     if untrained.is_file():
         values = json.loads(untrained.read_text(encoding="utf-8"))

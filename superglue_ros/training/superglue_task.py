@@ -40,7 +40,8 @@ class SuperGlueRecipe:
     branch_rate: learning rate of the last layers of the branches, as a share;
     reuse: steps for each new batch; the others train on a kept one, with another number of its
     keypoints (the features cost more than the step);
-    rendered_share: share of batches from the rendered world, the others are homographies;
+    rendered_share: share of a batch's pairs from the rendered world; apart_share: share of them
+    from the rendered world, too, but without common surface; the others are homographies;
     temperature, bin_cosine: see `SuperGlue.initialize_as_transport`; validation_batches: of 6
     pairs, of either kind.
     """
@@ -50,6 +51,7 @@ class SuperGlueRecipe:
     keypoints: tuple[int, int] = (96, 256)
     drawings: int = 60
     rendered_share: float = 0.6
+    apart_share: float = 0.0
     reuse: int = 1
     branch_rate: float = 0.05
     temperature: float = 0.05
@@ -64,9 +66,9 @@ class SuperGlueRecipe:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Features of both views, by falling score, the pair they are of, and the truth."""
+    """Features of both views, by falling score, the pairs they are of, and the truth."""
 
-    pair: HomographyPair | RenderedPairs
+    pairs: tuple[HomographyPair | RenderedPairs, ...]
     view0: ImageKeypoints
     view1: ImageKeypoints
     truth: Assignment
@@ -92,6 +94,7 @@ class SuperGlueTask:
         self.network.to(self.device)
         self.homographies = HomographyPairs(train_bank, recipe.pairs, recipe.seed)
         self.world = WorldPairs(recipe.world, self.device, recipe.seed)
+        self.apart = WorldPairs(_apart(recipe.world), self.device, recipe.seed + 1)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self._kept: deque[_Sample] = deque(maxlen=_KEPT_BATCHES)
         self._validation = self._validation_samples(validation_bank)
@@ -122,9 +125,7 @@ class SuperGlueTask:
         low, high = self.recipe.keypoints
         count, other = torch.randint(low, high + 1, (2,), generator=self.generator).tolist()
         if step % self.recipe.reuse == 0 or not self._kept:
-            rendered = float(torch.rand(1, generator=self.generator)) < self.recipe.rendered_share
-            source = self.world if rendered else self.homographies
-            sample = self._features(source.sample(self.recipe.batch), high)
+            sample = self._features(self._pairs(), high)
             self._kept.append(sample)
         else:
             sample = self._kept[other % len(self._kept)]
@@ -142,34 +143,48 @@ class SuperGlueTask:
             scores = self.network.scores(sample.view0, sample.view1)
         return self.network.assign(scores.float())
 
+    def _pairs(self) -> tuple[HomographyPair | RenderedPairs, ...]:
+        """A new batch. Its kinds are always together, since a batch norm tells batches of
+        different kinds apart."""
+        recipe = self.recipe
+        rendered = round(recipe.batch * recipe.rendered_share)
+        apart = round(recipe.batch * recipe.apart_share)
+        flat = recipe.batch - rendered - apart
+        counts = ((self.world, rendered), (self.apart, apart), (self.homographies, flat))
+        return tuple(source.sample(count) for source, count in counts if count > 0)
+
     @torch.no_grad()
-    def _features(self, pair: HomographyPair | RenderedPairs, count: int) -> _Sample:
+    def _features(self, pairs: tuple[HomographyPair | RenderedPairs, ...], count: int) -> _Sample:
         self.superpoint.config = replace(
             self.superpoint.config, max_keypoints=count, keypoint_threshold=0.0
         )
-        both = self.superpoint(torch.cat((pair.images0, pair.images1)))
-        height, width = pair.images0.shape[-2:]
+        images = [pair.images0 for pair in pairs] + [pair.images1 for pair in pairs]
+        both = self.superpoint(torch.cat(images))
+        height, width = images[0].shape[-2:]
         view0, view1 = (
             ImageKeypoints(keypoints, scores, descriptors, (width, height))
             for keypoints, scores, descriptors in zip(
                 both.keypoints.chunk(2), both.scores.chunk(2), both.descriptors.chunk(2)
             )
         )
-        return _Sample(pair, view0, view1, _truth(pair, view0, view1))
+        return _Sample(pairs, view0, view1, _truth(pairs, view0, view1))
 
     def _validation_samples(self, bank: PhotoBank) -> dict[str, list[_Sample]]:
         count = self.recipe.keypoints[1]
         batches = range(self.recipe.validation_batches)
         flat = HomographyPairs(bank, self.recipe.pairs, _VALIDATION_SEED)
         world = WorldPairs(self.recipe.world, self.device, _VALIDATION_SEED)
+        apart = WorldPairs(_apart(self.recipe.world), self.device, _VALIDATION_SEED)
         return {
-            "homography": [self._features(flat.sample(6), count) for _ in batches],
-            "rendered": [self._features(world.sample(6), count) for _ in batches],
+            "homography": [self._features((flat.sample(6),), count) for _ in batches],
+            "rendered": [self._features((world.sample(6),), count) for _ in batches],
+            "apart": [self._features((apart.sample(6),), count) for _ in batches],
         }
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Precision and recall of the matches on fixed pairs, homographies and rendered."""
+        """Precision and recall of the matches on fixed pairs, homographies and rendered, and the
+        matches a pair without common surface."""
         self.network.eval()
         result = {}
         for name, samples in self._validation.items():
@@ -181,7 +196,7 @@ class SuperGlueTask:
                 )
                 for sample in samples
             ]
-            for key in rows[0]:
+            for key in ("matches",) if name == "apart" else ("precision", "recall"):
                 result[f"{name}_{key}"] = sum(float(row[key]) for row in rows) / len(rows)
         return result
 
@@ -198,15 +213,36 @@ class SuperGlueTask:
         self.generator.set_state(state["generator"])
 
 
+def _apart(world: WorldConfig) -> WorldConfig:
+    return replace(world, overlap=(0.0, 0.0))
+
+
 def _truth(
-    pair: HomographyPair | RenderedPairs, view0: ImageKeypoints, view1: ImageKeypoints
+    pairs: tuple[HomographyPair | RenderedPairs, ...], view0: ImageKeypoints, view1: ImageKeypoints
 ) -> Assignment:
-    points0, points1 = view0.keypoints, view1.keypoints
+    counts = [len(pair.images0) for pair in pairs]
+    parts = [
+        _truth_of_one(pair, points0, points1, view0.image_size)
+        for pair, points0, points1 in zip(
+            pairs, view0.keypoints.split(counts), view1.keypoints.split(counts)
+        )
+    ]
+    return Assignment(
+        torch.cat([part.matches0 for part in parts]), torch.cat([part.matches1 for part in parts])
+    )
+
+
+def _truth_of_one(
+    pair: HomographyPair | RenderedPairs,
+    points0: Tensor,
+    points1: Tensor,
+    image_size: tuple[int, int],
+) -> Assignment:
     if isinstance(pair, RenderedPairs):
         return ground_truth_assignment(
             points0, points1, pair.depth0, pair.depth1, pair.K0, pair.K1, pair.T_0to1
         )
-    return homography_assignment(points0, points1, pair.H_0to1, view0.image_size)
+    return homography_assignment(points0, points1, pair.H_0to1, image_size)
 
 
 def _strongest(sample: _Sample, count: int) -> _Sample:
@@ -220,17 +256,18 @@ def _strongest(sample: _Sample, count: int) -> _Sample:
         )
         for view in (sample.view0, sample.view1)
     )
-    return _Sample(sample.pair, view0, view1, _truth(sample.pair, view0, view1))
+    return _Sample(sample.pairs, view0, view1, _truth(sample.pairs, view0, view1))
 
 
 def assignment_figures(
     log_assignment: Tensor, matches0: Tensor, threshold: float
 ) -> dict[str, Tensor]:
-    """Precision over matches whose truth is known, and recall over true matches."""
+    """Precision over matches whose truth is known, recall over true matches, matches a pair."""
     found = read_assignment(log_assignment, threshold).indices0
     known = matches0 >= -1
     right = (found == matches0) & (matches0 >= 0)
     return {
         "precision": right.sum() / ((found >= 0) & known).sum().clamp(min=1),
         "recall": right.sum() / (matches0 >= 0).sum().clamp(min=1),
+        "matches": (found >= 0).float().sum(1).mean(),
     }

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
 from superglue_ros.networks.checkpoints import load_superpoint
 from superglue_ros.networks.superpoint import (
@@ -188,3 +189,14 @@ def test_unfolding_keeps_the_function_and_normalises_by_the_images():
             torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
         for a, b in zip(network.train().dense(images), plain.dense(images)):
             torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (61, 1003), (77, 640), (480, 640), (9, 30000)])
+def test_strips_of_the_first_layers_change_nothing(size):
+    torch.manual_seed(0)
+    network, image = SuperPoint().eval(), torch.rand(1, 1, *size)
+    with torch.no_grad():
+        in_strips = network.dense(image)
+        whole = F.max_pool2d(network.block("conv1b", network.block("conv1a", image)), 2)
+        torch.testing.assert_close(network._first_stage(image), whole)
+    assert in_strips[0].shape == (1, 65, size[0] // 8, size[1] // 8)

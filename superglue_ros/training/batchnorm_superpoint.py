@@ -25,8 +25,10 @@ class BatchNormSuperPoint(SuperPoint):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
-    def block(self, name: str, x: Tensor) -> Tensor:
-        return F.relu(self.norms[name](self.get_submodule(name)(x)), inplace=True)
+    def block(self, name: str, x: Tensor, padding: tuple[int, int] = (1, 1)) -> Tensor:
+        layer = self.get_submodule(name)
+        x = F.conv2d(x, layer.get_parameter("weight"), layer.get_parameter("bias"), 1, padding)
+        return F.relu(self.norms[name](x), inplace=True)
 
     @classmethod
     @torch.no_grad()

@@ -128,3 +128,15 @@ def test_pictures_show_both_images_and_the_lines(drawing):
     assert not drawn[100:].any()
     with pytest.raises(ValueError, match="one length"):
         draw_matches(drawing, drawing, points, points[:1], np.array([0.5]))
+
+
+def test_training_takes_bfloat16_only_where_the_device_has_it(monkeypatch):
+    import torch
+
+    from superglue_ros.networks import precision
+
+    cpu = torch.device("cpu")
+    assert precision.training_dtype(cpu, bfloat16=False) is torch.float32
+    for has, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(precision, "has_bfloat16", lambda device, has=has: has)
+        assert precision.training_dtype(cpu, bfloat16=True) is dtype

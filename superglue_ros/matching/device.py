@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from superglue_ros.errors import DeviceError
+from superglue_ros.networks.precision import has_bfloat16
 
 
 def choose_device(wish: str) -> torch.device:
@@ -17,20 +18,13 @@ def choose_device(wish: str) -> torch.device:
     return torch.device(wish)
 
 
-def cpu_has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware, so that it pays."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and (
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    )
-
-
 def choose_precision(wish: str, device: torch.device) -> torch.dtype:
     """The dtype of "auto", "float32", "float16" or "bfloat16" on a device; DeviceError where the
     device cannot."""
     if wish == "auto":
         if device.type == "cuda":
             return torch.float16
-        return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
     if wish == "float16" and device.type == "cpu":
         raise DeviceError("precision float16 needs a GPU; a CPU takes float32 or bfloat16")
     dtype: torch.dtype = getattr(torch, wish)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from superglue_ros.networks.precision import training_dtype
 from superglue_ros.networks.superglue import (
     ImageKeypoints,
     SuperGlue,
@@ -87,8 +88,8 @@ class SuperGlueTask:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.device = train_bank.device
-        dtype = torch.bfloat16 if recipe.bfloat16 else torch.float32
-        self.superpoint = superpoint.prepare(self.device, dtype)
+        self._dtype = training_dtype(self.device, recipe.bfloat16)
+        self.superpoint = superpoint.prepare(self.device, self._dtype)
         self.network = SuperGlue(recipe.network)
         self.network.initialize_as_transport(recipe.temperature, recipe.bin_cosine)
         self.network.to(self.device)
@@ -139,7 +140,7 @@ class SuperGlueTask:
         return loss, {"loss": loss.detach(), **figures}, data_s
 
     def _log_assignment(self, sample: _Sample) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, self._dtype is torch.bfloat16):
             scores = self.network.scores(sample.view0, sample.view1)
         return self.network.assign(scores.float())
 

@@ -52,8 +52,9 @@ class StageConfig:
 class SuperPointRecipe:
     """A whole run: its stages, in their order.
 
-    drawings: procedural images beside the photographs; bfloat16: of the products while training;
-    subpixel_radius: see `SuperPointConfig`; validation_batches: of 8 pairs each.
+    drawings: procedural images beside the photographs; bfloat16: of the products while training,
+    where the device multiplies it in hardware; subpixel_radius: see `SuperPointConfig`;
+    validation_batches: of 8 pairs each.
     """
 
     seed: int = 0

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from superglue_ros.errors import CheckpointError
+from superglue_ros.networks.precision import training_dtype
 from superglue_ros.networks.superpoint import (
     CELL,
     Keypoints,
@@ -67,6 +68,7 @@ class SuperPointTask:
         self.recipe = recipe
         self.stage = stage
         self.device = train_bank.device
+        self._dtype = training_dtype(self.device, recipe.bfloat16)
         self.network = network
         self.network.config = SuperPointConfig(subpixel_radius=recipe.subpixel_radius)
         self.network.to(self.device)
@@ -130,8 +132,7 @@ class SuperPointTask:
         return bank, load_crops(file, bank)
 
     def _inference_network(self) -> SuperPoint:
-        dtype = torch.bfloat16 if self.recipe.bfloat16 else torch.float32
-        return self.network.folded().prepare(self.device, dtype)
+        return self.network.folded().prepare(self.device, self._dtype)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor], float]:
         """Detector and descriptor loss of the next batch of pairs."""
@@ -144,7 +145,7 @@ class SuperPointTask:
         pair = self.data.sample(stage.batch)
         data_s = time.monotonic() - started
         images = torch.cat((pair.images0, pair.images1)).to(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, self._dtype is torch.bfloat16):
             logits, descriptors = self._heads(images)
         presence, place = self._detector_loss(pair, logits)
         loss = presence + place

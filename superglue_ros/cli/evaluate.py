@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from superglue_ros.cli.evaluate_agreement import add_agreement
 from superglue_ros.cli.options import add_matcher_options, matcher_config
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.estimators import available_estimators
@@ -63,6 +64,7 @@ def add_parser(subparsers: Any) -> None:
     _add_rendered(kinds)
     _add_features(kinds)
     _add_trajectory(kinds)
+    add_agreement(kinds)
 
 
 def run_pairs(args: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -13,7 +13,7 @@ from superglue_ros.evaluation.features import detect_all
 from superglue_ros.evaluation.methods import Method
 from superglue_ros.evaluation.pairs import PairResult, View, evaluate_views
 from superglue_ros.training.world import WorldConfig, WorldPairs
-from superglue_ros.types import CameraModel, Frame, Pose
+from superglue_ros.types import CameraModel, Frame, ImageArray, Pose
 
 RENDERED_SEED = 3_000_017
 """Of no training nor its validation, so that these scenes are new to the networks."""
@@ -55,8 +55,22 @@ def evaluate_rendered(
     return results
 
 
+def rendered_images(count: int) -> Iterator[tuple[ImageArray, ImageArray]]:
+    """Pairs of gray (240, 320) uint8 images that share between 0.1 and 0.9 of what they show;
+    always the same."""
+    world = WorldPairs(WorldConfig(overlap=(0.1, 0.9)), seed=RENDERED_SEED)
+    for first in range(0, count, _CHUNK):
+        pairs = world.sample(min(_CHUNK, count - first))
+        for image0, image1 in zip(pairs.images0[:, 0], pairs.images1[:, 0]):
+            yield _pixels(image0), _pixels(image1)
+
+
+def _pixels(image: Tensor) -> ImageArray:
+    return (image.clamp(0, 1) * 255).round().numpy().astype(np.uint8)
+
+
 def _view(image: Tensor, intrinsics: Tensor, pose: Pose, methods: Sequence[Method]) -> View:
-    pixels = (image.clamp(0, 1) * 255).round().numpy().astype(np.uint8)
+    pixels = _pixels(image)
     height, width = pixels.shape
     camera = CameraModel(width, height, intrinsics.double().numpy())
     return View(Frame(pixels, 0, camera=camera), camera, pose, detect_all(pixels, methods))

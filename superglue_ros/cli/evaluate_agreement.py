@@ -1,0 +1,97 @@
+"""`superglue_ros evaluate agreement`: do the fast forms give the plain network's matches."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from superglue_ros.cli.options import add_matcher_options, matcher_config
+from superglue_ros.errors import SourceError, SuperGlueRosError
+from superglue_ros.evaluation.agreement import (
+    Agreement,
+    PlainMatcher,
+    compare_forms,
+    forms_of,
+    summarise_agreement,
+)
+from superglue_ros.evaluation.rendered import rendered_images
+from superglue_ros.evaluation.report import make_folder
+from superglue_ros.evaluation.summary import format_table, write_json
+from superglue_ros.sources import open_source
+from superglue_ros.types import ImageArray
+
+
+def add_agreement(kinds: Any) -> None:
+    """Add the subcommand to those of `evaluate`."""
+    summary = "keypoints and matches of the fast forms against the plain float32 network's"
+    parser = kinds.add_parser(
+        "agreement",
+        help=summary,
+        description=f"{summary.capitalize()}, on pairs of frames and on rendered pairs: float32 "
+        "and, where it is another, the precision given.",
+    )
+    parser.add_argument("source", type=Path, nargs="*", metavar="SOURCE")
+    parser.add_argument("--gap", type=int, default=1, metavar="N", help="frames apart")
+    parser.add_argument(
+        "--pairs", type=int, default=100, metavar="N", help="at most, of all sources together"
+    )
+    parser.add_argument("--rendered", type=int, default=100, metavar="N", help="rendered pairs")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="agreement.json")
+    add_matcher_options(parser)
+    parser.set_defaults(run=run_agreement)
+
+
+def run_agreement(args: argparse.Namespace) -> int:
+    """Print a row a form and kind of images."""
+    if args.gap < 1 or min(args.pairs, args.rendered) < 0:
+        raise SuperGlueRosError("--gap is at least 1, --pairs and --rendered at least 0")
+    if not args.rendered and not (args.source and args.pairs):
+        raise SuperGlueRosError("evaluate agreement takes sources, --rendered, or both")
+    config = matcher_config(args)
+    output = make_folder(args.output) if args.output else None
+    try:
+        plain = PlainMatcher(config)
+    except ValueError as error:
+        raise SuperGlueRosError(str(error)) from error
+    forms = forms_of(config, ("float32", config.precision))
+    results: dict[str, list[Agreement]] = {"real": [], "rendered": []}
+    per_source = args.pairs // max(len(args.source), 1)
+    for source in args.source:
+        for pair in _evenly(_frame_pairs(source, args.gap), per_source, str(source)):
+            results["real"] += compare_forms(pair, plain, forms)
+    for pair in tqdm(rendered_images(args.rendered), total=args.rendered, desc="rendered pairs"):
+        results["rendered"] += compare_forms(pair, plain, forms)
+    scores = {kind: summarise_agreement(found) for kind, found in results.items() if found}
+    rows = [
+        [kind, x.form, x.num_pairs, f"{x.keypoints_percent:.3f}", f"{x.move_px:.1e}"]
+        + [f"{x.descriptor_difference:.1e}", x.num_matches, f"{x.matches_percent:.3f}"]
+        + [f"{x.worst_pair_percent:.1f}"]
+        for kind, found in scores.items()
+        for x in found
+    ]
+    header = ["images", "form", "pairs", "same keypoints %", "moved px", "descriptors differ by"]
+    print(format_table([*header, "matches", "same matches %", "least of a pair %"], rows))
+    if output is not None:
+        write_json(output / "agreement.json", {"scores": scores, "pairs": results})
+        print(f"figures: {output}")
+    return 0
+
+
+def _frame_pairs(source: Path, gap: int) -> list[tuple[ImageArray, ImageArray]]:
+    images = [frame.image for frame in open_source(source)]
+    if len(images) <= gap:
+        raise SourceError(f"{source}: {len(images)} frames have no pair {gap} apart")
+    return list(zip(images, images[gap:]))
+
+
+def _evenly(
+    pairs: Sequence[tuple[ImageArray, ImageArray]], count: int, name: str
+) -> Iterator[tuple[ImageArray, ImageArray]]:
+    """At most so many pairs from the whole sequence."""
+    count = min(count, len(pairs))
+    for i in tqdm(range(count), desc=name):
+        yield pairs[i * len(pairs) // count]

@@ -12,6 +12,9 @@ version = next(
 )
 readme = root / "README.md"
 
+# To export engines and to run them on a CPU; on a GPU onnxruntime-gpu takes the latter's place.
+ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
+
 setup(
     name="superglue_ros",
     version=version,
@@ -34,12 +37,14 @@ setup(
         "PyYAML>=6.0",
     ],
     extras_require={
+        "onnx": ONNX,
         "test": [
             "pytest>=8",
             "hypothesis>=6",
             "mypy>=1.8",
             "ruff>=0.4",
             'evo>=1.30; python_version >= "3.11"',
+            *ONNX,
         ],
     },
     entry_points={"console_scripts": ["superglue_ros = superglue_ros.cli.main:main"]},

@@ -56,6 +56,8 @@ SYSTEM_MODULES = {
     "mypy": "mypy",
     "ruff": "ruff",
     "evo": "evo",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
 }
 
 

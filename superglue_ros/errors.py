@@ -13,6 +13,14 @@ class DeviceError(SuperGlueRosError):
     """The requested device or precision is not to be had on this machine."""
 
 
+class EngineError(SuperGlueRosError):
+    """An exported engine cannot be made, is incomplete or damaged, or lacks its runtime."""
+
+
+class EngineOptionError(EngineError, ValueError):
+    """An option contradicts what an exported engine holds."""
+
+
 class ImageError(SuperGlueRosError):
     """An image is empty, truncated, or of an encoding that cannot be matched."""
 

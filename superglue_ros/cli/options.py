@@ -90,6 +90,8 @@ def _metavar(field: Field[Any]) -> str:
         return "PX|none"
     if field.name in ("superpoint", "superglue"):
         return "FILE"
+    if field.name == "engine":
+        return "FOLDER"
     return {int: "N", float: "X", bool: "yes|no"}.get(type(field.default), "TEXT")
 
 

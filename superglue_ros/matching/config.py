@@ -67,9 +67,14 @@ class MatcherConfig:
         "of the networks' products; auto: float16 on a GPU, bfloat16 on a CPU made for it",
         choices=PRECISIONS,
     )
+    engine: str = option(
+        "", "folder that `superglue_ros export` wrote, in place of weights; empty: torch"
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.engine and (self.superpoint or self.superglue):
+            raise ValueError("engine holds its weights: it takes no superpoint or superglue")
         if 0 < self.resize < 16:
             raise ValueError(f"resize must be 0 or at least 16, not {self.resize}")
         self.superpoint_config()

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from superglue_ros.errors import ImageError
 from superglue_ros.matching.config import MatcherConfig
-from superglue_ros.matching.device import choose_device, choose_precision
-from superglue_ros.networks.checkpoints import load_superglue, load_superpoint
-from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
+from superglue_ros.matching.device import choose_device
+from superglue_ros.matching.engine import open_engine
+from superglue_ros.matching.loading import load_networks
+from superglue_ros.networks.superglue_inference import EncodedKeypoints
 from superglue_ros.types import UNMATCHED, Features, FloatArray, ImageArray, IntArray
 
 MIN_SIDE = 16
@@ -80,10 +81,11 @@ class ExtractedFeatures:
 
 
 class ImageMatcher:
-    """SuperPoint and SuperGlue with their weights on one device.
+    """SuperPoint and SuperGlue with their weights on one device, in torch or an exported engine.
 
     Keyword arguments are the fields of `MatcherConfig`. Raises ValueError for one out of range,
-    CheckpointError for wrong weights, DeviceError for a device or precision that is not there.
+    CheckpointError for wrong weights, DeviceError for a device or precision that is not there,
+    EngineError for an engine that does not load.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class ImageMatcher:
         resize: int | None = None,
         device: str = "auto",
         precision: str = "auto",
+        engine: str | Path | None = None,
     ) -> None:
         self.config = MatcherConfig(
             str(superpoint or ""),
@@ -111,29 +114,16 @@ class ImageMatcher:
             resize or 0,
             device,
             precision,
+            str(engine or ""),
         )
-        config = self.config
-        self._device = choose_device(config.device)
-        dtype = choose_precision(config.precision, self._device)
-        detector, detector_file = load_superpoint(
-            Path(config.superpoint) if config.superpoint else None, config.superpoint_config()
-        )
-        matcher, matcher_file = load_superglue(
-            Path(config.superglue) if config.superglue else None,
-            match_threshold=config.match_threshold,
-            sinkhorn_iterations=config.sinkhorn_iterations,
-        )
-        if matcher.config.descriptor_dim != detector.descriptor_dim:
-            raise ValueError(
-                f"SuperGlue of width {matcher.config.descriptor_dim} does not take SuperPoint's "
-                f"{detector.descriptor_dim} dimensions"
-            )
-        self.superpoint = detector.prepare(self._device, dtype)
-        self.superglue = FoldedSuperGlue(matcher).to_precision(dtype).to(self._device)
+        self._device = choose_device(device)
+        load = open_engine if self.config.engine else load_networks
+        networks = load(self.config, self._device)
+        self.superpoint, self.superglue = networks.superpoint, networks.superglue
         self.device = str(self._device)
-        self.precision = str(dtype).removeprefix("torch.")
-        self.model = f"{detector_file.path.stem}+{matcher_file.path.stem}"
-        self.weights_hash = f"{detector_file.short_hash}+{matcher_file.short_hash}"
+        self.precision = networks.precision
+        self.model = networks.model
+        self.weights_hash = networks.weights_hash
 
     @classmethod
     def from_config(cls, config: MatcherConfig) -> ImageMatcher:

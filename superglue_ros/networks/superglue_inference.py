@@ -81,11 +81,17 @@ class FoldedSuperGlue(nn.Module):
         A keyframe is encoded once and matched many times.
         """
         points = normalize_keypoints(keypoints.float(), image_size)
-        inputs = torch.cat((points, keypoint_scores.float()[..., None]), dim=2)
+        return EncodedKeypoints(
+            self.encode_normalized(points, keypoint_scores.float(), descriptors)
+        )
+
+    def encode_normalized(self, points: Tensor, scores: Tensor, descriptors: Tensor) -> Tensor:
+        """States (B, N, D) of `encode`, with its points (B, N, 2) already normalised."""
+        inputs = torch.cat((points, scores[..., None]), dim=2)
         states = descriptors.to(self.dtype) + self.encoder(inputs.to(self.dtype))
         if len(self.layers) and states.shape[1]:
             states = self.layers[0](states, states)
-        return EncodedKeypoints(states)
+        return states
 
     def log_assignment(self, encoded0: EncodedKeypoints, encoded1: EncodedKeypoints) -> Tensor:
         """Log assignment (B, M + 1, N + 1), float32; ValueError when M or N is 0."""

@@ -1,11 +1,17 @@
-"""`superglue_ros bench`: milliseconds per stage, frames/s and peak memory."""
+"""`superglue_ros bench`: milliseconds per stage, frames/s and memory; others beside ours."""
 
 from __future__ import annotations
 
 import argparse
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from superglue_ros.errors import SuperGlueRosError
+
+TRANSFORMERS = "transformers"
+SWEEP_SIZES = [(320, 240), (640, 480), (1280, 960)]
+SWEEP_KEYPOINTS = [256, 512, 1024, 2048, 4096]
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -25,66 +31,151 @@ def add_parser(subparsers: Any) -> None:
         help="milliseconds per stage, frames/s and memory",
         description="Times a frame against a keyframe whose side is already computed.",
     )
-    parser.add_argument("--size", type=_size, nargs="+", default=[(640, 480)], metavar="WxH")
-    parser.add_argument("--keypoints", type=int, nargs="+", default=[512, 1024])
+    parser.add_argument("--size", type=_size, nargs="+", metavar="WxH", help="default 640x480")
+    parser.add_argument("--keypoints", type=int, nargs="+", metavar="N", help="default 512 1024")
+    parser.add_argument(
+        "--sweep", action="store_true",
+        help="320x240 to 1280x960, 256 to 4096 keypoints, where not given otherwise",
+    )  # fmt: skip
     parser.add_argument("--precision", nargs="+", default=["float32", "auto"])
     parser.add_argument("--superpoint", default="", help="weights, ours if not given")
     parser.add_argument("--superglue", default="", help="weights, ours if not given")
+    parser.add_argument("--engine", default="", help="folder of an exported engine")
     parser.add_argument("--sinkhorn-iterations", type=int, default=100)
     parser.add_argument("--layers", type=int, help="time an untrained SuperGlue of so many layers")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
     parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    parser.add_argument(
+        "--against", metavar="PATH",
+        help="a checkout of the reference implementation, whose weights both run with, or "
+        f"{TRANSFORMERS!r}: in turns on the same inputs",
+    )  # fmt: skip
+    parser.add_argument("--output", type=Path, metavar="DIR", help="bench.json and bench.png")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a table a configuration."""
-    from superglue_ros.evaluation.speed import describe_machine, measure_speed, to_plain
-    from superglue_ros.matching import ImageMatcher
-    from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
-    from superglue_ros.networks.superglue_inference import FoldedSuperGlue
+    from superglue_ros.evaluation.report import make_folder
+    from superglue_ros.evaluation.speed import describe_machine
+    from superglue_ros.evaluation.speed_plots import plot_speed
+    from superglue_ros.evaluation.summary import write_json
 
+    if args.runs < 1:
+        raise SuperGlueRosError(f"--runs must be at least 1, not {args.runs}")
+    if args.layers is not None and (args.engine or args.against):
+        raise SuperGlueRosError("--layers goes with neither --engine nor --against")
+    sizes = args.size or (SWEEP_SIZES if args.sweep else [(640, 480)])
+    keypoints = args.keypoints or (SWEEP_KEYPOINTS if args.sweep else [512, 1024])
+    output = make_folder(args.output) if args.output else None
     machine = describe_machine()
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
-    rows = []
-    for precision in args.precision:
-        for keypoints in args.keypoints:
-            matcher = ImageMatcher(
-                superpoint=args.superpoint,
-                superglue=args.superglue,
-                max_keypoints=keypoints,
-                keypoint_threshold=0.0,
-                sinkhorn_iterations=args.sinkhorn_iterations,
-                device=args.device,
-                precision=precision,
-            )
-            if args.layers is not None:
-                config = SuperGlueConfig(
-                    num_layers=args.layers, sinkhorn_iterations=args.sinkhorn_iterations
-                )
-                dtype = matcher.superglue.dtype
-                network = FoldedSuperGlue(SuperGlue(config)).to_precision(dtype)
-                matcher.superglue = network.to(matcher.device)
-            for size in args.size:
-                result = measure_speed(matcher, size, args.runs)
-                rows.append({"precision": matcher.precision, **to_plain(result)})
-                _print_table(matcher, result)
-    if args.output:
-        content = json.dumps({"machine": machine, "results": rows}, indent=2) + "\n"
-        args.output.write_text(content, encoding="utf-8")
-        print(f"wrote {args.output}")
+    measure = _compare if args.against else _measure
+    results = measure(args, sizes, keypoints)
+    if output is not None:
+        write_json(output / "bench.json", {"machine": machine, "results": results})
+        if not args.against:
+            plot_speed(output / "bench.png", results)
+        print(f"figures: {output}")
     return 0
 
 
-def _print_table(matcher: Any, result: Any) -> None:
-    layers = matcher.superglue.config.num_layers
+def _measure(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list[Any]:
+    """Ours alone, stage by stage."""
+    from superglue_ros.evaluation.speed import measure_speed, untrain
+    from superglue_ros.matching import ImageMatcher
+
+    results = []
+    done = set()
+    for precision in args.precision:
+        for count in keypoints:
+            matcher = ImageMatcher.from_config(_config(args, count, precision))
+            if (matcher.precision, count) in done:
+                continue  # "auto" is a precision that was named, too
+            done.add((matcher.precision, count))
+            if args.layers is not None:
+                untrain(matcher, args.layers)
+            for size in sizes:
+                results.append(measure_speed(matcher, size, args.runs))
+                _print_stages(results[-1])
+    return results
+
+
+def _print_stages(result: Any) -> None:
     print(
-        f"\n{result.width}x{result.height}, {result.keypoints} keypoints, {layers} layers, "
-        f"{matcher.superglue.config.sinkhorn_iterations} iterations, {matcher.precision} on "
-        f"{matcher.device}"
+        f"\n{result.width}x{result.height}, {result.keypoints} keypoints, {result.layers} layers, "
+        f"{result.iterations} iterations, {result.precision} on {result.device}"
     )
     print(f"  {'stage':<20}{'median ms':>10}{'min':>9}{'max':>9}")
     for s in result.stages:
         print(f"  {s.stage:<20}{s.median_ms:>10.2f}{s.low_ms:>9.2f}{s.high_ms:>9.2f}")
-    print(f"  {result.frames_per_s:.1f} frames/s, peak memory {result.peak_memory_mb:.0f} MB")
+    print(
+        f"  {result.frames_per_s:.1f} frames/s; memory: {result.frame_memory_mb:.0f} MiB a frame, "
+        f"{result.attention_memory_mb:.0f} MiB of it encoder and self-attention, grown by "
+        f"{result.growth_mb:.1f} MiB over the runs"
+    )
+
+
+def _compare(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list[Any]:
+    """Another implementation and ours in turns."""
+    import torch
+
+    from superglue_ros.evaluation.speed_against import (
+        compare_speed,
+        matcher_beside,
+        reference_checkout,
+        transformers_model,
+    )
+    from superglue_ros.evaluation.summary import format_table
+    from superglue_ros.matching.device import choose_device
+
+    device = choose_device(args.device)
+    results, rows = [], []
+    for count in keypoints:
+        config = _config(args, count, "float32")
+        if args.against == TRANSFORMERS:
+            opponent = transformers_model(config, device)
+        else:
+            opponent = reference_checkout(Path(args.against), config, device)
+        # The other runs in float32; ours also as asked for.
+        precisions = dict.fromkeys(["float32", *args.precision])
+        for precision in precisions:
+            ours = matcher_beside(opponent, replace(config, precision=precision))
+            if precision == "auto" and ours.precision in precisions:
+                continue
+            for size in sizes:
+                with torch.inference_mode():
+                    found = compare_speed(opponent, ours, size, args.runs)
+                results += found
+                for x in found:
+                    rows.append(
+                        [f"{x.width}x{x.height}", x.keypoints, x.work, x.precision]
+                        + [_range(x.their_ms, x.their_range_ms), _range(x.our_ms, x.our_range_ms)]
+                        + [f"{x.times_faster:.2f}"]
+                    )
+    print(f"{opponent.name} in float32; {args.sinkhorn_iterations} iterations, medians (range)")
+    header = ["size", "keypoints", "work", "our precision", "their ms", "our ms", "times faster"]
+    print(format_table(header, rows))
+    return results
+
+
+def _range(median: float, limits: tuple[float, float]) -> str:
+    return "{:.1f} ({:.1f} to {:.1f})".format(median, *limits)
+
+
+def _config(args: argparse.Namespace, keypoints: int, precision: str) -> Any:
+    from superglue_ros.matching import MatcherConfig
+
+    try:
+        return MatcherConfig(
+            superpoint=args.superpoint,
+            superglue=args.superglue,
+            max_keypoints=keypoints,
+            keypoint_threshold=0.0,
+            sinkhorn_iterations=args.sinkhorn_iterations,
+            device=args.device,
+            precision=precision,
+            engine=args.engine,
+        )
+    except ValueError as error:
+        raise SuperGlueRosError(str(error)) from error

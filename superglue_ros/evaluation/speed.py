@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import platform
-import resource
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,15 @@ import cv2
 import numpy as np
 import torch
 
+from superglue_ros.evaluation.memory import peak_growth_mb, resident_mb
 from superglue_ros.matching import ImageMatcher
-from superglue_ros.networks.superglue import read_assignment
-from superglue_ros.networks.superpoint import (
-    sample_descriptors,
-)
+from superglue_ros.networks.superglue import SuperGlue, read_assignment
+from superglue_ros.networks.superglue_inference import FoldedSuperGlue
+from superglue_ros.networks.superpoint import sample_descriptors
 from superglue_ros.provenance import source_commit
 from superglue_ros.types import ImageArray
+
+WHOLE = "whole frame"
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,30 @@ class StageTime:
 
 @dataclass(frozen=True)
 class SpeedResult:
-    """One configuration: image size, keypoints found, stages, frames/s of the whole, memory."""
+    """One configuration on one device.
+
+    keypoints: found in each image; frames_per_s: of the whole; frame_memory_mb: that a frame
+    takes at most beyond what is held before, networks and keyframe, attention_memory_mb: that
+    the encoding of an image does (keypoint encoder and first self-attention); growth_mb: of the
+    memory held from the first counted run to the last.
+    """
 
     width: int
     height: int
     keypoints: int
+    layers: int
+    iterations: int
+    precision: str
+    device: str
     stages: tuple[StageTime, ...]
     frames_per_s: float
-    peak_memory_mb: float
+    frame_memory_mb: float
+    attention_memory_mb: float
+    growth_mb: float
+
+    def median_ms(self, stage: str) -> float:
+        """Median of the stage of that name."""
+        return next(s.median_ms for s in self.stages if s.stage == stage)
 
 
 def measure_speed(
@@ -55,27 +72,48 @@ def measure_speed(
     """
     if runs < 1:
         raise ValueError(f"runs must be at least 1, not {runs}")
-    image0, image1 = (_noise_image(size, seed) for seed in (0, 1))
+    image0, image1 = (noise_image(size, seed) for seed in (0, 1))
     keyframe = matcher.extract(image0)
+    device = torch.device(matcher.device)
     times: dict[str, list[float]] = {}
-    if matcher.device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+
+    def whole() -> None:
+        matcher.match_features(keyframe, matcher.extract(image1))
+
     for run in range(warmup + runs):
+        if run == warmup:
+            held_mb = _held_mb(device)
         laps = _stages(matcher, keyframe.encoded, image1)
         started = time.perf_counter()
-        frame = matcher.extract(image1)
-        matcher.match_features(keyframe, frame)
-        laps["whole frame"] = (time.perf_counter() - started) * 1e3
+        whole()
+        laps[WHOLE] = (time.perf_counter() - started) * 1e3
         if run >= warmup:
             for stage, value in laps.items():
                 times.setdefault(stage, []).append(value)
+    growth_mb = _held_mb(device) - held_mb
     stages = tuple(
         StageTime(stage, float(np.median(v)), float(np.min(v)), float(np.max(v)))
         for stage, v in times.items()
     )
-    whole = next(s for s in stages if s.stage == "whole frame")
+    glue, frame = matcher.superglue, matcher.extract(image1)
+    keypoints = torch.from_numpy(frame.points)[None].to(device)
+
+    @torch.inference_mode()
+    def attend() -> None:
+        glue.encode(keypoints, frame.scores[None], frame.descriptors[None], size)
+
     return SpeedResult(
-        size[0], size[1], len(keyframe), stages, 1e3 / whole.median_ms, _peak_memory_mb(matcher)
+        *size,
+        keypoints=len(keyframe),
+        layers=glue.config.num_layers,
+        iterations=glue.config.sinkhorn_iterations,
+        precision=matcher.precision,
+        device=matcher.device,
+        stages=stages,
+        frames_per_s=1e3 / float(np.median(times[WHOLE])),
+        frame_memory_mb=peak_growth_mb(whole, device),
+        attention_memory_mb=peak_growth_mb(attend, device),
+        growth_mb=growth_mb,
     )
 
 
@@ -93,11 +131,7 @@ def _stages(matcher: ImageMatcher, keyframe: Any, image: ImageArray) -> dict[str
         laps[stage] = (time.perf_counter() - started) * 1e3
         return result
 
-    dtype = network.conv1a.weight.dtype
-    tensor = lap(
-        "upload",
-        lambda: (torch.from_numpy(image).to(device)[None, None].float() / 255).to(dtype),
-    )
+    tensor = lap("upload", lambda: torch.from_numpy(image).to(device)[None, None].float() / 255)
     logits, dense = lap("SuperPoint network", lambda: network.dense(tensor))
     keypoints, scores, _ = lap("keypoints", lambda: network.find_keypoints(logits))
     descriptors = lap("descriptors", lambda: sample_descriptors(keypoints, dense))
@@ -107,6 +141,24 @@ def _stages(matcher: ImageMatcher, keyframe: Any, image: ImageArray) -> dict[str
     plan = lap("Sinkhorn", lambda: glue.transport(matrix))
     lap("assignment", lambda: read_assignment(plan, glue.config.match_threshold))
     return laps
+
+
+def noise_image(size: tuple[int, int], seed: int) -> ImageArray:
+    """Gray noise of (width, height), which holds as many keypoints as are asked for."""
+    rng = np.random.default_rng(seed)
+    width, height = size
+    small = rng.integers(0, 256, (height // 4 + 1, width // 4 + 1), np.uint8)
+    enlarged = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(enlarged, np.uint8)
+
+
+def untrain(matcher: ImageMatcher, layers: int) -> None:
+    """Give a matcher an untrained SuperGlue of so many layers, which takes as long as a trained
+    one."""
+    glue = matcher.superglue
+    config = replace(glue.config, num_layers=layers)
+    network = FoldedSuperGlue(SuperGlue(config)).to_precision(glue.dtype)
+    matcher.superglue = network.to(matcher.device)
 
 
 def describe_machine() -> dict[str, str]:
@@ -123,23 +175,10 @@ def describe_machine() -> dict[str, str]:
     }
 
 
-def to_plain(result: SpeedResult) -> dict[str, Any]:
-    """A result as JSON holds it."""
-    return asdict(result)
-
-
-def _noise_image(size: tuple[int, int], seed: int) -> ImageArray:
-    rng = np.random.default_rng(seed)
-    width, height = size
-    small = rng.integers(0, 256, (height // 4 + 1, width // 4 + 1), np.uint8)
-    enlarged = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(enlarged, np.uint8)
-
-
-def _peak_memory_mb(matcher: ImageMatcher) -> float:
-    if matcher.device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _held_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated() / 2**20
+    return resident_mb()
 
 
 def _cpu_name() -> str:

@@ -1,0 +1,40 @@
+"""Plots of what `superglue_ros bench` has measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from superglue_ros.evaluation.plots import save_figure
+from superglue_ros.evaluation.speed import WHOLE, SpeedResult
+
+
+def plot_speed(path: Path, results: Sequence[SpeedResult]) -> None:
+    """Write a picture of milliseconds a frame and of memory over the number of keypoints."""
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    whole, frame, attention = figure.subplots(1, 3)
+    groups: dict[str, list[SpeedResult]] = {}
+    for result in sorted(results, key=lambda r: r.keypoints):
+        groups.setdefault(f"{result.width}x{result.height}, {result.precision}", []).append(result)
+    for name, group in groups.items():
+        keypoints = [r.keypoints for r in group]
+        whole.plot(keypoints, [r.median_ms(WHOLE) for r in group], "o-", label=name)
+        frame.plot(keypoints, [r.frame_memory_mb for r in group], "o-", label=name)
+        attention.plot(keypoints, [r.attention_memory_mb for r in group], "o-", label=name)
+    _label(whole, "ms", "a frame against a keyframe")
+    _label(frame, "MiB", "memory of a frame")
+    _label(attention, "MiB", "memory of encoder and self-attention, one image")
+    whole.legend(fontsize="small")
+    save_figure(path, figure)
+
+
+def _label(axes: Axes, unit: str, title: str) -> None:
+    axes.set_xlabel("keypoints an image")
+    axes.set_ylabel(unit)
+    axes.set_title(title)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)

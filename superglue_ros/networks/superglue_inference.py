@@ -29,7 +29,8 @@ _QUERIES = 512
 
 @dataclass(frozen=True)
 class EncodedKeypoints:
-    """One image's side of the network up to the first cross attention: states (B, N, D)."""
+    """One image's side of the network up to the first cross attention: states (B, N, D),
+    float32."""
 
     states: Tensor
 
@@ -59,12 +60,16 @@ class FoldedSuperGlue(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the products; the assignment is always float32."""
-        return self.final_proj.weight.dtype
+        """Precision of the layers' products."""
+        return next(self.encoder.parameters()).dtype
 
     def to_precision(self, dtype: torch.dtype) -> FoldedSuperGlue:
-        """Compute all products in `dtype`."""
-        for module in (self.encoder, self.layers, self.final_proj):
+        """Compute the products of encoder and layers in `dtype`.
+
+        States, scores and the assignment stay float32: what rounding would add to them at every
+        layer changes a match in a hundred.
+        """
+        for module in (self.encoder, self.layers):
             module.to(dtype)
         return self
 
@@ -88,7 +93,7 @@ class FoldedSuperGlue(nn.Module):
     def encode_normalized(self, points: Tensor, scores: Tensor, descriptors: Tensor) -> Tensor:
         """States (B, N, D) of `encode`, with its points (B, N, 2) already normalised."""
         inputs = torch.cat((points, scores[..., None]), dim=2)
-        states = descriptors.to(self.dtype) + self.encoder(inputs.to(self.dtype))
+        states = descriptors.float() + self.encoder(inputs.to(self.dtype))
         if len(self.layers) and states.shape[1]:
             states = self.layers[0](states, states)
         return states
@@ -106,7 +111,7 @@ class FoldedSuperGlue(nn.Module):
             source0, source1 = (x1, x0) if i % 2 else (x0, x1)
             x0, x1 = layer(x0, source0), layer(x1, source1)
         f0, f1 = self.final_proj(x0), self.final_proj(x1)
-        return (f0 @ f1.transpose(1, 2)).float()
+        return f0 @ f1.transpose(1, 2)
 
     def transport(self, scores: Tensor) -> Tensor:
         """Log assignment (B, M + 1, N + 1) of scores (B, M, N) (eq. 8-9)."""
@@ -148,11 +153,13 @@ class _FoldedLayer(nn.Module):
         self.hidden = _linear_of(weight.float(), bias.float())
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        """x (B, N, D) plus its residual from source (B, M, D)."""
-        query = self._split(self.query(x))
-        key, value = (self._split(y) for y in self.key_value(source).chunk(2, dim=2))
+        """x (B, N, D) plus its residual from source (B, M, D), both float32."""
+        dtype = self.query.weight.dtype
+        own = x.to(dtype)
+        query = self._split(self.query(own))
+        key, value = (self._split(y) for y in self.key_value(source.to(dtype)).chunk(2, dim=2))
         message = _attend(query, key, value).transpose(1, 2).flatten(2)
-        return x + self.output(F.relu(self.hidden(torch.cat((x, message), dim=2)), inplace=True))
+        return x + self.output(F.relu(self.hidden(torch.cat((own, message), dim=2)), inplace=True))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)

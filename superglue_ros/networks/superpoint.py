@@ -14,6 +14,9 @@ from torch.nn import functional as F
 CELL = 8
 """Side in pixels of the cell that one vector of the two heads describes."""
 
+_FLOAT32_LAYERS = ("conv1a", "convPb", "convDb")
+"""Whatever the precision of the others."""
+
 _STRIP_PIXELS = 20_000
 """Of a strip of the first layers on a CPU: its 64 channels fit into the cache."""
 
@@ -79,7 +82,8 @@ class SuperPoint(nn.Module):
     def block(self, name: str, x: Tensor, padding: tuple[int, int] = (1, 1)) -> Tensor:
         """One convolution with its rectifier; training puts batch normalisation in between."""
         layer = self.get_submodule(name)
-        x = F.conv2d(x, layer.get_parameter("weight"), layer.get_parameter("bias"), 1, padding)
+        weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+        x = F.conv2d(x.to(weight.dtype), weight, bias, 1, padding)
         return F.relu(x, inplace=not self.training)
 
     def dense(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,11 +126,12 @@ class SuperPoint(nn.Module):
         """Freeze for inference on a device with an encoder in `dtype`, channels last.
 
         The last layers stay float32: rounded scores tie, and tied neighbours would all survive
-        the suppression.
+        the suppression. So does the first: what it loses of the image moves more keypoints than
+        all other layers together.
         """
         self.eval().requires_grad_(False)
         for name, module in self.named_children():
-            module.to(device, torch.float32 if name in ("convPb", "convDb") else dtype)
+            module.to(device, torch.float32 if name in _FLOAT32_LAYERS else dtype)
         use_channels_last(self)
         return self
 
@@ -145,7 +150,7 @@ class SuperPoint(nn.Module):
         """
         if image.dim() != 4 or image.shape[1] != 1 or min(image.shape[2:]) < CELL:
             raise ValueError(f"images must be (B, 1, H >= 8, W >= 8), not {tuple(image.shape)}")
-        logits, descriptors = self.dense(image.to(self.conv1a.weight.dtype))
+        logits, descriptors = self.dense(image)
         keypoints, values, counts = self.find_keypoints(logits)
         return Keypoints(keypoints, values, sample_descriptors(keypoints, descriptors), counts)
 

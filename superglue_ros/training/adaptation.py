@@ -141,7 +141,7 @@ def _averaged_response(
         image, inside = render_view(bank, index, place @ from_view, scale, size)
         if view:
             image = augment_photometry(image, generator, config.photometric, config.blur_px)
-        logits, _ = network.dense(image[:, None].to(network.conv1a.weight.dtype))
+        logits, _ = network.dense(image[:, None])
         there = (warp_points(grid, to_view) + 0.5) / extent - 1
         response = probability_map(logits)
         height, width = response.shape[1:]

@@ -81,8 +81,10 @@ def normalize_keypoints(keypoints: Tensor, image_size: tuple[int, int]) -> Tenso
 
     image_size is (width, height).
     """
-    size = keypoints.new_tensor(image_size)
-    return (keypoints - size / 2) / (size.max() * 0.7)
+    width, height = image_size
+    # Filled on the device: a copy from the host would wait, and CUDA graphs forbid it.
+    centre = torch.stack((keypoints.new_full((), width / 2), keypoints.new_full((), height / 2)))
+    return (keypoints - centre) / (max(image_size) * 0.7)
 
 
 class KeypointEncoder(nn.Module):

@@ -92,11 +92,15 @@ class FoldedSuperGlue(nn.Module):
 
     def encode_normalized(self, points: Tensor, scores: Tensor, descriptors: Tensor) -> Tensor:
         """States (B, N, D) of `encode`, with its points (B, N, 2) already normalised."""
-        inputs = torch.cat((points, scores[..., None]), dim=2)
-        states = descriptors.float() + self.encoder(inputs.to(self.dtype))
+        states = self.embed(points, scores, descriptors)
         if len(self.layers) and states.shape[1]:
             states = self.layers[0](states, states)
         return states
+
+    def embed(self, points: Tensor, scores: Tensor, descriptors: Tensor) -> Tensor:
+        """States (B, N, D) before the first layer, of normalised points (B, N, 2) (eq. 2)."""
+        inputs = torch.cat((points, scores[..., None]), dim=2)
+        return descriptors.float() + self.encoder(inputs.to(self.dtype))
 
     def log_assignment(self, encoded0: EncodedKeypoints, encoded1: EncodedKeypoints) -> Tensor:
         """Log assignment (B, M + 1, N + 1), float32; ValueError when M or N is 0."""
@@ -152,27 +156,28 @@ class _FoldedLayer(nn.Module):
         bias = first.bias.double() + message @ merge.bias.double()
         self.hidden = _linear_of(weight.float(), bias.float())
 
-    def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        """x (B, N, D) plus its residual from source (B, M, D), both float32."""
+    def forward(self, x: Tensor, source: Tensor, attended: Tensor | None = None) -> Tensor:
+        """x (B, N, D) plus its residual from source (B, M, D), both float32; attended
+        (B, 1, 1, M): which of the source to attend to, all if not given."""
         dtype = self.query.weight.dtype
         own = x.to(dtype)
         query = self._split(self.query(own))
         key, value = (self._split(y) for y in self.key_value(source.to(dtype)).chunk(2, dim=2))
-        message = _attend(query, key, value).transpose(1, 2).flatten(2)
+        message = _attend(query, key, value, attended).transpose(1, 2).flatten(2)
         return x + self.output(F.relu(self.hidden(torch.cat((own, message), dim=2)), inplace=True))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def _attend(query: Tensor, key: Tensor, value: Tensor, attended: Tensor | None) -> Tensor:
     """Messages (B, heads, N, d) of attention, in memory linear in the number of keypoints.
 
     torch's own attention in bfloat16 on a CPU computes its products in float32; chunks of queries
     take a third less.
     """
-    if query.dtype != torch.bfloat16 or query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value)
+    if attended is not None or query.dtype != torch.bfloat16 or query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, attended)
     key = (key * query.shape[3] ** -0.5).transpose(2, 3)
     messages = [(chunk @ key).softmax(3) @ value for chunk in query.split(_QUERIES, dim=2)]
     return torch.cat(messages, dim=2)

@@ -259,7 +259,9 @@ def sample_descriptors(keypoints: Tensor, descriptors: Tensor) -> Tensor:
     first cell's centre but pixel 8 w - 1 to the last one's.
     """
     height, width = descriptors.shape[-2:]
-    size = keypoints.new_tensor((width, height)) * CELL
-    grid = (keypoints - (CELL / 2 - 0.5)) / (size - (CELL / 2 + 0.5)) * 2 - 1
+    first, last = CELL / 2 - 0.5, CELL / 2 + 0.5
+    x = (keypoints[..., 0] - first) / (width * CELL - last)
+    y = (keypoints[..., 1] - first) / (height * CELL - last)
+    grid = torch.stack((x, y), dim=-1) * 2 - 1
     sampled = F.grid_sample(descriptors, grid[:, None].to(descriptors.dtype), align_corners=True)
     return F.normalize(sampled[:, :, 0], dim=1).transpose(1, 2)

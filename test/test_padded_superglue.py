@@ -1,0 +1,113 @@
+"""SuperGlue on padded keypoints, and Sinkhorn as the GPU runs it, against the plain forms."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from superglue_ros.networks.optimal_transport import log_optimal_transport
+from superglue_ros.networks.padded_superglue import PaddedSuperGlue, padded_transport
+from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
+from superglue_ros.networks.superglue_inference import FoldedSuperGlue
+from superglue_ros.types import UNMATCHED
+
+BIN = torch.tensor(0.5)
+SIZE = (64, 48)
+
+
+@pytest.mark.parametrize(("m", "n"), [(5, 8), (8, 3), (1, 1), (8, 8)])
+def test_transport_without_the_padding(m: int, n: int) -> None:
+    torch.manual_seed(0)
+    scores = torch.randn(1, 8, 8) * 4
+    counts = torch.tensor([m]), torch.tensor([n])
+    plan = padded_transport(scores, BIN, *counts, 50)
+    expected = log_optimal_transport(scores[:, :m, :n], BIN, 50)
+    rows, columns = [*range(m), 8], [*range(n), 8]
+    torch.testing.assert_close(plan[0][rows][:, columns], expected[0], atol=1e-4, rtol=0)
+    inner = plan.exp()
+    assert inner[0, m:8].sum() == 0
+    assert inner[0, :, n:8].sum() == 0
+
+
+def test_transport_of_nothing_is_finite() -> None:
+    nothing = torch.tensor([0])
+    plan = padded_transport(torch.randn(1, 4, 4), BIN, nothing, nothing, 20)
+    assert not plan.isnan().any()
+    assert plan.exp()[0, :4, :4].sum() == 0
+
+
+@pytest.fixture(scope="module")
+def network() -> FoldedSuperGlue:
+    torch.manual_seed(1)
+    config = SuperGlueConfig(64, num_layers=4, keypoint_encoder=(16,), sinkhorn_iterations=20)
+    plain = SuperGlue(config).eval()
+    plain.initialize_as_transport()
+    for branch in plain.branches():
+        torch.nn.init.normal_(branch[-1].weight, std=0.02)
+    return FoldedSuperGlue(plain)
+
+
+@pytest.mark.parametrize(("m", "n"), [(10, 16), (16, 7), (0, 5), (0, 0)])
+def test_matches_are_those_without_padding(network: FoldedSuperGlue, m: int, n: int) -> None:
+    torch.manual_seed(2)
+    most = 16
+    descriptors = torch.nn.functional.normalize(torch.randn(2, most, 64), dim=2)
+    descriptors[1] = descriptors[0].flip(0)
+    points = torch.rand(2, most, 2) * 40
+    scores = torch.rand(2, most)
+    counts = torch.tensor([m, n])
+    padded = PaddedSuperGlue(network)
+    inputs = [x.split(1) for x in (points, scores, descriptors, counts)]
+    states = torch.cat([padded.encode(*side, SIZE) for side in zip(*inputs)])
+    found = padded(states, counts)
+    sides = [
+        network.encode(points[i, None, :k], scores[i, None, :k], descriptors[i, None, :k], SIZE)
+        for i, k in enumerate((m, n))
+    ]
+    expected = network(*sides)
+    assert found.indices0[0, :m].tolist() == expected.indices0[0].tolist()
+    assert found.indices1[0, :n].tolist() == expected.indices1[0].tolist()
+    assert (found.indices0[0, m:] == UNMATCHED).all()
+    assert (found.indices1[0, n:] == UNMATCHED).all()
+    torch.testing.assert_close(
+        found.confidences0[0, :m], expected.confidences0[0], atol=1e-4, rtol=0
+    )
+    if m > 5 and n > 5:
+        assert (expected.indices0 != UNMATCHED).any()
+
+
+TRITON = """
+import torch
+from superglue_ros.networks.optimal_transport import augment_scores, log_optimal_transport
+from superglue_ros.networks.sinkhorn_triton import sinkhorn_potentials
+torch.manual_seed(0)
+for batch, m, n, iterations in ((1, 1, 1, 1), (2, 11, 18, 7), (1, 40, 25, 30)):
+    scores, dustbin = torch.randn(batch, m, n) * 8, torch.tensor(0.5)
+    z = augment_scores(scores, dustbin)
+    norm = torch.tensor(float(m + n)).log()
+    log_mu, log_nu = torch.zeros(batch, m + 1) - norm, torch.zeros(batch, n + 1) - norm
+    log_mu[:, -1] += torch.tensor(float(n)).log()
+    log_nu[:, -1] += torch.tensor(float(m)).log()
+    u, v = sinkhorn_potentials(z, log_mu, log_nu, iterations)
+    plan = z + u[:, :, None] + v[:, None, :] + norm
+    expected = log_optimal_transport(scores, dustbin, iterations)
+    torch.testing.assert_close(plan, expected, atol=2e-4, rtol=1e-4)
+"""
+
+
+def test_the_kernel_in_the_interpreter() -> None:
+    """In a process of its own: Triton asks for its interpreter once, when it is imported."""
+    pytest.importorskip("triton", reason="Triton comes with torch for GPUs, or the test extra")
+    ran = subprocess.run(
+        [sys.executable, "-c", TRITON],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr

@@ -6,9 +6,14 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
+from superglue_ros.errors import DeviceError
+from superglue_ros.evaluation.rendered import rendered_images
+from superglue_ros.matching import ImageMatcher, MatcherConfig
+from superglue_ros.matching.cuda_graphs import CapturedNetworks
 from superglue_ros.networks.optimal_transport import log_optimal_transport
 from superglue_ros.networks.padded_superglue import PaddedSuperGlue, padded_transport
 from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
@@ -111,3 +116,36 @@ def test_the_kernel_in_the_interpreter() -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize(("keypoints", "side"), [(100, 320), (1100, 32)])
+def test_a_matcher_of_captured_networks(keypoints: int, side: int) -> None:
+    """On a CPU, where the functions that a GPU would capture run as they are; also of images of
+    fewer pixels than keypoints."""
+    options = {"max_keypoints": keypoints, "device": "cpu", "precision": "float32"}
+    options["sinkhorn_iterations"] = 10
+    plain, captured = ImageMatcher(**options), ImageMatcher(**options)
+    captured._captured = CapturedNetworks(captured.superpoint, captured.superglue)
+    image0, image1 = (image[:side, :side] for image in next(iter(rendered_images(1))))
+    for pair in ((image0, image1), (image1[:24], image0), (np.zeros_like(image0), image1)):
+        expected, found = plain.match(*pair), captured.match(*pair)
+        np.testing.assert_array_equal(found.keypoints0, expected.keypoints0)
+        np.testing.assert_allclose(found.descriptors1, expected.descriptors1, atol=1e-5)
+        np.testing.assert_array_equal(found.matches0, expected.matches0)
+        np.testing.assert_allclose(found.confidence0, expected.confidence0, atol=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_graphs_give_the_same_matches() -> None:
+    plain, captured = (ImageMatcher(device="cuda", cuda_graphs=graphs) for graphs in (False, True))
+    for pair in rendered_images(3):
+        expected, found = plain.match(*pair), captured.match(*pair)
+        assert (expected.matches0 == found.matches0).mean() > 0.99
+
+
+def test_cuda_graphs_need_a_gpu_and_a_number_of_keypoints() -> None:
+    with pytest.raises(DeviceError, match="cuda_graphs need a GPU"):
+        ImageMatcher(device="cpu", cuda_graphs=True)
+    with pytest.raises(ValueError, match="max_keypoints above 0"):
+        MatcherConfig(max_keypoints=-1, cuda_graphs=True)

@@ -70,9 +70,14 @@ class MatcherConfig:
     engine: str = option(
         "", "folder that `superglue_ros export` wrote, in place of weights; empty: torch"
     )
+    cuda_graphs: bool = option(
+        False, "launch a frame on a GPU as two CUDA graphs, captured for each image size"
+    )
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.cuda_graphs and (self.engine or self.max_keypoints < 1):
+            raise ValueError("cuda_graphs take no engine, and max_keypoints above 0")
         if self.engine and (self.superpoint or self.superglue):
             raise ValueError("engine holds its weights: it takes no superpoint or superglue")
         if 0 < self.resize < 16:

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from superglue_ros.errors import ImageError
+from superglue_ros.errors import DeviceError, ImageError
 from superglue_ros.matching.config import MatcherConfig
+from superglue_ros.matching.cuda_graphs import CapturedNetworks
 from superglue_ros.matching.device import choose_device
 from superglue_ros.matching.engine import open_engine
 from superglue_ros.matching.loading import load_networks
 from superglue_ros.networks.superglue_inference import EncodedKeypoints
+from superglue_ros.networks.superpoint import Keypoints
 from superglue_ros.types import UNMATCHED, Features, FloatArray, ImageArray, IntArray
 
 MIN_SIDE = 16
@@ -102,6 +104,7 @@ class ImageMatcher:
         device: str = "auto",
         precision: str = "auto",
         engine: str | Path | None = None,
+        cuda_graphs: bool = False,
     ) -> None:
         self.config = MatcherConfig(
             str(superpoint or ""),
@@ -115,6 +118,7 @@ class ImageMatcher:
             device,
             precision,
             str(engine or ""),
+            cuda_graphs,
         )
         self._device = choose_device(device)
         load = open_engine if self.config.engine else load_networks
@@ -124,6 +128,11 @@ class ImageMatcher:
         self.precision = networks.precision
         self.model = networks.model
         self.weights_hash = networks.weights_hash
+        self._captured: CapturedNetworks | None = None
+        if cuda_graphs:
+            if self._device.type != "cuda":
+                raise DeviceError("cuda_graphs need a GPU; the device is the CPU")
+            self._captured = CapturedNetworks(self.superpoint, self.superglue)
 
     @classmethod
     def from_config(cls, config: MatcherConfig) -> ImageMatcher:
@@ -136,24 +145,35 @@ class ImageMatcher:
         gray = as_gray(image)
         height, width = gray.shape
         shrunk = shrink(gray, self.config.resize)
-        tensor = torch.from_numpy(shrunk).to(self._device, non_blocking=True)
-        result = self.superpoint(tensor[None, None].float() / 255)
+        size = (shrunk.shape[1], shrunk.shape[0])
+        result, encoded = self._describe(shrunk)
         count = int(result.counts[0])
         keypoints, scores = result.keypoints[:, :count], result.scores[:, :count]
         descriptors = result.descriptors[:, :count]
-        size = (shrunk.shape[1], shrunk.shape[0])
-        encoded = self.superglue.encode(keypoints, scores, descriptors, size)
         # Pixel (0, 0) is a centre, so scaling is about the image's corner at (-0.5, -0.5).
         factor = np.array((width / size[0], height / size[1]), np.float32)
         points = (keypoints[0].cpu().numpy() + np.float32(0.5)) * factor - np.float32(0.5)
         return ExtractedFeatures((width, height), points, scores[0], descriptors[0], encoded)
+
+    def _describe(self, gray: ImageArray) -> tuple[Keypoints, EncodedKeypoints]:
+        """Keypoints, padded or not, and SuperGlue's side of them."""
+        if self._captured is not None:
+            return self._captured.extract(gray)
+        tensor = torch.from_numpy(gray).to(self._device, non_blocking=True)
+        found = self.superpoint(tensor[None, None].float() / 255)
+        count = int(found.counts[0])
+        keypoints, scores = found.keypoints[:, :count], found.scores[:, :count]
+        descriptors = found.descriptors[:, :count]
+        size = (gray.shape[1], gray.shape[0])
+        return found, self.superglue.encode(keypoints, scores, descriptors, size)
 
     @torch.inference_mode()
     def match_features(
         self, keyframe: ExtractedFeatures, frame: ExtractedFeatures
     ) -> FeatureMatches:
         """Matches of extracted features, in the order of the keyframe's."""
-        assignment = self.superglue(keyframe.encoded, frame.encoded)
+        matching = self.superglue if self._captured is None else self._captured.match
+        assignment = matching(keyframe.encoded, frame.encoded)
         both = torch.stack((assignment.indices0[0].float(), assignment.confidences0[0])).cpu()
         indices0 = torch.nonzero(both[0] != UNMATCHED)[:, 0]
         matched = both[:, indices0].numpy()

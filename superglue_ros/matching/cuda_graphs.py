@@ -1,0 +1,129 @@
+"""Both networks as CUDA graphs: a frame is two launches in place of a thousand.
+
+Not measured on a GPU yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from superglue_ros.networks.padded_superglue import PaddedSuperGlue
+from superglue_ros.networks.superglue import Assignment
+from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
+from superglue_ros.networks.superpoint import Keypoints, SuperPoint, sample_descriptors
+from superglue_ros.types import ImageArray
+
+_SIZES_KEPT = 4
+"""Graphs of so many image sizes; one more takes the place of the oldest."""
+
+_WARM_UPS = 3
+
+
+@dataclass(frozen=True)
+class PaddedKeypoints(EncodedKeypoints):
+    """One image's side, its states (1, K, D) padded, and how many are none of padding (1,)."""
+
+    counts: Tensor
+
+
+class CapturedNetworks:
+    """SuperPoint and SuperGlue on a fixed number of keypoints, padded where there are fewer.
+
+    On a GPU each image size is captured at its first image; on a CPU the same functions run as
+    they are. ValueError for a SuperPoint that keeps all keypoints.
+    """
+
+    def __init__(self, superpoint: SuperPoint, superglue: FoldedSuperGlue) -> None:
+        self._keypoints = superpoint.config.max_keypoints
+        if self._keypoints < 1:
+            raise ValueError("CUDA graphs need a fixed number of keypoints: max_keypoints above 0")
+        self._superpoint = superpoint
+        self._superglue = PaddedSuperGlue(superglue)
+        self._width = superglue.config.descriptor_dim
+        self._device = superglue.bin_score.device
+        self._frames: dict[tuple[int, int], _Captured] = {}
+        self._matching: _Captured | None = None
+
+    def extract(self, image: ImageArray) -> tuple[Keypoints, PaddedKeypoints]:
+        """Keypoints, padded, of a gray (H, W) uint8 image, and its side of SuperGlue."""
+        height, width = image.shape
+        frame = self._frames.get((height, width))
+        if frame is None:
+            if len(self._frames) == _SIZES_KEPT:
+                del self._frames[next(iter(self._frames))]
+            frame = _Captured(
+                self._frame,
+                [torch.zeros(1, 1, height, width, dtype=torch.uint8, device=self._device)],
+            )
+            self._frames[height, width] = frame
+        found = frame([torch.from_numpy(image)[None, None]])
+        keypoints, scores, descriptors, counts, states = found
+        return Keypoints(keypoints, scores, descriptors, counts), PaddedKeypoints(states, counts)
+
+    def match(self, encoded0: EncodedKeypoints, encoded1: EncodedKeypoints) -> Assignment:
+        """Matches of two sides of `extract`; ValueError for others."""
+        if not isinstance(encoded0, PaddedKeypoints) or not isinstance(encoded1, PaddedKeypoints):
+            raise ValueError("features must be of the matcher that matches them")
+        if self._matching is None:
+            states = torch.zeros(1, self._keypoints, self._width, device=self._device)
+            counts = torch.ones(1, dtype=torch.int64, device=self._device)
+            self._matching = _Captured(self._assign, [states, states, counts, counts])
+        found = self._matching(
+            [encoded0.states, encoded1.states, encoded0.counts, encoded1.counts]
+        )
+        return Assignment(*found)
+
+    def _frame(self, image: Tensor) -> tuple[Tensor, ...]:
+        height, width = image.shape[2:]
+        logits, dense = self._superpoint.dense(image.float() / 255)
+        keypoints, scores, counts = self._superpoint.find_keypoints(logits)
+        missing = self._keypoints - keypoints.shape[1]
+        if missing:  # an image of fewer pixels than keypoints
+            keypoints = F.pad(keypoints, (0, 0, 0, missing))
+            scores = F.pad(scores, (0, missing))
+        descriptors = sample_descriptors(keypoints, dense)
+        states = self._superglue.encode(keypoints, scores, descriptors, counts, (width, height))
+        return keypoints, scores, descriptors, counts, states
+
+    def _assign(
+        self, states0: Tensor, states1: Tensor, counts0: Tensor, counts1: Tensor
+    ) -> tuple[Tensor, ...]:
+        found = self._superglue(torch.cat((states0, states1)), torch.cat((counts0, counts1)))
+        return found.indices0, found.indices1, found.confidences0, found.confidences1
+
+
+class _Captured:
+    """A function of tensors of fixed shapes, captured once and replayed."""
+
+    def __init__(
+        self, function: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor]
+    ) -> None:
+        self._function = function
+        self._graph: torch.cuda.CUDAGraph | None = None
+        if inputs[0].device.type != "cuda":
+            return
+        self._inputs = [tensor.clone() for tensor in inputs]
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            # Kernels are chosen, compiled and given their workspaces before the capture.
+            for _ in range(_WARM_UPS):
+                function(*self._inputs)
+        torch.cuda.current_stream().wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._outputs = function(*self._inputs)
+
+    def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Outputs, which the next call leaves alone."""
+        if self._graph is None:
+            return self._function(*inputs)
+        for own, given in zip(self._inputs, inputs):
+            own.copy_(given.pin_memory() if given.device.type == "cpu" else given, True)
+        self._graph.replay()
+        return tuple(output.clone() for output in self._outputs)

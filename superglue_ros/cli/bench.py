@@ -44,6 +44,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--sinkhorn-iterations", type=int, default=100)
     parser.add_argument("--layers", type=int, help="time an untrained SuperGlue of so many layers")
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
+    parser.add_argument(
+        "--cuda-graphs", action="store_true", help="the whole frame as two CUDA graphs, on a GPU"
+    )
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument(
         "--against", metavar="PATH",
@@ -152,10 +155,11 @@ def _compare(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list
                         [f"{x.width}x{x.height}", x.keypoints, x.work, x.precision]
                         + [_range(x.their_ms, x.their_range_ms), _range(x.our_ms, x.our_range_ms)]
                         + [f"{x.times_faster:.2f}"]
+                        + ["-" if (same := x.same_matches_percent) is None else f"{same:.2f}"]
                     )
     print(f"{opponent.name} in float32; {args.sinkhorn_iterations} iterations, medians (range)")
     header = ["size", "keypoints", "work", "our precision", "their ms", "our ms", "times faster"]
-    print(format_table(header, rows))
+    print(format_table([*header, "same matches %"], rows))
     return results
 
 
@@ -176,6 +180,7 @@ def _config(args: argparse.Namespace, keypoints: int, precision: str) -> Any:
             device=args.device,
             precision=precision,
             engine=args.engine,
+            cuda_graphs=args.cuda_graphs,
         )
     except ValueError as error:
         raise SuperGlueRosError(str(error)) from error

@@ -19,17 +19,23 @@ from superglue_ros.evaluation.speed import noise_image, untrain
 from superglue_ros.matching import ImageMatcher, MatcherConfig
 from superglue_ros.networks.superglue import SuperGlueConfig
 from superglue_ros.networks.superglue_inference import EncodedKeypoints
-from superglue_ros.types import ImageArray
+from superglue_ros.types import UNMATCHED, ImageArray
 
 REFERENCE_WEIGHTS = ("superpoint_v1.pth", "superglue_outdoor.pth")
 """Of a checkout of the reference implementation, in its models/weights."""
+
+_SHIFT_PX = (8, 16)
 
 SUPERPOINT, SUPERGLUE, PAIR = "SuperPoint, one image", "SuperGlue, both sides", "pair of images"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Median, least and most milliseconds of one piece of work, theirs and ours."""
+    """Median, least and most milliseconds of one piece of work, theirs and ours.
+
+    same_matches_percent: of the keypoints either matches, those that both match alike; None where
+    the work says nothing of matches.
+    """
 
     work: str
     width: int
@@ -41,6 +47,7 @@ class Comparison:
     their_range_ms: tuple[float, float]
     our_ms: float
     our_range_ms: tuple[float, float]
+    same_matches_percent: float | None
 
     @property
     def times_faster(self) -> float:
@@ -139,14 +146,15 @@ def transformers_model(config: MatcherConfig, device: torch.device) -> Opponent:
 def compare_speed(
     opponent: Opponent, matcher: ImageMatcher, size: tuple[int, int], runs: int, warmup: int = 2
 ) -> list[Comparison]:
-    """Time both in turns on two noise images of `size` (width, height).
+    """Time both in turns on two views of noise of `size` (width, height), shifted by some pixels.
 
     Ours encode both sides of SuperGlue, as theirs do, though a keyframe's would be kept.
     ValueError for less than one run.
     """
     if runs < 1:
         raise ValueError(f"runs must be at least 1, not {runs}")
-    images = noise_image(size, 0), noise_image(size, 1)
+    image = noise_image(size, 0)
+    images = image, np.roll(image, _SHIFT_PX, axis=(0, 1))
     theirs = opponent.work(*images)
     ours = _our_work(matcher, *images)
     times: dict[tuple[str, int], list[float]] = {}
@@ -175,9 +183,20 @@ def compare_speed(
             matcher.precision,
             *spread(times[name, 0]),
             *spread(times[name, 1]),
+            _same_matches(theirs[name](), ours[name]()),
         )
         for name in theirs
     ]
+
+
+def _same_matches(theirs: Any, ours: Any) -> float | None:
+    if not isinstance(theirs, dict) or "matches0" not in theirs:
+        return None
+    one, other = theirs["matches0"][0].cpu(), ours.indices0[0].cpu()
+    if one.shape != other.shape:
+        return 0.0
+    either = (one != UNMATCHED) | (other != UNMATCHED)
+    return 100.0 * float((one == other)[either].float().mean()) if either.any() else None
 
 
 def _our_work(

@@ -25,15 +25,16 @@ from superglue_ros.evaluation.methods import (
     orb_method,
     sift_method,
 )
-from superglue_ros.evaluation.metrics import (
-    area_under_recall,
-    pose_errors_deg,
-    symmetric_epipolar_errors,
-)
+from superglue_ros.evaluation.metrics import symmetric_epipolar_errors
 from superglue_ros.evaluation.pair_pictures import draw_pairs
 from superglue_ros.evaluation.pairs import evaluate_pairs, open_pairs, summarise_pairs
 from superglue_ros.evaluation.rendered import evaluate_rendered
-from superglue_ros.geometry import exp_rotation, project_points
+from superglue_ros.geometry import (
+    area_under_recall,
+    exp_rotation,
+    pose_errors_deg,
+    project_points,
+)
 from superglue_ros.sources import trajectory_from_poses
 from superglue_ros.types import CameraModel, Frame, Pose
 

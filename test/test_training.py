@@ -346,15 +346,19 @@ def test_training_goes_on_from_weights(tmp_path, tiny_recipe):
     torch.testing.assert_close(weights.tensors["convPb.weight"], before.tensors["convPb.weight"])
 
 
-@pytest.mark.slow
-def test_two_processes_train_together(tmp_path, tiny_recipe):
+def train_in_two_processes(network, recipe, folder):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
-    command += ["-m", "superglue_ros.cli.main", "train", "superpoint", "--device", "cpu"]
-    command += ["--config", str(tiny_recipe), "--output", str(tmp_path), "--threads", "1"]
+    command += ["-m", "superglue_ros.cli.main", "train", network, "--device", "cpu"]
+    command += ["--config", str(recipe), "--output", str(folder), "--threads", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    card = json.loads((tmp_path / "superpoint.json").read_text())
+    return json.loads((folder / f"{network}.json").read_text())
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(tmp_path, tiny_recipe):
+    card = train_in_two_processes("superpoint", tiny_recipe, tmp_path)
     assert card["pairs_seen"] == 48  # twice as many as one process sees in as many steps
     lines = (tmp_path / "3_joint" / "log.jsonl").read_text().splitlines()
     assert len(lines) == 2  # the leader's alone
@@ -363,9 +367,38 @@ def test_two_processes_train_together(tmp_path, tiny_recipe):
 
 
 @pytest.mark.slow
-def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path):
-    from superglue_ros.training import runs
+def test_two_processes_train_superglue_together(tmp_path, tiny_superglue):
+    card = train_in_two_processes("superglue", tiny_superglue, tmp_path / "run")
+    assert card["pairs_seen"] == 24
+    assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 1
 
+
+def test_large_checkpoints_come_in_parts(tmp_path, monkeypatch):
+    from superglue_ros.training import checkpoint_files
+
+    monkeypatch.setattr(checkpoint_files, "PART_BYTES", 10_000)
+    path = tmp_path / "checkpoint.pt"
+    for step in (1, 2):
+        state = {"network": {"w": torch.full((10_000,), float(step))}, "step": step}
+        checkpoint_files.write_state(path, state)
+        found = checkpoint_files.read_state(path)
+        assert found["step"] == step
+        torch.testing.assert_close(found["network"]["w"], state["network"]["w"])
+        files = sorted(tmp_path.iterdir())
+        assert len(files) == 6  # those of the step before are gone
+        assert max(file.stat().st_size for file in files) <= 10_000
+    files[1].write_bytes(files[1].read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="parts are damaged"):
+        checkpoint_files.read_state(path)
+    files[1].unlink()
+    with pytest.raises(CheckpointError, match="no readable checkpoint"):
+        checkpoint_files.read_state(path)
+    checkpoint_files.write_state(path, {"step": 3})
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+@pytest.fixture
+def tiny_superglue(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(
         "batch: 3\nkeypoints: [20, 30]\ndrawings: 2\nbfloat16: false\n"
@@ -376,12 +409,21 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path):
         "world: {width: 96, height: 80, procedural: 4, texture_size: 64, scenes: 2}\n"
         "schedule: {steps: 4, validate_every: 4, warmup_steps: 1, learning_rate: 0.0005}\n"
     )
+    return path
+
+
+@pytest.mark.slow
+def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_superglue):
+    from superglue_ros.training import runs
+
+    path = tiny_superglue
     weights, finished = runs.train("superglue", runs.Run(path, tmp_path / "run"))
     assert finished
     assert weights.config["num_layers"] == 2
     card = json.loads((tmp_path / "run" / "superglue.json").read_text())
     assert set(card["validation"]) == set(card["validation_untrained"])
-    assert {"rendered_precision", "apart_matches"} <= set(card["validation"])
+    assert set(card["validation"]) == set(card["validation_nearest_neighbour"])
+    assert {"rendered_auc10", "homography_accuracy", "apart_matches"} <= set(card["validation"])
     assert card["pairs_seen"] == 12
     # A pair of each kind together in every batch, and the weights can be trained on.
     again = runs.Run(path, tmp_path / "again", start=weights.path)

@@ -33,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
         "--compile", action="store_true", help="compile SuperPoint's layers with torch.compile"
     )
     parser.add_argument(
-        "--trial", action="store_true", help="SuperPoint: a few steps of each stage, to see it run"
+        "--trial", action="store_true", help="a few steps of each stage, to see it run"
     )
     parser.add_argument("--threads", type=int, help="CPU threads, all if not given")
     parser.set_defaults(run=run)

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from superglue_ros.errors import SourceError
 from superglue_ros.evaluation.estimators import estimate_homography, shuffled_orders
 from superglue_ros.evaluation.methods import Detected, Method
-from superglue_ros.evaluation.metrics import area_under_recall, corner_error_px, warp_points
+from superglue_ros.evaluation.metrics import corner_error_px, warp_points
+from superglue_ros.geometry import area_under_recall
 from superglue_ros.sources import read_image
 from superglue_ros.types import FloatArray, ImageArray
 

@@ -17,12 +17,10 @@ from superglue_ros.evaluation.methods import Detected, Matched, Method
 from superglue_ros.evaluation.metrics import (
     EPIPOLAR_THRESHOLD,
     POSE_THRESHOLDS_DEG,
-    area_under_recall,
-    pose_errors_deg,
     symmetric_epipolar_errors,
 )
 from superglue_ros.evaluation.trajectory import associate
-from superglue_ros.geometry import normalize_points
+from superglue_ros.geometry import area_under_recall, normalize_points, pose_errors_deg
 from superglue_ros.sources import (
     FrameSource,
     ImageFileSource,

@@ -9,6 +9,7 @@ from superglue_ros.geometry.camera import (
     scale_camera,
 )
 from superglue_ros.geometry.pnp import PoseEstimate, estimate_pose, refine_pose
+from superglue_ros.geometry.pose_errors import area_under_recall, pose_errors_deg
 from superglue_ros.geometry.rotations import exp_rotation, fit_rotation, log_rotation
 from superglue_ros.geometry.triangulation import Triangulation, triangulate
 from superglue_ros.geometry.two_view import TwoViewGeometry, estimate_two_view
@@ -17,6 +18,7 @@ __all__ = [
     "PoseEstimate",
     "Triangulation",
     "TwoViewGeometry",
+    "area_under_recall",
     "check_camera",
     "estimate_pose",
     "estimate_two_view",
@@ -25,6 +27,7 @@ __all__ = [
     "log_rotation",
     "mean_focal",
     "normalize_points",
+    "pose_errors_deg",
     "project_normalized",
     "project_points",
     "refine_pose",

@@ -36,6 +36,8 @@ class OnnxGraph:
             )
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        # It would keep a plan for every pair of keypoint counts that ever came.
+        options.enable_mem_pattern = False
         try:
             self._session: Any = runtime.InferenceSession(path, options, providers=[provider])
         except Exception as error:  # its own kinds derive from nothing more specific

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from superglue_ros.errors import CheckpointError, SuperGlueRosError
 from superglue_ros.provenance import source_commit
+from superglue_ros.training.checkpoint_files import read_state, write_state
 from superglue_ros.training.team import Team
 
 CHECKPOINT = "checkpoint.pt"
@@ -89,8 +90,9 @@ def run_training(
 ) -> bool:
     """Train until the schedule ends or `minutes` have passed; True when it has ended.
 
-    Writes `checkpoint.pt` (network, optimiser, step, recipe) and appends to `log.jsonl` in the
-    folder. With `resume` it goes on from the checkpoint there, whose recipe must be the same.
+    Writes `checkpoint.pt` (network, optimiser, step, recipe; see `checkpoint_files`) and appends
+    to `log.jsonl` in the folder. With `resume` it goes on from the checkpoint there, whose recipe
+    must be the same.
     Of a team the leader alone validates and writes.
     Raises CheckpointError, and SuperGlueRosError where the loss is not finite.
     """
@@ -164,11 +166,11 @@ def run_training(
                 _append(folder / "log.jsonl", row)
                 log(" ".join(f"{k} {v:.4g}" for k, v in row.items()))
             if due:
-                _save(folder / CHECKPOINT, snapshot())
+                write_state(folder / CHECKPOINT, snapshot())
     if step > first:
         _check(loss, step)
     if team.leads:
-        _save(folder / CHECKPOINT, snapshot())
+        write_state(folder / CHECKPOINT, snapshot())
     team.wait()
     return step >= schedule.steps
 
@@ -181,13 +183,6 @@ def _check(loss: Tensor, step: int) -> None:
 def _append(path: Path, row: dict[str, float]) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
-
-
-def _save(path: Path, state: dict[str, Any]) -> None:
-    # A full disk or a kill in the middle must not cost the last good checkpoint.
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
 
 
 def check_folder(checkpoint: Path, resume: bool) -> None:
@@ -203,11 +198,7 @@ def check_folder(checkpoint: Path, resume: bool) -> None:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The state a run has written; CheckpointError where it is missing or unreadable."""
     check_folder(path, resume=True)
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(f"{path} is no readable checkpoint: {error}") from error
-    return state
+    return read_state(path)
 
 
 def _resume(

@@ -20,12 +20,14 @@ from superglue_ros.networks.checkpoints import (
     read_weights,
     save_weights,
 )
+from superglue_ros.networks.superglue import SuperGlue
 from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
 from superglue_ros.training.homography_pairs import HomographyPairs
 from superglue_ros.training.loop import CHECKPOINT, check_folder, read_checkpoint, run_training
 from superglue_ros.training.photos import PhotoBank, draw_procedural, read_photos
 from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
 from superglue_ros.training.superglue_task import SuperGlueRecipe, SuperGlueTask
+from superglue_ros.training.superglue_task import trial_of as superglue_trial
 from superglue_ros.training.superpoint_recipe import SuperPointRecipe, trial_of
 from superglue_ros.training.superpoint_task import SuperPointTask
 from superglue_ros.training.team import Team, join_team, leave_team
@@ -50,8 +52,8 @@ class Run:
     textures: a folder of photographs, None for procedural images alone; superpoint: the frozen
     features SuperGlue is trained on, the shipped ones by default; start: weights of the network
     to go on from, instead of from nothing; minutes: after which it stops,
-    to be resumed; compiled: SuperPoint by torch.compile; trial: a few steps of each stage of
-    SuperPoint's, to see that all of it runs.
+    to be resumed; compiled: SuperPoint by torch.compile; trial: a few steps of all of it, to see
+    that it runs.
     """
 
     recipe: Path
@@ -70,14 +72,12 @@ def train(network: str, run: Run) -> tuple[WeightsFile, bool]:
     """Train "superpoint" or "superglue" for a slice of time and write its weights and card.
 
     Returns the weights as they are now and whether the recipe has been trained to its end.
-    Under torchrun all its processes train SuperPoint together.
+    Under torchrun all its processes train together.
     """
     team = join_team(run.device)
     try:
         if network == "superpoint":
             return _train_superpoint(run, team)
-        if team.size > 1:
-            raise SuperGlueRosError("SuperGlue trains in one process; start it without torchrun")
         return _train_superglue(run, team)
     finally:
         leave_team()
@@ -152,31 +152,25 @@ def _start(
 
 
 def _train_superglue(run: Run, team: Team) -> tuple[WeightsFile, bool]:
-    if run.trial or run.compiled:
-        raise SuperGlueRosError("--trial and --compile are SuperPoint's")
+    if run.compiled:
+        raise SuperGlueRosError("--compile is SuperPoint's")
     recipe = read_recipe(SuperGlueRecipe, run.recipe)
+    if run.trial:
+        recipe = superglue_trial(recipe)
     check_folder(run.folder / CHECKPOINT, run.resume)
     banks = _banks(run.textures, recipe, team.device)
     recipe = replace(recipe, world=replace(recipe.world, photographs=run.textures))
     features, features_file = load_superpoint(run.superpoint)
-    task = SuperGlueTask(recipe, features, *banks)
+    task = SuperGlueTask(recipe, features, *banks, team)
     plain = to_dict(recipe)
     plain["world"]["photographs"] = None  # a path says nothing about another machine
-    untrained = run.folder / "untrained.json"
-    if not run.resume:
+    before = run.folder / "before.json"
+    if not run.resume and team.leads:
         # Untrained it is optimal transport over the descriptors: what training must beat.
         run.folder.mkdir(parents=True, exist_ok=True)
-        untrained.write_text(json.dumps(task.validate()) + "\n", encoding="utf-8")
-    begun_from = None
-    if run.start is not None:
-        start, file = load_superglue(run.start)
-        if start.config.num_layers != recipe.network.num_layers:
-            raise CheckpointError(
-                f"{file.path} has {start.config.num_layers} layers, the recipe "
-                f"{recipe.network.num_layers}"
-            )
-        task.network.load_state_dict(start.state_dict())
-        begun_from = f"{file.path.name} {file.short_hash}"
+        figures = {"untrained": task.validate(), "nearest_neighbour": task.nearest_neighbours()}
+        before.write_text(json.dumps(figures) + "\n", encoding="utf-8")
+    begun_from = _load_start(task.network, run.start, recipe)
     finished = run_training(
         task,
         recipe.schedule,
@@ -186,17 +180,35 @@ def _train_superglue(run: Run, team: Team) -> tuple[WeightsFile, bool]:
         resume=run.resume,
         team=team,
     )
-    done = [read_checkpoint(run.folder / CHECKPOINT)]
-    card = _card("superglue", run, done, task.validate(), team)
-    card["data"] += "; a procedurally rendered world"
-    card["features"] = f"{features_file.path.name} {features_file.short_hash}"
-    if begun_from:
-        card["start"] = begun_from
-    card["pairs_seen"] = card["steps"] * recipe.batch // recipe.reuse
-    if untrained.is_file():
-        values = json.loads(untrained.read_text(encoding="utf-8"))
-        card["validation_untrained"] = {key: round(value, 4) for key, value in values.items()}
-    return save_weights(task.network, run.folder / "superglue.safetensors", card), finished
+    weights = run.folder / "superglue.safetensors"
+    if team.leads:
+        done = [read_checkpoint(run.folder / CHECKPOINT)]
+        card = _card("superglue", run, done, task.validate(), team)
+        card["data"] += "; a procedurally rendered world"
+        card["features"] = f"{features_file.path.name} {features_file.short_hash}"
+        if begun_from:
+            card["start"] = begun_from
+        card["pairs_seen"] = card["steps"] * recipe.batch * team.size // recipe.reuse
+        if before.is_file():
+            for name, values in json.loads(before.read_text(encoding="utf-8")).items():
+                card[f"validation_{name}"] = {k: round(v, 4) for k, v in values.items()}
+        save_weights(task.network, weights, card)
+    team.wait()
+    return read_weights(weights), finished
+
+
+def _load_start(network: SuperGlue, start: Path | None, recipe: SuperGlueRecipe) -> str | None:
+    """Give the network the weights to go on from, if there are any; their name."""
+    if start is None:
+        return None
+    plain, file = load_superglue(start)
+    if plain.config.num_layers != recipe.network.num_layers:
+        raise CheckpointError(
+            f"{file.path} has {plain.config.num_layers} layers, the recipe "
+            f"{recipe.network.num_layers}"
+        )
+    network.load_state_dict(plain.state_dict())
+    return f"{file.path.name} {file.short_hash}"
 
 
 def _banks(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from superglue_ros.networks.precision import training_dtype
 from superglue_ros.networks.superglue import (
@@ -18,18 +18,25 @@ from superglue_ros.networks.superglue import (
     read_assignment,
 )
 from superglue_ros.networks.superpoint import SuperPoint
-from superglue_ros.training.assignment import (
-    Assignment,
-    ground_truth_assignment,
-    homography_assignment,
-)
-from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs, PairConfig
+from superglue_ros.training.homography_pairs import HomographyPairs, PairConfig
 from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.losses import matching_loss
 from superglue_ros.training.photos import PhotoBank
-from superglue_ros.training.world_pairs import RenderedPairs, WorldConfig, WorldPairs
+from superglue_ros.training.superglue_validation import (
+    APART,
+    Pairs,
+    Sample,
+    assignment_figures,
+    nearest_neighbours,
+    strongest,
+    truth_of,
+    validation_figures,
+)
+from superglue_ros.training.team import Team
+from superglue_ros.training.world_pairs import WorldConfig, WorldPairs
 
 _VALIDATION_SEED = 2_000_003
+_RANK_SEED = 7_919
 _KEPT_BATCHES = 32
 """Batches whose features are kept to be trained on again."""
 
@@ -65,14 +72,30 @@ class SuperGlueRecipe:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """Features of both views, by falling score, the pairs they are of, and the truth."""
+def trial_of(recipe: SuperGlueRecipe) -> SuperGlueRecipe:
+    """The recipe with a few steps of few pairs: does all of it run?"""
+    return replace(
+        recipe,
+        batch=3,
+        drawings=4,
+        validation_batches=1,
+        schedule=replace(recipe.schedule, steps=4, validate_every=2, warmup_steps=1),
+    )
 
-    pairs: tuple[HomographyPair | RenderedPairs, ...]
-    view0: ImageKeypoints
-    view1: ImageKeypoints
-    truth: Assignment
+
+class _Assigning(nn.Module):
+    """The network's log assignment as a module's own call, which sharing asks for."""
+
+    def __init__(self, network: SuperGlue, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = network
+        self._dtype = dtype
+
+    def forward(self, view0: ImageKeypoints, view1: ImageKeypoints) -> Tensor:
+        kind = view0.keypoints.device.type
+        with torch.autocast(kind, torch.bfloat16, self._dtype is torch.bfloat16):
+            scores = self.network.scores(view0, view1)
+        return self.network.assign(scores.float())
 
 
 class SuperGlueTask:
@@ -84,6 +107,7 @@ class SuperGlueTask:
         superpoint: SuperPoint,
         train_bank: PhotoBank,
         validation_bank: PhotoBank,
+        team: Team | None = None,
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
@@ -93,11 +117,15 @@ class SuperGlueTask:
         self.network = SuperGlue(recipe.network)
         self.network.initialize_as_transport(recipe.temperature, recipe.bin_cosine)
         self.network.to(self.device)
-        self.homographies = HomographyPairs(train_bank, recipe.pairs, recipe.seed)
-        self.world = WorldPairs(recipe.world, self.device, recipe.seed)
-        self.apart = WorldPairs(_apart(recipe.world), self.device, recipe.seed + 1)
-        self.generator = torch.Generator().manual_seed(recipe.seed)
-        self._kept: deque[_Sample] = deque(maxlen=_KEPT_BATCHES)
+        team = team or Team(device=self.device)
+        self._alone = _Assigning(self.network, self._dtype)
+        self._shared = team.share(self._alone)
+        seed = recipe.seed + _RANK_SEED * team.rank
+        self.homographies = HomographyPairs(train_bank, recipe.pairs, seed)
+        self.world = WorldPairs(recipe.world, self.device, seed)
+        self.apart = WorldPairs(_apart(recipe.world), self.device, seed + 1)
+        self.generator = torch.Generator().manual_seed(seed)
+        self._kept: deque[Sample] = deque(maxlen=_KEPT_BATCHES)
         self._validation = self._validation_samples(validation_bank)
 
     @property
@@ -130,21 +158,14 @@ class SuperGlueTask:
             self._kept.append(sample)
         else:
             sample = self._kept[other % len(self._kept)]
-        sample = _strongest(sample, count)
+        sample = strongest(sample, count)
         data_s = time.monotonic() - started
-        log_assignment = self._log_assignment(sample)
+        log_assignment = self._shared(sample.view0, sample.view1)
         loss = matching_loss(log_assignment, sample.truth.matches0, sample.truth.matches1)
-        figures = assignment_figures(
-            log_assignment.detach(), sample.truth.matches0, self.recipe.network.match_threshold
-        )
+        figures = assignment_figures(self._read(log_assignment.detach()), sample.truth.matches0)
         return loss, {"loss": loss.detach(), **figures}, data_s
 
-    def _log_assignment(self, sample: _Sample) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, self._dtype is torch.bfloat16):
-            scores = self.network.scores(sample.view0, sample.view1)
-        return self.network.assign(scores.float())
-
-    def _pairs(self) -> tuple[HomographyPair | RenderedPairs, ...]:
+    def _pairs(self) -> Pairs:
         """A new batch. Its kinds are always together, since a batch norm tells batches of
         different kinds apart."""
         recipe = self.recipe
@@ -155,7 +176,7 @@ class SuperGlueTask:
         return tuple(source.sample(count) for source, count in counts if count > 0)
 
     @torch.no_grad()
-    def _features(self, pairs: tuple[HomographyPair | RenderedPairs, ...], count: int) -> _Sample:
+    def _features(self, pairs: Pairs, count: int) -> Sample:
         self.superpoint.config = replace(
             self.superpoint.config, max_keypoints=count, keypoint_threshold=0.0
         )
@@ -168,9 +189,9 @@ class SuperGlueTask:
                 both.keypoints.chunk(2), both.scores.chunk(2), both.descriptors.chunk(2)
             )
         )
-        return _Sample(pairs, view0, view1, _truth(pairs, view0, view1))
+        return Sample(pairs, view0, view1, truth_of(pairs, view0, view1))
 
-    def _validation_samples(self, bank: PhotoBank) -> dict[str, list[_Sample]]:
+    def _validation_samples(self, bank: PhotoBank) -> dict[str, list[Sample]]:
         count = self.recipe.keypoints[1]
         batches = range(self.recipe.validation_batches)
         flat = HomographyPairs(bank, self.recipe.pairs, _VALIDATION_SEED)
@@ -179,27 +200,23 @@ class SuperGlueTask:
         return {
             "homography": [self._features((flat.sample(6),), count) for _ in batches],
             "rendered": [self._features((world.sample(6),), count) for _ in batches],
-            "apart": [self._features((apart.sample(6),), count) for _ in batches],
+            APART: [self._features((apart.sample(6),), count) for _ in batches],
         }
+
+    def _read(self, log_assignment: Tensor) -> Tensor:
+        return read_assignment(log_assignment, self.recipe.network.match_threshold).indices0
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Precision and recall of the matches on fixed pairs, homographies and rendered, and the
-        matches a pair without common surface."""
+        """Figures on fixed pairs: homographies, rendered ones, and ones without common surface."""
         self.network.eval()
-        result = {}
-        for name, samples in self._validation.items():
-            rows = [
-                assignment_figures(
-                    self._log_assignment(sample),
-                    sample.truth.matches0,
-                    self.recipe.network.match_threshold,
-                )
-                for sample in samples
-            ]
-            for key in ("matches",) if name == "apart" else ("precision", "recall"):
-                result[f"{name}_{key}"] = sum(float(row[key]) for row in rows) / len(rows)
-        return result
+        return validation_figures(
+            self._validation, lambda sample: self._read(self._alone(sample.view0, sample.view1))
+        )
+
+    def nearest_neighbours(self) -> dict[str, float]:
+        """The same figures of mutual nearest neighbours on the same features."""
+        return validation_figures(self._validation, nearest_neighbours)
 
     def state(self) -> dict[str, Any]:
         """States of the generators."""
@@ -216,59 +233,3 @@ class SuperGlueTask:
 
 def _apart(world: WorldConfig) -> WorldConfig:
     return replace(world, overlap=(0.0, 0.0))
-
-
-def _truth(
-    pairs: tuple[HomographyPair | RenderedPairs, ...], view0: ImageKeypoints, view1: ImageKeypoints
-) -> Assignment:
-    counts = [len(pair.images0) for pair in pairs]
-    parts = [
-        _truth_of_one(pair, points0, points1, view0.image_size)
-        for pair, points0, points1 in zip(
-            pairs, view0.keypoints.split(counts), view1.keypoints.split(counts)
-        )
-    ]
-    return Assignment(
-        torch.cat([part.matches0 for part in parts]), torch.cat([part.matches1 for part in parts])
-    )
-
-
-def _truth_of_one(
-    pair: HomographyPair | RenderedPairs,
-    points0: Tensor,
-    points1: Tensor,
-    image_size: tuple[int, int],
-) -> Assignment:
-    if isinstance(pair, RenderedPairs):
-        return ground_truth_assignment(
-            points0, points1, pair.depth0, pair.depth1, pair.K0, pair.K1, pair.T_0to1
-        )
-    return homography_assignment(points0, points1, pair.H_0to1, image_size)
-
-
-def _strongest(sample: _Sample, count: int) -> _Sample:
-    """A sample with only the `count` strongest keypoints of each view."""
-    view0, view1 = (
-        ImageKeypoints(
-            view.keypoints[:, :count],
-            view.scores[:, :count],
-            view.descriptors[:, :count],
-            view.image_size,
-        )
-        for view in (sample.view0, sample.view1)
-    )
-    return _Sample(sample.pairs, view0, view1, _truth(sample.pairs, view0, view1))
-
-
-def assignment_figures(
-    log_assignment: Tensor, matches0: Tensor, threshold: float
-) -> dict[str, Tensor]:
-    """Precision over matches whose truth is known, recall over true matches, matches a pair."""
-    found = read_assignment(log_assignment, threshold).indices0
-    known = matches0 >= -1
-    right = (found == matches0) & (matches0 >= 0)
-    return {
-        "precision": right.sum() / ((found >= 0) & known).sum().clamp(min=1),
-        "recall": right.sum() / (matches0 >= 0).sum().clamp(min=1),
-        "matches": (found >= 0).float().sum(1).mean(),
-    }

@@ -1,0 +1,57 @@
+"""Checkpoints in files of a bounded size, replaced as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from superglue_ros.errors import CheckpointError
+
+PART_BYTES = 15 * 2**20
+"""Largest file: what carries runs from machine to machine often takes 16 MiB."""
+
+_PARTS, _HASH = "parts", "sha256"
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a state to a file, or where it is large to parts beside it, which the file lists.
+
+    A full disk or a kill in the middle costs the new state, never the last good one.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    parts: list[str] = []
+    if len(content) > PART_BYTES:
+        digest = hashlib.sha256(content).hexdigest()
+        for i, start in enumerate(range(0, len(content), PART_BYTES)):
+            parts.append(f"{path.stem}_{digest[:8]}_{i}{path.suffix}")
+            (path.parent / parts[-1]).write_bytes(content[start : start + PART_BYTES])
+        buffer = io.BytesIO()
+        torch.save({_PARTS: parts, _HASH: digest}, buffer)
+        content = buffer.getvalue()
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+    for other in path.parent.glob(f"{path.stem}_*_*{path.suffix}"):
+        if other.name not in parts:
+            other.unlink(missing_ok=True)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What `write_state` wrote; CheckpointError where it is unreadable or a part is missing."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if _PARTS not in state:
+            return state
+        content = b"".join((path.parent / name).read_bytes() for name in state[_PARTS])
+        if hashlib.sha256(content).hexdigest() != state[_HASH]:
+            raise CheckpointError("its parts are damaged")
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds for a damaged file
+        raise CheckpointError(f"{path} is no readable checkpoint: {error}") from error
+    return state

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +58,25 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="DIR", help="bench.json and bench.png")
     parser.set_defaults(run=run)
+    kinds = parser.add_subparsers(title="what else", metavar="nodes")
+    # No prefix: every word goes on to the module, its --help too.
+    nodes = kinds.add_parser(
+        "nodes", help="the way of images over DDS to the matcher node and back",
+        add_help=False, prefix_chars="\0",
+    )  # fmt: skip
+    nodes.add_argument("words", nargs="*")
+    nodes.set_defaults(run=run_nodes)
+
+
+def run_nodes(args: argparse.Namespace) -> int:
+    """Time the live path, in a process with ROS."""
+    if not all(importlib.util.find_spec(name) for name in ("rclpy", "superglue_ros.msg")):
+        raise SuperGlueRosError(
+            "bench nodes needs ROS 2 and this package built: make setup, then "
+            "source install/setup.bash"
+        )
+    command = [sys.executable, "-m", "superglue_ros.nodes.bench", *args.words]
+    return subprocess.run(command, check=False).returncode
 
 
 def run(args: argparse.Namespace) -> int:

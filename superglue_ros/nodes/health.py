@@ -96,7 +96,7 @@ class Milliseconds:
         values = list(self._values)
         if not values:
             return "none yet"
-        return f"median {np.median(values):.1f} ms, worst {max(values):.1f} ms"
+        return f"median {np.median(values):.2f} ms, worst {max(values):.2f} ms"
 
 
 def diagnostics(

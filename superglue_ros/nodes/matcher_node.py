@@ -62,7 +62,8 @@ class MatcherNode(Node):
         self._matcher = KeyframeMatcher(core, self._settings.get(KeyframePolicy))
         self._problems = Problems(self.get_logger().warning)
         self._received, self._matched = Rate(), Rate()
-        self._latency, self._extract, self._match = Milliseconds(), Milliseconds(), Milliseconds()
+        self._latency, self._overhead = Milliseconds(), Milliseconds()
+        self._extract, self._match = Milliseconds(), Milliseconds()
         self._camera: CameraModel | None = None
         self._keyframe_header = Header()
         self._last: FrameMatches | None = None
@@ -111,7 +112,7 @@ class MatcherNode(Node):
         while (item := self._mailbox.take()) is not None:
             message, arrived = item
             try:
-                self._process(message)
+                self._process(message, arrived)
             except SuperGlueRosError as error:
                 self._problems.report(str(error), f"image dropped: {error}")
             except Exception as error:
@@ -124,15 +125,17 @@ class MatcherNode(Node):
                 )
             else:
                 self._matched.tick()
-                self._latency.add((time.monotonic() - arrived) * 1e3)
 
-    def _process(self, message: Image) -> None:
+    def _process(self, message: Image, arrived: float) -> None:
         frame = frame_from_image(message, self._camera)
         keyframe_image = self._matcher.keyframe_image
         matches = self._matcher.process(frame)
         known = matches.keyframe_stamp_ns == stamp_to_ns(self._keyframe_header.stamp)
         keyframe_header = self._keyframe_header if known else message.header
         self._matches_out.publish(matches_message(matches, message.header, keyframe_header))
+        latency_ms = (time.monotonic() - arrived) * 1e3
+        self._latency.add(latency_ms)
+        self._overhead.add(latency_ms - matches.extract_ms - matches.match_ms)
         if matches.is_keyframe:
             self._keyframe_header = message.header
         self._note_jumps(matches)
@@ -187,6 +190,7 @@ class MatcherNode(Node):
             "rate in [Hz]": f"{self._received.per_second():.2f}",
             "rate out [Hz]": f"{self._matched.per_second():.2f}",
             "latency": self._latency,
+            "latency without inference": self._overhead,
             "extract": self._extract,
             "match": self._match,
             "listeners": self._matches_out.get_subscription_count(),

@@ -13,7 +13,7 @@ version = next(
 readme = root / "README.md"
 
 # To export engines and to run them on a CPU; on a GPU onnxruntime-gpu takes the latter's place.
-ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
+ONNX = ["onnx>=1.17", "onnxruntime>=1.19"]
 
 setup(
     name="superglue_ros",

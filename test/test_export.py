@@ -18,8 +18,7 @@ import torch
 
 from superglue_ros.cli import main as console
 from superglue_ros.errors import DeviceError, EngineError, EngineOptionError
-from superglue_ros.matching import ImageMatcher, MatcherConfig
-from superglue_ros.matching import export as exporting
+from superglue_ros.matching import ImageMatcher, MatcherConfig, export_check
 from superglue_ros.matching.engine import (
     GRAPHS,
     MANIFEST,
@@ -28,14 +27,12 @@ from superglue_ros.matching.engine import (
     read_manifest,
     write_manifest,
 )
-from superglue_ros.matching.export import (
+from superglue_ros.matching.export import Limits, export_engine, write_graphs
+from superglue_ros.matching.export_check import (
     TOLERANCES,
-    Limits,
     check_differences,
     compare,
-    export_engine,
     random_side,
-    write_graphs,
 )
 from superglue_ros.matching.loading import load_networks
 from superglue_ros.matching.tensorrt_graph import build_engine
@@ -92,8 +89,8 @@ def drawings() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture
 def brief_check(monkeypatch: pytest.MonkeyPatch) -> None:
     """An export that checks one size."""
-    monkeypatch.setattr(exporting, "CHECKED_SIZES", ((16, 24),))
-    monkeypatch.setattr(exporting, "CHECKED_COUNTS", ((1, 3),))
+    monkeypatch.setattr(export_check, "CHECKED_SIZES", ((16, 24),))
+    monkeypatch.setattr(export_check, "CHECKED_COUNTS", ((1, 3),))
 
 
 class TestGraphs:
@@ -142,7 +139,7 @@ class TestGraphs:
         manifest = replace(read_manifest(engine), precision="float16", graphs=hashes)
         exported = load_engine(tmp_path, manifest, config, CPU)
         exact = load_networks(config, CPU, torch.float32)
-        rows = tuple(compare(exact, exported, CPU, Limits(64, 64)))
+        rows = tuple(compare(exact, exported, CPU, 64, 64))
         assert {row.inputs for row in rows} >= {"16 x 16", "64 x 7", "64 x 64"}
         assert max(row.difference for row in rows) > 1e-5
         for row in rows:
@@ -166,6 +163,7 @@ class TestGraphs:
 
 
 class TestMatching:
+    @pytest.mark.usefixtures("brief_check")
     def test_matches_are_torchs(
         self, tmp_path: Path, drawings: tuple[np.ndarray, np.ndarray]
     ) -> None:

@@ -1,17 +1,16 @@
-"""Exports the networks as an engine, and checks its graphs against torch."""
+"""Exports the networks as an engine: three graphs and a manifest."""
 
 from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
 import superglue_ros
@@ -21,12 +20,12 @@ from superglue_ros.matching.engine import (
     GRAPHS,
     MANIFEST,
     SUFFIXES,
-    Difference,
     EngineManifest,
     file_sha256,
     load_engine,
     write_manifest,
 )
+from superglue_ros.matching.export_check import check_differences, compare, random_side
 from superglue_ros.matching.loading import Networks, load_networks
 from superglue_ros.matching.onnx_graph import import_onnxruntime
 from superglue_ros.matching.tensorrt_graph import Shape, build_engine, import_tensorrt
@@ -36,16 +35,6 @@ from superglue_ros.networks.superpoint import SuperPoint
 OPSET = 17
 PRECISIONS = {"onnx": torch.float32, "tensorrt": torch.float16}
 """Of the products in a graph, by the kind of the engine."""
-
-TOLERANCES = {"onnx": 1e-4, "tensorrt": 0.02}
-"""Largest difference to torch's float32, as a share of the output's largest value. Measured with
-the shipped weights: 2e-6 for ONNX Runtime, and 0.0013 for torch itself in float16 on a CPU."""
-
-CHECKED_SIZES = ((16, 16), (243, 321), (480, 640))
-"""(height, width) in pixels; none is the traced one."""
-
-CHECKED_COUNTS = ((1, 1), (1, 7), (256, 7), (256, 1000), (1000, 600))
-"""Keypoints of both images."""
 
 _TRACED_SIZE = (64, 96)
 _TRACED_COUNTS = (5, 7)
@@ -116,7 +105,9 @@ def export_engine(
     exact = networks if dtype == torch.float32 else load_networks(config, cpu, torch.float32)
     device = torch.device("cuda" if tensorrt else "cpu")
     exported = load_engine(folder, manifest, config, device)
-    differences = tuple(compare(exact, exported, device, limits))
+    differences = tuple(
+        compare(exact, exported, device, manifest.max_keypoints, manifest.max_side)
+    )
     manifest = replace(manifest, differences=differences)
     check_differences(manifest)
     write_manifest(folder, manifest)
@@ -129,8 +120,7 @@ class _Dense(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        logits, descriptors = self.network.dense(image.to(self.network.conv1a.weight.dtype))
-        return logits.float(), descriptors.float()
+        return self.network.dense(image)
 
 
 class _Encoder(nn.Module):
@@ -139,7 +129,7 @@ class _Encoder(nn.Module):
         self.network = network
 
     def forward(self, points: Tensor, scores: Tensor, descriptors: Tensor) -> Tensor:
-        return self.network.encode_normalized(points, scores, descriptors).float()
+        return self.network.encode_normalized(points, scores, descriptors)
 
 
 class _Scores(nn.Module):
@@ -148,10 +138,7 @@ class _Scores(nn.Module):
         self.network = network
 
     def forward(self, states0: Tensor, states1: Tensor) -> Tensor:
-        dtype = self.network.dtype
-        return self.network.score_matrix(
-            EncodedKeypoints(states0.to(dtype)), EncodedKeypoints(states1.to(dtype))
-        )
+        return self.network.score_matrix(EncodedKeypoints(states0), EncodedKeypoints(states1))
 
 
 def write_graphs(networks: Networks, folder: Path) -> None:
@@ -224,75 +211,6 @@ def _build_engines(source: Path, target: Path, limits: Limits) -> None:
     }
     for name in tqdm(GRAPHS, desc="building", unit="graph"):
         build_engine(source / f"{name}.onnx", target / f"{name}.engine", profiles[name])
-
-
-def random_side(count: int, networks: Networks) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised points (1, N, 2), scores (1, N) and descriptors (1, N, D) of norm 1."""
-    descriptors = torch.randn(1, count, networks.superpoint.descriptor_dim)
-    points = torch.rand(1, count, 2) * 2 - 1
-    return points / 1.4, torch.rand(1, count), F.normalize(descriptors, dim=2)
-
-
-@torch.inference_mode()
-def compare(
-    exact: Networks, exported: Networks, device: torch.device, limits: Limits | None = None
-) -> Iterator[Difference]:
-    """Differences of an engine's outputs on a device to torch's on the CPU, in float32.
-
-    The inputs are random, from a seed of their own, and of several sizes within the limits.
-    """
-    most_keypoints = limits.max_keypoints if limits else max(map(max, CHECKED_COUNTS))
-    max_side = limits.max_side if limits else max(map(max, CHECKED_SIZES))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        for height, width in CHECKED_SIZES:
-            if max(height, width) > max_side:
-                continue
-            image = torch.rand(1, 1, height, width)
-            pairs = zip(exact.superpoint.dense(image), exported.superpoint.dense(image.to(device)))
-            for name, (wanted, found) in zip(("logits", "descriptors"), pairs):
-                yield _difference("superpoint", name, f"{width} x {height}", found, wanted)
-        for counts in CHECKED_COUNTS:
-            m, n = (min(count, most_keypoints) for count in counts)
-            sides = [random_side(count, exact) for count in (m, n)]
-            states = [exact.superglue.encode_normalized(*side) for side in sides]
-            moved = [tensor.to(device) for tensor in sides[0]]
-            found = exported.superglue.encode_normalized(*moved)
-            yield _difference("encoder", "states", str(m), found, states[0])
-            wanted = exact.superglue.score_matrix(*map(EncodedKeypoints, states))
-            found = exported.superglue.score_matrix(
-                *(EncodedKeypoints(state.to(device)) for state in states)
-            )
-            yield _difference("superglue", "scores", f"{m} x {n}", found, wanted)
-
-
-def _difference(graph: str, output: str, inputs: str, found: Tensor, wanted: Tensor) -> Difference:
-    difference = float((found.cpu() - wanted).abs().max())
-    return Difference(graph, output, inputs, difference, float(wanted.abs().max()))
-
-
-def check_differences(manifest: EngineManifest) -> None:
-    """EngineError for the first output that is further from torch's than its tolerance."""
-    tolerance = TOLERANCES[manifest.kind]
-    for row in manifest.differences:
-        # Written so that NaN fails.
-        if not row.difference <= tolerance * max(row.largest, 1e-6):
-            raise EngineError(
-                f"{row.output} of {row.graph} at {row.inputs} differ from torch's by "
-                f"{row.difference:.2g} of at most {row.largest:.2g}, over the tolerance of "
-                f"{tolerance:g}: no engine was written"
-            )
-
-
-def difference_table(differences: Sequence[Difference]) -> str:
-    """The differences as lines of text."""
-    lines = [f"{'graph':<12}{'output':<13}{'input':<13}{'difference':>11}{'largest value':>15}"]
-    for row in differences:
-        lines.append(
-            f"{row.graph:<12}{row.output:<13}{row.inputs:<13}{row.difference:>11.1e}"
-            f"{row.largest:>15.3g}"
-        )
-    return "\n".join(lines)
 
 
 def _versions(tensorrt: bool) -> dict[str, str]:

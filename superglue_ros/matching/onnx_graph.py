@@ -36,6 +36,8 @@ class OnnxGraph:
             )
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        # Threads that wait busily would take the cores from torch's, which run in between.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # It would keep a plan for every pair of keypoint counts that ever came.
         options.enable_mem_pattern = False
         try:

@@ -45,6 +45,8 @@ setup(
             "ruff>=0.4",
             'evo>=1.30; python_version >= "3.11"',
             *ONNX,
+            # For its interpreter: a kernel's results without a GPU.
+            'triton>=3.1; platform_system == "Linux"',
         ],
     },
     entry_points={"console_scripts": ["superglue_ros = superglue_ros.cli.main:main"]},

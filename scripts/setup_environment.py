@@ -58,6 +58,7 @@ SYSTEM_MODULES = {
     "evo": "evo",
     "onnx": "onnx",
     "onnxruntime": "onnxruntime",
+    "triton": "triton",
 }
 
 

@@ -13,6 +13,7 @@ from superglue_ros.cli.options import add_matcher_options, matcher_config
 from superglue_ros.errors import SourceError, SuperGlueRosError
 from superglue_ros.evaluation.agreement import (
     Agreement,
+    AgreementScores,
     PlainMatcher,
     compare_forms,
     forms_of,
@@ -21,6 +22,7 @@ from superglue_ros.evaluation.agreement import (
 from superglue_ros.evaluation.rendered import rendered_images
 from superglue_ros.evaluation.report import make_folder
 from superglue_ros.evaluation.summary import format_table, write_json
+from superglue_ros.matching import MatcherConfig
 from superglue_ros.sources import open_source
 from superglue_ros.types import ImageArray
 
@@ -54,18 +56,9 @@ def run_agreement(args: argparse.Namespace) -> int:
     config = matcher_config(args)
     output = make_folder(args.output) if args.output else None
     try:
-        plain = PlainMatcher(config)
+        scores, results = _compare(args, config)
     except ValueError as error:
         raise SuperGlueRosError(str(error)) from error
-    forms = forms_of(config, ("float32", config.precision))
-    results: dict[str, list[Agreement]] = {"real": [], "rendered": []}
-    per_source = args.pairs // max(len(args.source), 1)
-    for source in args.source:
-        for pair in _evenly(_frame_pairs(source, args.gap), per_source, str(source)):
-            results["real"] += compare_forms(pair, plain, forms)
-    for pair in tqdm(rendered_images(args.rendered), total=args.rendered, desc="rendered pairs"):
-        results["rendered"] += compare_forms(pair, plain, forms)
-    scores = {kind: summarise_agreement(found) for kind, found in results.items() if found}
     rows = [
         [kind, x.form, x.num_pairs, f"{x.keypoints_percent:.3f}", f"{x.move_px:.1e}"]
         + [f"{x.descriptor_difference:.1e}", x.num_matches, f"{x.matches_percent:.3f}"]
@@ -79,6 +72,22 @@ def run_agreement(args: argparse.Namespace) -> int:
         write_json(output / "agreement.json", {"scores": scores, "pairs": results})
         print(f"figures: {output}")
     return 0
+
+
+def _compare(
+    args: argparse.Namespace, config: MatcherConfig
+) -> tuple[dict[str, list[AgreementScores]], dict[str, list[Agreement]]]:
+    """Scores and results by kind of images."""
+    plain = PlainMatcher(config)
+    forms = forms_of(config, ("float32", config.precision))
+    results: dict[str, list[Agreement]] = {"real": [], "rendered": []}
+    per_source = args.pairs // max(len(args.source), 1)
+    for source in args.source:
+        for pair in _evenly(_frame_pairs(source, args.gap), per_source, str(source)):
+            results["real"] += compare_forms(pair, plain, forms)
+    for pair in tqdm(rendered_images(args.rendered), total=args.rendered, desc="rendered pairs"):
+        results["rendered"] += compare_forms(pair, plain, forms)
+    return {kind: summarise_agreement(found) for kind, found in results.items() if found}, results
 
 
 def _frame_pairs(source: Path, gap: int) -> list[tuple[ImageArray, ImageArray]]:

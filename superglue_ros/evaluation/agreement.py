@@ -67,14 +67,15 @@ class PlainMatcher:
     def __init__(self, config: MatcherConfig) -> None:
         if config.resize:
             raise ValueError("the plain form takes images as they are: resize must be 0")
-        network, _ = load_superpoint(_path(config.superpoint), config.superpoint_config())
+        network, detector = load_superpoint(_path(config.superpoint), config.superpoint_config())
         self._superpoint = _PlainSuperPoint(network.config).eval()
         self._superpoint.load_state_dict(network.state_dict())
-        self._superglue, _ = load_superglue(
+        self._superglue, matcher = load_superglue(
             _path(config.superglue),
             match_threshold=config.match_threshold,
             sinkhorn_iterations=config.sinkhorn_iterations,
         )
+        self.weights_hash = f"{detector.short_hash}+{matcher.short_hash}"
 
     @torch.inference_mode()
     def match(self, image0: ImageArray, image1: ImageArray) -> ImageMatches:
@@ -117,7 +118,11 @@ class _PlainSuperPoint(SuperPoint):
 def compare_forms(
     pair: tuple[ImageArray, ImageArray], plain: PlainMatcher, forms: dict[str, ImageMatcher]
 ) -> list[Agreement]:
-    """Each form against the plain one on one pair of images."""
+    """Each form against the plain one on one pair of images; ValueError for a form of other
+    weights (an engine's are its own)."""
+    for name, form in forms.items():
+        if form.weights_hash != plain.weights_hash:
+            raise ValueError(f"{name} has weights {form.weights_hash}, not {plain.weights_hash}")
     expected = plain.match(*pair)
     return [agreement(name, expected, form.match(*pair)) for name, form in forms.items()]
 
@@ -180,7 +185,8 @@ def forms_of(config: MatcherConfig, precisions: Sequence[str]) -> dict[str, Imag
     forms = {}
     for precision in precisions:
         matcher = ImageMatcher.from_config(replace(config, precision=precision))
-        forms[f"{matcher.precision} on {matcher.device}"] = matcher
+        engine = "engine, " if config.engine else ""
+        forms[f"{engine}{matcher.precision} on {matcher.device}"] = matcher
     return forms
 
 

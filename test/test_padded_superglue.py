@@ -135,8 +135,22 @@ def test_a_matcher_of_captured_networks(keypoints: int, side: int) -> None:
         np.testing.assert_allclose(found.confidence0, expected.confidence0, atol=1e-3)
 
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@needs_gpu
+@pytest.mark.parametrize("size", [7, 300, 1024, 2500])
+def test_the_kernel_on_a_gpu(size: int) -> None:
+    torch.manual_seed(0)
+    scores, counts = torch.randn(1, size, size) * 6, torch.tensor([size - 3])
+    expected = padded_transport(scores, BIN, counts, counts, 50)
+    found = padded_transport(scores.cuda(), BIN.cuda(), counts.cuda(), counts.cuda(), 50).cpu()
+    torch.testing.assert_close(found.exp(), expected.exp(), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.gpu
+@needs_gpu
 def test_cuda_graphs_give_the_same_matches() -> None:
     plain, captured = (ImageMatcher(device="cuda", cuda_graphs=graphs) for graphs in (False, True))
     for pair in rendered_images(3):

@@ -55,6 +55,20 @@ def test_the_fast_form_on_rendered_pairs(tmp_path: Path, capsys: pytest.CaptureF
     assert row["descriptor_difference"] < 1e-3
 
 
+def test_frames_of_a_sequence(
+    tmp_path: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]
+):
+    words = ["evaluate", "agreement", str(shared_data / "kitti_06"), "--gap", "40"]
+    words += ["--pairs", "2", "--rendered", "0", "--device", "cpu", "--precision", "float32"]
+    words += ["--max-keypoints", "50", "--output", str(tmp_path)]
+    assert console.main(words) == 0
+    (row,) = json.loads((tmp_path / "agreement.json").read_text())["scores"]["real"]
+    assert row["num_pairs"] == 2
+    words[4] = "51"
+    assert console.main(words) == 1
+    assert "have no pair 51 apart" in capsys.readouterr().err
+
+
 def test_nothing_to_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert console.main(["evaluate", "agreement", "--rendered", "0"]) == 1
     assert "--rendered" in capsys.readouterr().err

@@ -30,6 +30,7 @@ def test_stages_and_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         laps = {stage["stage"]: stage["median_ms"] for stage in row["stages"]}
         assert laps["whole frame"] > laps["SuperPoint network"] > 0
         assert row["frames_per_s"] == pytest.approx(1e3 / laps["whole frame"])
+        assert row["gpu_memory_mb"] is None
     assert (tmp_path / "bench.png").stat().st_size > 1000
 
 
@@ -87,5 +88,7 @@ def test_what_cannot_be_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
     assert "superglue.py is missing" in fails("--against", str(tmp_path))
     assert "--runs must be at least 1" in fails("--runs", "0")
-    assert "--layers" in fails("--layers", "2", "--against", str(tmp_path))
-    assert "precision" in fails("--precision", "half")
+    assert "--against brings its weights" in fails("--layers", "2", "--against", str(tmp_path))
+    assert "--cuda-graphs" in fails("--layers", "2", "--cuda-graphs")
+    assert "num_layers must be even" in fails("--layers", "3")
+    assert "float16 needs a GPU" in fails("--precision", "float16")

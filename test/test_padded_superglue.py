@@ -104,6 +104,27 @@ for batch, m, n, iterations in ((1, 1, 1, 1), (2, 11, 18, 7), (1, 40, 25, 30)):
 """
 
 
+@pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION")
+def test_the_kernel_compiles_for_a_gpu() -> None:
+    """What the interpreter forgives, the compiler may not; it needs no GPU."""
+    triton = pytest.importorskip("triton", reason="Triton comes with torch for GPUs")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from superglue_ros.networks.sinkhorn_triton import _iterate
+
+    pointers = ("scores", "log_mu", "log_nu", "u", "v_before", "sums_before", "v", "sums")
+    signature = dict.fromkeys(pointers, "*fp32") | {"height": "i32", "width": "i32"}
+    signature |= {"least": "fp32", "FIRST": "constexpr", "ROWS": "constexpr", "BLOCK": "constexpr"}
+    for first in (True, False):
+        constants = {"FIRST": first, "ROWS": 8, "BLOCK": 1024}
+        source = ASTSource(_iterate, signature, constants)
+        compiled = triton.compile(
+            source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8}
+        )
+        assert "cubin" in compiled.asm
+
+
 def test_the_kernel_in_the_interpreter() -> None:
     """In a process of its own: Triton asks for its interpreter once, when it is imported."""
     pytest.importorskip("triton", reason="Triton comes with torch for GPUs, or the test extra")

@@ -429,6 +429,10 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_
     again = runs.Run(path, tmp_path / "again", start=weights.path)
     runs.train("superglue", again)
     assert "start" in json.loads((tmp_path / "again" / "superglue.json").read_text())
+    # A run that goes on sees scenes of its own, not those of its first slice again.
+    more = dataclasses.replace(again, folder=tmp_path / "sliced", minutes=0.0)
+    assert not runs.train("superglue", more)[1]
+    assert runs.train("superglue", dataclasses.replace(more, minutes=None, resume=True))[1]
     path.write_text(path.read_text().replace("num_layers: 2", "num_layers: 4"))
     with pytest.raises(CheckpointError, match="2 layers, the recipe 4"):
         runs.train("superglue", dataclasses.replace(again, folder=tmp_path / "other"))

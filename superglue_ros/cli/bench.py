@@ -11,20 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.evaluation.speed import image_size
+from superglue_ros.matching.config import PRECISIONS
 
 TRANSFORMERS = "transformers"
 SWEEP_SIZES = [(320, 240), (640, 480), (1280, 960)]
 SWEEP_KEYPOINTS = [256, 512, 1024, 2048, 4096]
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        width, height = (int(part) for part in text.lower().split("x"))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no WIDTHxHEIGHT") from error
-    if min(width, height) < 16:
-        raise argparse.ArgumentTypeError(f"{text} is under 16 pixels a side")
-    return width, height
 
 
 def add_parser(subparsers: Any) -> None:
@@ -34,13 +26,18 @@ def add_parser(subparsers: Any) -> None:
         help="milliseconds per stage, frames/s and memory",
         description="Times a frame against a keyframe whose side is already computed.",
     )
-    parser.add_argument("--size", type=_size, nargs="+", metavar="WxH", help="default 640x480")
+    parser.add_argument(
+        "--size", type=image_size, nargs="+", metavar="WxH", help="default 640x480"
+    )
     parser.add_argument("--keypoints", type=int, nargs="+", metavar="N", help="default 512 1024")
     parser.add_argument(
         "--sweep", action="store_true",
         help="320x240 to 1280x960, 256 to 4096 keypoints, where not given otherwise",
     )  # fmt: skip
-    parser.add_argument("--precision", nargs="+", default=["float32", "auto"])
+    parser.add_argument(
+        "--precision", nargs="+", choices=PRECISIONS,
+        help="default float32 and auto, an engine's own with --engine",
+    )  # fmt: skip
     parser.add_argument("--superpoint", default="", help="weights, ours if not given")
     parser.add_argument("--superglue", default="", help="weights, ours if not given")
     parser.add_argument("--engine", default="", help="folder of an exported engine")
@@ -88,21 +85,34 @@ def run(args: argparse.Namespace) -> int:
 
     if args.runs < 1:
         raise SuperGlueRosError(f"--runs must be at least 1, not {args.runs}")
-    if args.layers is not None and (args.engine or args.against):
-        raise SuperGlueRosError("--layers goes with neither --engine nor --against")
+    _check(args)
     sizes = args.size or (SWEEP_SIZES if args.sweep else [(640, 480)])
     keypoints = args.keypoints or (SWEEP_KEYPOINTS if args.sweep else [512, 1024])
     output = make_folder(args.output) if args.output else None
     machine = describe_machine()
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
     measure = _compare if args.against else _measure
-    results = measure(args, sizes, keypoints)
+    try:
+        results = measure(args, sizes, keypoints)
+    except ValueError as error:
+        raise SuperGlueRosError(str(error)) from error
     if output is not None:
         write_json(output / "bench.json", {"machine": machine, "results": results})
         if not args.against:
             plot_speed(output / "bench.png", results)
         print(f"figures: {output}")
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """SuperGlueRosError for options that cannot go together."""
+    given = {name for name in ("superpoint", "superglue", "engine") if getattr(args, name)}
+    if args.against and (given or args.layers is not None or args.cuda_graphs):
+        raise SuperGlueRosError("--against brings its weights: it takes neither ours nor others")
+    if args.layers is not None and (args.engine or args.cuda_graphs):
+        raise SuperGlueRosError("--layers goes with neither --engine nor --cuda-graphs")
+    if args.precision is None:
+        args.precision = ["auto"] if args.engine else ["float32", "auto"]
 
 
 def _measure(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list[Any]:
@@ -134,11 +144,14 @@ def _print_stages(result: Any) -> None:
     print(f"  {'stage':<20}{'median ms':>10}{'min':>9}{'max':>9}")
     for s in result.stages:
         print(f"  {s.stage:<20}{s.median_ms:>10.2f}{s.low_ms:>9.2f}{s.high_ms:>9.2f}")
-    print(
-        f"  {result.frames_per_s:.1f} frames/s; memory: {result.frame_memory_mb:.0f} MiB a frame, "
-        f"{result.attention_memory_mb:.0f} MiB of it encoder and self-attention, grown by "
-        f"{result.growth_mb:.1f} MiB over the runs"
-    )
+    print(f"  {result.frames_per_s:.1f} frames/s; memory in MiB: ", end="")
+    parts = {
+        "a frame": result.frame_memory_mb,
+        "of it encoder and self-attention": result.attention_memory_mb,
+        "grown over the runs": result.growth_mb,
+        "of the GPU in use": result.gpu_memory_mb,
+    }
+    print(", ".join(f"{name} {mb:.1f}" for name, mb in parts.items() if mb is not None))
 
 
 def _compare(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list[Any]:
@@ -192,17 +205,14 @@ def _range(median: float, limits: tuple[float, float]) -> str:
 def _config(args: argparse.Namespace, keypoints: int, precision: str) -> Any:
     from superglue_ros.matching import MatcherConfig
 
-    try:
-        return MatcherConfig(
-            superpoint=args.superpoint,
-            superglue=args.superglue,
-            max_keypoints=keypoints,
-            keypoint_threshold=0.0,
-            sinkhorn_iterations=args.sinkhorn_iterations,
-            device=args.device,
-            precision=precision,
-            engine=args.engine,
-            cuda_graphs=args.cuda_graphs,
-        )
-    except ValueError as error:
-        raise SuperGlueRosError(str(error)) from error
+    return MatcherConfig(
+        superpoint=args.superpoint,
+        superglue=args.superglue,
+        max_keypoints=keypoints,
+        keypoint_threshold=0.0,
+        sinkhorn_iterations=args.sinkhorn_iterations,
+        device=args.device,
+        precision=precision,
+        engine=args.engine,
+        cuda_graphs=args.cuda_graphs,
+    )

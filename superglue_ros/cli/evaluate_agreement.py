@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,28 +80,28 @@ def _compare(
 ) -> tuple[dict[str, list[AgreementScores]], dict[str, list[Agreement]]]:
     """Scores and results by kind of images."""
     plain = PlainMatcher(config)
-    forms = forms_of(config, ("float32", config.precision))
+    precisions = (config.precision,) if config.engine else ("float32", config.precision)
+    forms = forms_of(config, precisions)
     results: dict[str, list[Agreement]] = {"real": [], "rendered": []}
-    per_source = args.pairs // max(len(args.source), 1)
-    for source in args.source:
-        for pair in _evenly(_frame_pairs(source, args.gap), per_source, str(source)):
+    per_source = max(1, args.pairs // max(len(args.source), 1))
+    for source in args.source if args.pairs else ():
+        for pair in _frame_pairs(source, args.gap, per_source):
             results["real"] += compare_forms(pair, plain, forms)
     for pair in tqdm(rendered_images(args.rendered), total=args.rendered, desc="rendered pairs"):
         results["rendered"] += compare_forms(pair, plain, forms)
     return {kind: summarise_agreement(found) for kind, found in results.items() if found}, results
 
 
-def _frame_pairs(source: Path, gap: int) -> list[tuple[ImageArray, ImageArray]]:
-    images = [frame.image for frame in open_source(source)]
-    if len(images) <= gap:
-        raise SourceError(f"{source}: {len(images)} frames have no pair {gap} apart")
-    return list(zip(images, images[gap:]))
-
-
-def _evenly(
-    pairs: Sequence[tuple[ImageArray, ImageArray]], count: int, name: str
-) -> Iterator[tuple[ImageArray, ImageArray]]:
-    """At most so many pairs from the whole sequence."""
-    count = min(count, len(pairs))
-    for i in tqdm(range(count), desc=name):
-        yield pairs[i * len(pairs) // count]
+def _frame_pairs(source: Path, gap: int, count: int) -> Iterator[tuple[ImageArray, ImageArray]]:
+    """At most so many pairs of frames from the whole sequence."""
+    opened = open_source(source)
+    total = (len(opened) or sum(1 for _ in opened)) - gap
+    if total < 1:
+        raise SourceError(f"{source}: {total + gap} frames have no pair {gap} apart")
+    count = min(count, total)
+    chosen = {i * total // count + gap for i in range(count)}
+    window: deque[ImageArray] = deque(maxlen=gap + 1)
+    for index, frame in enumerate(tqdm(opened, total=total + gap, desc=opened.name)):
+        window.append(frame.image)
+        if index in chosen:
+            yield window[0], window[-1]

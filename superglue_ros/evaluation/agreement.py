@@ -185,8 +185,8 @@ def forms_of(config: MatcherConfig, precisions: Sequence[str]) -> dict[str, Imag
     forms = {}
     for precision in precisions:
         matcher = ImageMatcher.from_config(replace(config, precision=precision))
-        engine = "engine, " if config.engine else ""
-        forms[f"{engine}{matcher.precision} on {matcher.device}"] = matcher
+        kind = "engine, " if config.engine else "CUDA graphs, " if config.cuda_graphs else ""
+        forms[f"{kind}{matcher.precision} on {matcher.device}"] = matcher
     return forms
 
 

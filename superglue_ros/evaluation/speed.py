@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
 import time
 from collections.abc import Callable
@@ -13,10 +14,11 @@ import cv2
 import numpy as np
 import torch
 
+from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.memory import peak_growth_mb, resident_mb
-from superglue_ros.matching import ImageMatcher
+from superglue_ros.matching import ExtractedFeatures, ImageMatcher
 from superglue_ros.networks.superglue import SuperGlue, read_assignment
-from superglue_ros.networks.superglue_inference import FoldedSuperGlue
+from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
 from superglue_ros.networks.superpoint import sample_descriptors
 from superglue_ros.provenance import source_commit
 from superglue_ros.types import ImageArray
@@ -41,7 +43,8 @@ class SpeedResult:
     keypoints: found in each image; frames_per_s: of the whole; frame_memory_mb: that a frame
     takes at most beyond what is held before, networks and keyframe, attention_memory_mb: that
     the encoding of an image does (keypoint encoder and first self-attention); growth_mb: of the
-    memory held from the first counted run to the last.
+    memory held from the first counted run to the last; gpu_memory_mb: in use by all at the end,
+    engines and graphs, which the others do not know of, too. None where it cannot be told.
     """
 
     width: int
@@ -53,9 +56,10 @@ class SpeedResult:
     device: str
     stages: tuple[StageTime, ...]
     frames_per_s: float
-    frame_memory_mb: float
-    attention_memory_mb: float
-    growth_mb: float
+    frame_memory_mb: float | None
+    attention_memory_mb: float | None
+    growth_mb: float | None
+    gpu_memory_mb: float | None
 
     def median_ms(self, stage: str) -> float:
         """Median of the stage of that name."""
@@ -75,6 +79,7 @@ def measure_speed(
     image0, image1 = (noise_image(size, seed) for seed in (0, 1))
     keyframe = matcher.extract(image0)
     device = torch.device(matcher.device)
+    encoded = _encode(matcher, keyframe)
     times: dict[str, list[float]] = {}
 
     def whole() -> None:
@@ -83,24 +88,22 @@ def measure_speed(
     for run in range(warmup + runs):
         if run == warmup:
             held_mb = _held_mb(device)
-        laps = _stages(matcher, keyframe.encoded, image1)
+        laps = _stages(matcher, encoded, image1)
         started = time.perf_counter()
         whole()
         laps[WHOLE] = (time.perf_counter() - started) * 1e3
         if run >= warmup:
             for stage, value in laps.items():
                 times.setdefault(stage, []).append(value)
-    growth_mb = _held_mb(device) - held_mb
+    growth_mb = None if held_mb is None else (_held_mb(device) or held_mb) - held_mb
     stages = tuple(
         StageTime(stage, float(np.median(v)), float(np.min(v)), float(np.max(v)))
         for stage, v in times.items()
     )
     glue, frame = matcher.superglue, matcher.extract(image1)
-    keypoints = torch.from_numpy(frame.points)[None].to(device)
 
-    @torch.inference_mode()
     def attend() -> None:
-        glue.encode(keypoints, frame.scores[None], frame.descriptors[None], size)
+        _encode(matcher, frame)
 
     return SpeedResult(
         *size,
@@ -111,10 +114,18 @@ def measure_speed(
         device=matcher.device,
         stages=stages,
         frames_per_s=1e3 / float(np.median(times[WHOLE])),
-        frame_memory_mb=peak_growth_mb(whole, device),
-        attention_memory_mb=peak_growth_mb(attend, device),
+        frame_memory_mb=_growth_of(whole, device),
+        attention_memory_mb=_growth_of(attend, device),
         growth_mb=growth_mb,
+        gpu_memory_mb=_gpu_memory_mb(device),
     )
+
+
+@torch.inference_mode()
+def _encode(matcher: ImageMatcher, found: ExtractedFeatures) -> EncodedKeypoints:
+    points = torch.from_numpy(found.points)[None].to(matcher.device)
+    sides = found.scores[None], found.descriptors[None]
+    return matcher.superglue.encode(points, *sides, found.image_size)
 
 
 @torch.inference_mode()
@@ -175,10 +186,38 @@ def describe_machine() -> dict[str, str]:
     }
 
 
-def _held_mb(device: torch.device) -> float:
+def image_size(text: str) -> tuple[int, int]:
+    """(width, height) of WIDTHxHEIGHT, for a command line; ArgumentTypeError for anything else."""
+    try:
+        width, height = (int(part) for part in text.lower().split("x"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no WIDTHxHEIGHT") from error
+    if min(width, height) < 16:
+        raise argparse.ArgumentTypeError(f"{text} is under 16 pixels a side")
+    return width, height
+
+
+def _growth_of(function: Callable[[], Any], device: torch.device) -> float | None:
+    try:
+        return peak_growth_mb(function, device)
+    except SuperGlueRosError:
+        return None
+
+
+def _held_mb(device: torch.device) -> float | None:
     if device.type == "cuda":
         return torch.cuda.memory_allocated() / 2**20
-    return resident_mb()
+    try:
+        return resident_mb()
+    except SuperGlueRosError:
+        return None
+
+
+def _gpu_memory_mb(device: torch.device) -> float | None:
+    if device.type != "cuda":
+        return None
+    free, total = torch.cuda.mem_get_info()
+    return (total - free) / 2**20
 
 
 def _cpu_name() -> str:

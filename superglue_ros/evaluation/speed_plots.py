@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -22,13 +23,17 @@ def plot_speed(path: Path, results: Sequence[SpeedResult]) -> None:
     for name, group in groups.items():
         keypoints = [r.keypoints for r in group]
         whole.plot(keypoints, [r.median_ms(WHOLE) for r in group], "o-", label=name)
-        frame.plot(keypoints, [r.frame_memory_mb for r in group], "o-", label=name)
-        attention.plot(keypoints, [r.attention_memory_mb for r in group], "o-", label=name)
+        frame.plot(keypoints, _mb(r.frame_memory_mb for r in group), "o-", label=name)
+        attention.plot(keypoints, _mb(r.attention_memory_mb for r in group), "o-", label=name)
     _label(whole, "ms", "a frame against a keyframe")
     _label(frame, "MiB", "memory of a frame")
     _label(attention, "MiB", "memory of encoder and self-attention, one image")
     whole.legend(fontsize="small")
     save_figure(path, figure)
+
+
+def _mb(values: Iterable[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]
 
 
 def _label(axes: Axes, unit: str, title: str) -> None:

@@ -26,7 +26,8 @@ _WARM_UPS = 3
 
 @dataclass(frozen=True)
 class PaddedKeypoints(EncodedKeypoints):
-    """One image's side, its states (1, K, D) padded, and how many are none of padding (1,)."""
+    """One image's side, its states (1, K, D) padded, and how many are none of padding (1,); its
+    length is K."""
 
     counts: Tensor
 
@@ -35,7 +36,8 @@ class CapturedNetworks:
     """SuperPoint and SuperGlue on a fixed number of keypoints, padded where there are fewer.
 
     On a GPU each image size is captured at its first image; on a CPU the same functions run as
-    they are. ValueError for a SuperPoint that keeps all keypoints.
+    they are. The graphs' inputs are shared, so that one thread at a time may call. ValueError for
+    a SuperPoint that keeps all keypoints.
     """
 
     def __init__(self, superpoint: SuperPoint, superglue: FoldedSuperGlue) -> None:
@@ -116,7 +118,8 @@ class _Captured:
                 function(*self._inputs)
         torch.cuda.current_stream().wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # What other threads do on the GPU is not captured, nor does it disturb.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._outputs = function(*self._inputs)
 
     def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

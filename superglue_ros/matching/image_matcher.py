@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -132,6 +133,8 @@ class ImageMatcher:
         if cuda_graphs:
             if self._device.type != "cuda":
                 raise DeviceError("cuda_graphs need a GPU; the device is the CPU")
+            if importlib.util.find_spec("triton") is None:
+                raise DeviceError("cuda_graphs need the package triton, which is not installed")
             self._captured = CapturedNetworks(self.superpoint, self.superglue)
 
     @classmethod

@@ -7,8 +7,6 @@ After a row is normalised its entries are at most its marginal, so that the sums
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -21,23 +19,24 @@ _LEAST_SUM = 1e-30
 """Of a column, where nothing has mass (padding): its logarithm must stay finite."""
 
 
+# Triton compiles what annotations name, so that only its own may stand here.
 @triton.jit
-def _iterate(
-    scores: Any,
-    log_mu: Any,
-    log_nu: Any,
-    u: Any,
-    v_before: Any,
-    sums_before: Any,
-    v: Any,
-    sums: Any,
-    height: Any,
-    width: Any,
-    least: Any,
+def _iterate(  # type: ignore[no-untyped-def]
+    scores,
+    log_mu,
+    log_nu,
+    u,
+    v_before,
+    sums_before,
+    v,
+    sums,
+    height,
+    width,
+    least,
     FIRST: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:
+):
     batch = tl.program_id(1)
     columns = tl.arange(0, BLOCK)
     inside = columns < width

@@ -92,6 +92,14 @@ class SuperPoint(nn.Module):
         Returns detector logits (B, 65, H // 8, W // 8), the last channel "no keypoint", and
         descriptors (B, 256, H // 8, W // 8) of norm 1.
         """
+        if self.training or image.device.type != "cuda":
+            return self._dense(image)
+        cudnn = torch.backends.cudnn
+        # Convolutions of float32 would round to 10 bits on a GPU.
+        with cudnn.flags(cudnn.enabled, cudnn.benchmark, cudnn.deterministic, allow_tf32=False):
+            return self._dense(image)
+
+    def _dense(self, image: Tensor) -> tuple[Tensor, Tensor]:
         x = self._first_stage(image)
         for stage in "234":
             x = self.block(f"conv{stage}b", self.block(f"conv{stage}a", x))

@@ -141,7 +141,7 @@ def run_training(
             loss, figures, data_s = task.loss(step)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(task.network.parameters(), schedule.clip_norm)
+            norm = nn.utils.clip_grad_norm_(task.network.parameters(), schedule.clip_norm)
             optimizer.step()
             step += 1
             waited += data_s
@@ -150,7 +150,7 @@ def run_training(
             due = time.monotonic() - last_saved > 120
             validating = step % schedule.validate_every == 0 or step == schedule.steps
             if step % 10 == 0 or due or validating:
-                _check(loss, step)
+                _check(loss, norm, step)
                 bar.set_postfix({key: f"{float(value):.3f}" for key, value in figures.items()})
             if due:
                 last_saved = time.monotonic()
@@ -168,16 +168,18 @@ def run_training(
             if due:
                 write_state(folder / CHECKPOINT, snapshot())
     if step > first:
-        _check(loss, step)
+        _check(loss, norm, step)
     if team.leads:
         write_state(folder / CHECKPOINT, snapshot())
     team.wait()
     return step >= schedule.steps
 
 
-def _check(loss: Tensor, step: int) -> None:
-    if not bool(torch.isfinite(loss)):
-        raise SuperGlueRosError(f"the loss is {float(loss)} at step {step}")
+def _check(loss: Tensor, norm: Tensor, step: int) -> None:
+    # The gradient is every process's, and what it has spoilt must not become the checkpoint.
+    for name, value in (("loss", loss), ("gradient's norm", norm)):
+        if not bool(torch.isfinite(value)):
+            raise SuperGlueRosError(f"the {name} is {float(value)} at step {step}")
 
 
 def _append(path: Path, row: dict[str, float]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from superglue_ros.errors import CheckpointError
 from superglue_ros.networks.precision import training_dtype
 from superglue_ros.networks.superglue import (
     ImageKeypoints,
@@ -118,15 +119,16 @@ class SuperGlueTask:
         self.network.initialize_as_transport(recipe.temperature, recipe.bin_cosine)
         self.network.to(self.device)
         team = team or Team(device=self.device)
+        self._rank = team.rank
         self._alone = _Assigning(self.network, self._dtype)
         self._shared = team.share(self._alone)
         seed = recipe.seed + _RANK_SEED * team.rank
         self.homographies = HomographyPairs(train_bank, recipe.pairs, seed)
-        self.world = WorldPairs(recipe.world, self.device, seed)
-        self.apart = WorldPairs(_apart(recipe.world), self.device, seed + 1)
+        self._draw_worlds(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self._kept: deque[Sample] = deque(maxlen=_KEPT_BATCHES)
-        self._validation = self._validation_samples(validation_bank)
+        # The leader alone validates.
+        self._validation = self._validation_samples(validation_bank) if team.leads else {}
 
     @property
     def images_per_step(self) -> int:
@@ -223,12 +225,32 @@ class SuperGlueTask:
         return {
             "homographies": self.homographies.generator.get_state().cpu(),
             "generator": self.generator.get_state(),
+            "device": self.device.type,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up the homographies where the checkpoint left them; the world draws anew."""
-        self.homographies.generator.set_state(state["homographies"])
-        self.generator.set_state(state["generator"])
+        """Take up the generators where the checkpoint left them; CheckpointError where they are
+        of another kind of device."""
+        if state["device"] != self.device.type:
+            raise CheckpointError(
+                f"the run was begun on {state['device']}, whose random numbers {self.device.type} "
+                "cannot go on with: resume it with --device"
+            )
+        for generator, saved in (
+            (self.homographies.generator, state["homographies"]),
+            (self.generator, state["generator"]),
+        ):
+            generator.set_state(saved)
+            if self._rank:
+                # The checkpoint is the leader's; the others must not draw what it draws.
+                ahead = torch.randint(2**40, (), generator=generator, device=generator.device)
+                generator.manual_seed(int(ahead) + _RANK_SEED * self._rank)
+        # A world cannot go on where it was; it must not show the first slice's scenes again.
+        self._draw_worlds(int(torch.randint(2**31, (), generator=self.generator)))
+
+    def _draw_worlds(self, seed: int) -> None:
+        self.world = WorldPairs(self.recipe.world, self.device, seed)
+        self.apart = WorldPairs(_apart(self.recipe.world), self.device, seed + 1)
 
 
 def _apart(world: WorldConfig) -> WorldConfig:

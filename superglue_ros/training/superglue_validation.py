@@ -118,8 +118,10 @@ def validation_figures(
         rows = [assignment_figures(f, s.truth.matches0) for f, s in zip(found, own)]
         for key in ("matches",) if kind == APART else ("precision", "recall", "accuracy"):
             result[f"{kind}_{key}"] = sum(float(row[key]) for row in rows) / len(rows)
+        if kind == APART:
+            continue
         errors = [e for f, s in zip(found, own) for e in _pose_errors(f.cpu().numpy(), s)]
-        if errors and kind != APART:
+        if errors:
             result[f"{kind}_auc10"] = area_under_recall(errors, [AUC_DEG])[0]
     return result
 

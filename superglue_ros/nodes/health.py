@@ -17,6 +17,9 @@ LOG_PERIOD_S = 10.0
 MAX_CAUSES = 40
 """From so many causes on, new ones (names of encodings, say) count as one."""
 
+OVERHEAD = "latency without inference"
+"""Name of a value of the matcher's: from an image's callback to its matches published."""
+
 WINDOW = 100
 """Latest samples that rates and latencies are taken from."""
 
@@ -83,7 +86,7 @@ class Rate:
 
 
 class Milliseconds:
-    """Median and worst of the latest durations."""
+    """Median, nine tenths and worst of the latest durations."""
 
     def __init__(self) -> None:
         self._values: deque[float] = deque(maxlen=WINDOW)
@@ -96,7 +99,8 @@ class Milliseconds:
         values = list(self._values)
         if not values:
             return "none yet"
-        return f"median {np.median(values):.2f} ms, worst {max(values):.2f} ms"
+        median, high = np.percentile(values, [50, 90])
+        return f"median {median:.2f} ms, 90 % under {high:.2f} ms, worst {max(values):.2f} ms"
 
 
 def diagnostics(

@@ -53,8 +53,8 @@ class Spread:
 class RateResult:
     """Images sent at a rate, and what the node counts of them.
 
-    matched_hz: matches that came back a second; dropped: replaced by a newer
-    one; lost: never received.
+    matched_hz: matches that came a second, from the first to the last; dropped: replaced by a
+    newer one; lost: never received.
     """
 
     rate_hz: float
@@ -134,14 +134,15 @@ def measure(
 
 
 def _send_at(camera: Camera, rate_hz: float, seconds: float) -> tuple[int, float]:
-    """How many were sent, and matches a second until those of the last came."""
-    came, sent = len(camera.matches), max(MIN_IMAGES, round(rate_hz * seconds))
+    """How many were sent, and matches a second from the first that came to the last."""
+    first, sent = camera.sent + 1, max(MIN_IMAGES, round(rate_hz * seconds))
     begun = time.perf_counter()
     for i in tqdm(range(sent), desc=f"{rate_hz:g} Hz", unit="image", leave=False):
         time.sleep(max(0.0, begun + i / rate_hz - time.perf_counter()))
         camera.send()
-    arrived, _ = camera.wait_for_matches()
-    return sent, (len(camera.matches) - came) / (arrived - begun)
+    camera.wait_for_matches()
+    arrivals = [at for number, (at, _) in camera.matches.items() if number >= first]
+    return sent, (len(arrivals) - 1) / max(max(arrivals) - min(arrivals), 1e-9)
 
 
 def _spread(values: Sequence[float]) -> Spread:

@@ -15,7 +15,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.errors import EngineError, SuperGlueRosError
 from superglue_ros.matching import (
     ImageMatcher,
     KeyframeMatcher,
@@ -32,7 +32,7 @@ from superglue_ros.nodes.conversions import (
     matches_message,
     stamp_to_ns,
 )
-from superglue_ros.nodes.health import Milliseconds, Problems, Rate, diagnostics
+from superglue_ros.nodes.health import OVERHEAD, Milliseconds, Problems, Rate, diagnostics
 from superglue_ros.nodes.mailbox import Mailbox
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
@@ -48,8 +48,8 @@ class MatcherNode(Node):
     """Matches the newest image against the keyframe in a worker thread.
 
     Subscribes image and camera_info; publishes ~/matches, ~/features and ~/match_picture (where
-    someone listens) and /diagnostics. Raises ValueError, CheckpointError or DeviceError where its
-    parameters do not suit.
+    someone listens) and /diagnostics. Raises ValueError, CheckpointError, DeviceError or
+    EngineError where its parameters do not suit.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -58,7 +58,11 @@ class MatcherNode(Node):
             self, fixed=[MatcherConfig], live=[KeyframePolicy], on_change=self._change_policy
         )
         core = ImageMatcher.from_config(self._settings.get(MatcherConfig))
-        warm_up(core)
+        try:
+            warm_up(core)
+        except EngineError as error:
+            # Built for smaller images than the noise; those that come may well suit.
+            self.get_logger().warning(f"not warmed up: {error}")
         self._matcher = KeyframeMatcher(core, self._settings.get(KeyframePolicy))
         self._problems = Problems(self.get_logger().warning)
         self._received, self._matched = Rate(), Rate()
@@ -190,7 +194,7 @@ class MatcherNode(Node):
             "rate in [Hz]": f"{self._received.per_second():.2f}",
             "rate out [Hz]": f"{self._matched.per_second():.2f}",
             "latency": self._latency,
-            "latency without inference": self._overhead,
+            OVERHEAD: self._overhead,
             "extract": self._extract,
             "match": self._match,
             "listeners": self._matches_out.get_subscription_count(),

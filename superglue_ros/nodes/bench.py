@@ -191,8 +191,13 @@ def run(args: argparse.Namespace) -> NodesResult:
     try:
         with NodeProcess("matcher_node", [*_ARGUMENTS, *parameters]) as process:
             camera = Camera(args.size, process)
-            with spinning(camera):
-                return measure(camera, args.size, args.images, args.seconds, sorted(args.rates))
+            try:
+                with spinning(camera):
+                    rates = sorted(args.rates)
+                    return measure(camera, args.size, args.images, args.seconds, rates)
+            finally:
+                # A terminal's Ctrl-C reached the node as well; a second would break its end off.
+                process.stop(signal.SIGTERM)
     finally:
         rclpy.try_shutdown()
 

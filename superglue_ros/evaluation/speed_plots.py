@@ -27,7 +27,7 @@ def plot_speed(path: Path, results: Sequence[SpeedResult]) -> None:
         attention.plot(keypoints, _mb(r.attention_memory_mb for r in group), "o-", label=name)
     _label(whole, "ms", "a frame against a keyframe")
     _label(frame, "MiB", "memory of a frame")
-    _label(attention, "MiB", "memory of encoder and self-attention, one image")
+    _label(attention, "MiB", "of it encoder and self-attention")
     whole.legend(fontsize="small")
     save_figure(path, figure)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 import signal
 import sys
@@ -33,11 +34,6 @@ from superglue_ros.nodes.running import NodeProcess, spinning
 
 RATES_HZ = (0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0)
 MIN_IMAGES = 5
-_ARGUMENTS = (
-    *("-r", "image:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"),
-    # What the node drops is to be counted, not what the network loses.
-    *("-p", "qos_overrides./camera/image_raw.subscription.reliability:=reliable"),
-)
 
 
 @dataclass(frozen=True)
@@ -185,12 +181,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> NodesResult:
     """Start a matcher node, measure and end it."""
-    parameters = [word for p in args.parameters for word in ("-p", p)]
+    # A namespace of its own keeps noise from a robot's nodes, and theirs from the figures.
+    namespace = f"/bench_{os.getpid()}"
+    # What the node drops is to be counted, not what the network loses.
+    reliable = f"qos_overrides.{namespace}/image.subscription.reliability:=reliable"
+    arguments = ["-r", f"__ns:={namespace}", "-p", reliable]
+    arguments += [word for p in args.parameters for word in ("-p", p)]
     # Python's own handler ends the body below, and so the node, too.
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
-        with NodeProcess("matcher_node", [*_ARGUMENTS, *parameters]) as process:
-            camera = Camera(args.size, process)
+        with NodeProcess("matcher_node", arguments) as process:
+            camera = Camera(namespace, args.size, process)
             try:
                 with spinning(camera):
                     rates = sorted(args.rates)

@@ -18,7 +18,6 @@ from superglue_ros.msg import Matches
 from superglue_ros.nodes.conversions import NS_PER_S, image_message, make_header
 from superglue_ros.nodes.running import NodeError, NodeProcess
 
-NODE = "/matcher_node"
 TIMEOUT_S = 120.0
 NUM_IMAGES, SHIFT_PX = 40, 3
 
@@ -35,12 +34,14 @@ class Counts:
 class Camera(Node):
     """Sends shifted noise, and keeps the time at which each image's matches come.
 
-    size: (width, height) of the images; process: of the matcher node. What waits raises
-    NodeError where the node ends, reports a problem or takes more than TIMEOUT_S.
+    namespace: of both nodes; size: (width, height) of the images; process: of the matcher node.
+    What waits raises NodeError where the node ends, reports a problem or takes more than
+    TIMEOUT_S.
     """
 
-    def __init__(self, size: tuple[int, int], process: NodeProcess) -> None:
-        super().__init__("bench_camera")
+    def __init__(self, namespace: str, size: tuple[int, int], process: NodeProcess) -> None:
+        super().__init__("bench_camera", namespace=namespace)
+        self._matcher = f"{namespace}/matcher_node"
         quality = QoSProfile(depth=100)
         self._process = process
         pixels, header = noise_image(size, 0), make_header(0, "camera")
@@ -51,8 +52,8 @@ class Camera(Node):
         self.sent = 0
         self.matches: dict[int, tuple[float, Matches]] = {}
         self._values: dict[str, str] = {}
-        self._images = self.create_publisher(Image, "/camera/image_raw", quality)
-        self.create_subscription(Matches, f"{NODE}/matches", self._on_matches, quality)
+        self._images = self.create_publisher(Image, "image", quality)
+        self.create_subscription(Matches, "matcher_node/matches", self._on_matches, quality)
         self.create_subscription(
             DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=10)
         )
@@ -66,7 +67,7 @@ class Camera(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         with self._changed:
             for status in message.status:
-                if status.name == NODE:
+                if status.name == self._matcher:
                     self._values = {value.key: value.value for value in status.values}
             self._changed.notify_all()
 

@@ -18,11 +18,12 @@ from nav_msgs.msg import Path as PathMessage
 from node_harness import SMALL, TOPICS, Harness, camera_info, image, textured, wait_for
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
 from sensor_msgs.msg import Image, PointCloud2
 
 from superglue_ros.msg import Features
 from superglue_ros.nodes.conversions import features_from_message, matches_from_message
-from superglue_ros.nodes.running import NodeProcess, executable, spinning
+from superglue_ros.nodes.running import NodeProcess, executable, run_node, spinning
 
 pytestmark = pytest.mark.ros
 
@@ -46,6 +47,20 @@ def matcher(tmp_path_factory: pytest.TempPathFactory, harness: Harness) -> Itera
     with NodeProcess("matcher_node", [*TOPICS, *SMALL], log) as node:
         harness.wait_until_heard(node)
         yield node
+
+
+def test_told_to_stop_between_two_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before those that share the harness, as a node of this process starts and ends ROS."""
+
+    def spin(node: Node) -> None:
+        if node.get_name() == "stopped":
+            rclpy.shutdown()
+        raise RuntimeError("failed to initialize wait set")
+
+    monkeypatch.setattr(rclpy, "spin", spin)
+    assert run_node(lambda: Node("stopped"), []) == 0
+    with pytest.raises(RuntimeError, match="wait set"):
+        run_node(lambda: Node("broken"), [])
 
 
 def test_costly_topics_only_for_listeners(harness: Harness, matcher: NodeProcess) -> None:

@@ -39,6 +39,10 @@ def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RuntimeError:
+        # Told to stop between two waits, rclpy raises an error of the next one.
+        if rclpy.ok():
+            raise
     finally:
         if node is not None:
             if hasattr(node, "close"):

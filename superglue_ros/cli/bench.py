@@ -156,8 +156,6 @@ def _print_stages(result: Any) -> None:
 
 def _compare(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list[Any]:
     """Another implementation and ours in turns."""
-    import torch
-
     from superglue_ros.evaluation.speed_against import (
         compare_speed,
         matcher_beside,
@@ -182,8 +180,7 @@ def _compare(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list
             if precision == "auto" and ours.precision in precisions:
                 continue
             for size in sizes:
-                with torch.inference_mode():
-                    found = compare_speed(opponent, ours, size, args.runs)
+                found = compare_speed(opponent, ours, size, args.runs)
                 results += found
                 for x in found:
                     rows.append(

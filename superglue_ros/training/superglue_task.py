@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from superglue_ros.errors import CheckpointError
 from superglue_ros.networks.precision import training_dtype
 from superglue_ros.networks.superglue import (
     ImageKeypoints,
@@ -33,11 +32,10 @@ from superglue_ros.training.superglue_validation import (
     truth_of,
     validation_figures,
 )
-from superglue_ros.training.team import Team
+from superglue_ros.training.team import RANK_SEED, Team
 from superglue_ros.training.world_pairs import WorldConfig, WorldPairs
 
 _VALIDATION_SEED = 2_000_003
-_RANK_SEED = 7_919
 _KEPT_BATCHES = 32
 """Batches whose features are kept to be trained on again."""
 
@@ -119,10 +117,10 @@ class SuperGlueTask:
         self.network.initialize_as_transport(recipe.temperature, recipe.bin_cosine)
         self.network.to(self.device)
         team = team or Team(device=self.device)
-        self._rank = team.rank
+        self._team = team
         self._alone = _Assigning(self.network, self._dtype)
         self._shared = team.share(self._alone)
-        seed = recipe.seed + _RANK_SEED * team.rank
+        seed = recipe.seed + RANK_SEED * team.rank
         self.homographies = HomographyPairs(train_bank, recipe.pairs, seed)
         self._draw_worlds(seed)
         self.generator = torch.Generator().manual_seed(seed)
@@ -231,20 +229,9 @@ class SuperGlueTask:
     def restore(self, state: dict[str, Any]) -> None:
         """Take up the generators where the checkpoint left them; CheckpointError where they are
         of another kind of device."""
-        if state["device"] != self.device.type:
-            raise CheckpointError(
-                f"the run was begun on {state['device']}, whose random numbers {self.device.type} "
-                "cannot go on with: resume it with --device"
-            )
-        for generator, saved in (
-            (self.homographies.generator, state["homographies"]),
-            (self.generator, state["generator"]),
-        ):
-            generator.set_state(saved)
-            if self._rank:
-                # The checkpoint is the leader's; the others must not draw what it draws.
-                ahead = torch.randint(2**40, (), generator=generator, device=generator.device)
-                generator.manual_seed(int(ahead) + _RANK_SEED * self._rank)
+        self._team.check_device(state["device"])
+        self._team.take_up(self.homographies.generator, state["homographies"])
+        self._team.take_up(self.generator, state["generator"])
         # A world cannot go on where it was; it must not show the first slice's scenes again.
         self._draw_worlds(int(torch.randint(2**31, (), generator=self.generator)))
 

@@ -29,13 +29,12 @@ from superglue_ros.training.losses import descriptor_loss, detector_loss, detect
 from superglue_ros.training.photos import PhotoBank
 from superglue_ros.training.shapes import ShapeImages
 from superglue_ros.training.superpoint_recipe import StageConfig, SuperPointRecipe
-from superglue_ros.training.team import Team
+from superglue_ros.training.team import RANK_SEED, Team
 
 _CROP = 1.5
 """Side of a labelled crop over the side of a view."""
 
 _VALIDATION_SEED = 1_000_003
-_RANK_SEED = 7_919
 
 
 class _Heads(nn.Module):
@@ -82,12 +81,12 @@ class SuperPointTask:
         self._labels_file = labels_file
         number = recipe.stages.index(stage)
         self._label_generator = torch.Generator(self.device).manual_seed(
-            recipe.seed + 1000 * (number + 1) + _RANK_SEED * self._team.rank
+            recipe.seed + 1000 * (number + 1) + RANK_SEED * self._team.rank
         )
         self._label_state = self._label_generator.get_state().cpu()
         self._drawn_at = -1
         self.data = HomographyPairs(
-            train_bank, stage.pairs, recipe.seed + number + _RANK_SEED * self._team.rank
+            train_bank, stage.pairs, recipe.seed + number + RANK_SEED * self._team.rank
         )
         validation = HomographyPairs(validation_bank, recipe.validation, _VALIDATION_SEED)
         self._validation = [validation.sample(8) for _ in range(recipe.validation_batches)]
@@ -221,21 +220,9 @@ class SuperPointTask:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up the data where the checkpoint left them; CheckpointError where it cannot."""
-        if state["device"] != self.device.type:
-            raise CheckpointError(
-                f"the run was begun on {state['device']}, whose random numbers {self.device.type} "
-                "cannot go on with: resume it with --device"
-            )
-        for generator, saved in (
-            (self.data.generator, state["generator"]),
-            (self._label_generator, state["labels"]),
-        ):
-            generator.set_state(saved)
-            if not self._team.leads:
-                # The checkpoint is the leader's; the others must not draw what it draws, nor in
-                # every slice what they drew in the first.
-                ahead = torch.randint(2**40, (), generator=generator, device=self.device)
-                generator.manual_seed(int(ahead) + _RANK_SEED * self._team.rank)
+        self._team.check_device(state["device"])
+        self._team.take_up(self.data.generator, state["generator"])
+        self._team.take_up(self._label_generator, state["labels"])
         self._drawn_at = state["drawn_at"]
         if self._drawn_at < 0:
             return

@@ -9,7 +9,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.errors import CheckpointError, SuperGlueRosError
+
+RANK_SEED = 7_919
+"""Between the seeds of two processes of a team."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,26 @@ class Team:
         flag = torch.tensor(float(stop), device=self.device)
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
         return bool(flag.item())
+
+    def take_up(self, generator: torch.Generator, saved: torch.Tensor) -> None:
+        """Put a generator where the leader's was when it wrote a checkpoint.
+
+        The others must not draw what it draws, nor in every slice what they drew in the first.
+        """
+        generator.set_state(saved)
+        if not self.leads:
+            ahead = torch.randint(2**40, (), generator=generator, device=generator.device)
+            generator.manual_seed(int(ahead) + RANK_SEED * self.rank)
+
+    def check_device(self, begun_on: str) -> None:
+        """CheckpointError where a run was begun on a kind of device whose random numbers this
+        one's cannot go on with."""
+        own = self.device.type
+        if begun_on != own:
+            raise CheckpointError(
+                f"the run was begun on {begun_on}, whose random numbers {own} cannot go on with: "
+                "resume it with --device"
+            )
 
     def wait(self) -> None:
         """Until all have come here."""

@@ -53,7 +53,8 @@ def test_figures_of_a_small_node(tmp_path: Path, capfd: pytest.CaptureFixture[st
 def test_told_to_stop(tmp_path: Path) -> None:
     """By SIGTERM, while the node works: one line, and the node ends, too."""
     log = tmp_path / "bench.log"
-    command = [sys.executable, "-m", "superglue_ros.nodes.bench", "--size", "160x120"]
+    command = [sys.executable, "-m", "superglue_ros.cli.main", "bench", "nodes"]
+    command += ["--size", "160x120"]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--images", "100000", "--parameters", *TINY], stderr=output

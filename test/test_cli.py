@@ -16,7 +16,8 @@ from superglue_ros.cli import main as console
 from superglue_ros.cli.options import add_keyframe_options, add_matcher_options, matcher_config
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.matching import ImageMatcher, KeyframePolicy, MatcherConfig
-from superglue_ros.networks.checkpoints import shipped_path
+from superglue_ros.networks.checkpoints import save_weights, shipped_path
+from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
 
 FAST = ["--device", "cpu", "--precision", "float32", "--sinkhorn-iterations", "10"]
 weights = pytest.mark.skipif(
@@ -174,6 +175,10 @@ class TestBadInput:
         for name in ("gone.pth", "bad.safetensors"):
             line = fails(capsys, "match", *pair, "--superpoint", tmp_path / name)
             assert name in line
+        narrow = SuperGlueConfig(descriptor_dim=64, num_layers=2, keypoint_encoder=(8,))
+        save_weights(SuperGlue(narrow), tmp_path / "narrow.safetensors", {})
+        line = fails(capsys, "match", *pair, "--superglue", tmp_path / "narrow.safetensors")
+        assert "width 64" in line
 
     @pytest.mark.parametrize(
         ("option", "value", "message"),

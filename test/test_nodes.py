@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,11 +193,11 @@ def test_odometry_of_a_plane_that_moves(
 def test_sigterm_ends_both_nodes_cleanly(
     harness: Harness, matcher: NodeProcess, tmp_path: Path
 ) -> None:
-    """Last in this module, as it ends the matcher; the faults' tests end theirs by SIGINT."""
+    """Last in this module, as it ends the matcher; the faults' tests press Ctrl-C."""
     with NodeProcess("odometry_node", list(TOPICS), tmp_path / "odometry.log") as odometry:
         harness.wait_until_heard(matcher, odometry)
         harness.images.publish(image(200 * S))
-        assert matcher.stop(signal.SIGTERM) == 0, matcher.output()
-        assert odometry.stop(signal.SIGTERM) == 0, odometry.output()
+        assert matcher.stop() == 0, matcher.output()
+        assert odometry.stop() == 0, odometry.output()
     for node in (matcher, odometry):
         assert "Traceback" not in node.output()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +77,9 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Camera]:
             with spinning(harness):
                 harness.wait_until_heard(matcher, odometry)
                 yield Camera(matcher, odometry, harness)
-            # Whatever the tests did, both nodes end as they should.
+            # Whatever the tests did, both nodes end as they should, of Ctrl-C and its sender, too.
+            for node in (matcher, odometry):
+                os.kill(node.pid, signal.SIGINT)
             assert matcher.stop() == 0, matcher.output()
             assert odometry.stop() == 0, odometry.output()
     finally:

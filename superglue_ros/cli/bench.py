@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import subprocess
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -66,14 +66,14 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run_nodes(args: argparse.Namespace) -> int:
-    """Time the live path, in a process with ROS."""
+    """Time the live path: this process becomes the one that does, so that signals reach it."""
     if not all(importlib.util.find_spec(name) for name in ("rclpy", "superglue_ros.msg")):
         raise SuperGlueRosError(
             "bench nodes needs ROS 2 and this package built: make setup, then "
             "source install/setup.bash"
         )
-    command = [sys.executable, "-m", "superglue_ros.nodes.bench", *args.words]
-    return subprocess.run(command, check=False).returncode
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "superglue_ros.nodes.bench", *args.words])
 
 
 def run(args: argparse.Namespace) -> int:

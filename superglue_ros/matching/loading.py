@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from superglue_ros.errors import CheckpointError
 from superglue_ros.matching.config import MatcherConfig
 from superglue_ros.matching.device import choose_precision
 from superglue_ros.networks.checkpoints import load_superglue, load_superpoint
@@ -33,7 +34,7 @@ def load_networks(
 ) -> Networks:
     """Networks of a config's weights files on a device; the precision is the config's by default.
 
-    Raises CheckpointError, DeviceError, and ValueError for a SuperGlue of another width.
+    Raises CheckpointError, also for a SuperGlue of another width, and DeviceError.
     """
     dtype = dtype or choose_precision(config.precision, device)
     detector, detector_file = load_superpoint(
@@ -45,8 +46,9 @@ def load_networks(
         sinkhorn_iterations=config.sinkhorn_iterations,
     )
     if matcher.config.descriptor_dim != detector.descriptor_dim:
-        raise ValueError(
-            f"SuperGlue of width {matcher.config.descriptor_dim} does not take SuperPoint's "
+        raise CheckpointError(
+            f"weights file {matcher_file.path}: SuperGlue of width "
+            f"{matcher.config.descriptor_dim} does not take SuperPoint's "
             f"{detector.descriptor_dim} dimensions"
         )
     return Networks(

@@ -192,13 +192,9 @@ def run(args: argparse.Namespace) -> NodesResult:
     try:
         with NodeProcess("matcher_node", arguments) as process:
             camera = Camera(namespace, args.size, process)
-            try:
-                with spinning(camera):
-                    rates = sorted(args.rates)
-                    return measure(camera, args.size, args.images, args.seconds, rates)
-            finally:
-                # A terminal's Ctrl-C reached the node as well; a second would break its end off.
-                process.stop(signal.SIGTERM)
+            with spinning(camera):
+                rates = sorted(args.rates)
+                return measure(camera, args.size, args.images, args.seconds, rates)
     finally:
         rclpy.try_shutdown()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 import rclpy
 import torch
 from ament_index_python.packages import get_package_share_directory
+from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from superglue_ros.errors import SuperGlueRosError
@@ -177,7 +179,8 @@ def progress(source: FrameSource, title: str) -> Iterable[Frame]:
 
 @contextmanager
 def _ros() -> Iterator[None]:
-    rclpy.init()
+    # Python's own handler ends the body, and so the nodes, too.
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         yield
     finally:
@@ -195,4 +198,5 @@ def _wait(ready: Callable[[], bool], complaint: str, nodes: Sequence[NodeProcess
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import threading
@@ -115,12 +114,16 @@ class NodeProcess:
         """What it has written to its log."""
         return self.log.read_text(errors="replace") if self.log and self.log.exists() else ""
 
-    def stop(self, number: int = signal.SIGINT) -> int:
-        """End the process and return its exit status; it is killed where it does not listen."""
+    def stop(self) -> int:
+        """End the process and return its exit status; it is killed where it does not listen.
+
+        By SIGTERM: a terminal's Ctrl-C reached it as well, and a second SIGINT would break its end
+        off.
+        """
         if self._process is None:
             raise NodeError(f"{self.name} was not started")
         if self._process.poll() is None:
-            self._process.send_signal(number)
+            self._process.terminate()
             try:
                 self._process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:

@@ -46,20 +46,6 @@ def test_detector_targets_by_hand():
     assert known.tolist() == [[[True, False], [True, True]]]
 
 
-def test_a_label_counts_as_much_of_a_keypoint_as_its_score_says():
-    points, scores = torch.tensor([[[12.25, 1.0], [3.0, 3.0]]]), torch.tensor([[0.3, -0.3]])
-    shares, known = detector_targets(points, scores, (24, 8), half_score=0.1)
-    torch.testing.assert_close(shares[0, 8 + 4, 0, 1], torch.tensor(0.75 * 0.75))
-    torch.testing.assert_close(shares[0, 64, 0], torch.tensor([1.0, 0.25, 1.0]))
-    torch.testing.assert_close(shares.sum(1), torch.ones(1, 1, 3))
-    assert known.tolist() == [[[False, True, True]]]
-    # The same cross-entropy over 65 classes, now of shares.
-    logits = torch.randn(1, 65, 1, 3, generator=torch.Generator().manual_seed(0))
-    presence, place = detector_loss(logits, shares, torch.ones_like(known))
-    whole = torch.nn.functional.cross_entropy(logits, shares, reduction="sum")
-    torch.testing.assert_close(3 * presence + place, whole)
-
-
 def test_a_label_at_the_edge_of_its_cell_stays_in_it():
     points = torch.tensor([[[7.25, 3.0]]])
     shares, _ = detector_targets(points, torch.ones(1, 1), (16, 8))

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from torch.nn import functional as F
@@ -8,7 +6,6 @@ from superglue_ros.networks.checkpoints import load_superpoint
 from superglue_ros.networks.superpoint import (
     SuperPoint,
     SuperPointConfig,
-    gather_peaks,
     probability_map,
     refine_keypoints,
     sample_descriptors,
@@ -115,27 +112,6 @@ def test_descriptors_are_interpolated_by_the_published_convention():
     torch.testing.assert_close(column, torch.tensor([0.0, 4.0, 2.0]))
 
 
-def test_a_peaks_neighbours_count_towards_its_score():
-    probabilities = torch.zeros(1, 9, 12)
-    probabilities[0, 4, 5], probabilities[0, 4, 6], probabilities[0, 8, 0] = 0.2, 0.3, 0.4
-    gathered = gather_peaks(probabilities, 1.0)[0]
-    near, diagonal = math.exp(-0.5), math.exp(-1.0)
-    torch.testing.assert_close(gathered[4, 6].item(), 0.3 + 0.2 * near)
-    torch.testing.assert_close(gathered[3, 5].item(), 0.2 * near + 0.3 * diagonal)
-    torch.testing.assert_close(gathered[8, 0].item(), 0.4)
-    assert gather_peaks(probabilities, 0.0) is probabilities
-    assert gather_peaks(torch.full((1, 9, 9), 0.5), 1.0).max() == 1
-    # Two pixels that share a place are one keypoint before a single stronger one.
-    logits = torch.zeros(1, 65, 1, 2)
-    logits[0, [3, 4], 0, 0], logits[0, 20, 0, 1] = 6.0, 4.4
-    first = [
-        make_network(max_keypoints=1, border=0, peak_sigma=sigma).find_keypoints(logits)[0][0, 0]
-        for sigma in (0.0, 1.0)
-    ]
-    assert first[0].tolist() == [8 + 4, 2]
-    assert first[1].tolist() in ([3, 0], [4, 0])
-
-
 def test_sub_pixel_keypoints_are_the_whole_ones_moved_within_their_window():
     whole = make_network(max_keypoints=30, keypoint_threshold=0.0)
     moved = make_network(max_keypoints=30, keypoint_threshold=0.0, subpixel_radius=2)
@@ -224,22 +200,3 @@ def test_strips_of_the_first_layers_change_nothing(size):
         whole = F.max_pool2d(network.block("conv1b", network.block("conv1a", image)), 2)
         torch.testing.assert_close(network._first_stage(image), whole)
     assert in_strips[0].shape == (1, 65, size[0] // 8, size[1] // 8)
-
-
-def test_frozen_stages_stay_as_they_are():
-    torch.manual_seed(0)
-    network = BatchNormSuperPoint()
-    network.freeze(2)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    network.train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    logits, descriptors = network.dense(torch.rand(2, 1, 32, 32))
-    (logits.square().mean() + descriptors.sum()).backward()
-    optimizer.step()
-    same = {name for name, value in network.state_dict().items() if value.equal(before[name])}
-    frozen = {name for name in before if any(f"conv{i}" in name for i in ("1", "2"))}
-    assert frozen <= same
-    assert not any(name.endswith(("weight", "running_mean")) for name in same - frozen)
-    network.freeze(0)
-    assert network.norms["conv1a"].training
-    assert all(parameter.requires_grad for parameter in network.parameters())

@@ -278,8 +278,7 @@ def tiny_recipe(tmp_path):
         "- {name: corners, crops: 4, batch: 2, correspondences: 16,\n"
         "   pairs: *pairs, schedule: *schedule}\n"
         "- {name: joint, labels: adapted, crops: 4, batch: 2, correspondences: 16,\n"
-        "   frozen_encoder_stages: 2, adaptation: {homographies: 2, half_sure: 0.1},\n"
-        "   pairs: *pairs, schedule: *schedule}\n"
+        "   adaptation: {homographies: 2}, pairs: *pairs, schedule: *schedule}\n"
     )
     return path
 

@@ -63,7 +63,6 @@ class EngineManifest:
     model: str
     weights_hash: str
     subpixel_radius: int
-    peak_sigma: float
     superglue: SuperGlueConfig
     bin_score: float
     max_keypoints: int
@@ -159,11 +158,7 @@ def load_engine(
 ) -> Networks:
     """Networks of the graphs in a folder; raises EngineError and DeviceError."""
     graphs = {name: _open_graph(folder, manifest, name, device) for name in GRAPHS}
-    points = replace(
-        config.superpoint_config(),
-        subpixel_radius=manifest.subpixel_radius,
-        peak_sigma=manifest.peak_sigma,
-    )
+    points = replace(config.superpoint_config(), subpixel_radius=manifest.subpixel_radius)
     matching = replace(
         manifest.superglue,
         match_threshold=config.match_threshold,

@@ -94,7 +94,6 @@ def export_engine(
         networks.model,
         networks.weights_hash,
         networks.superpoint.config.subpixel_radius,
-        networks.superpoint.config.peak_sigma,
         networks.superglue.config,
         float(networks.superglue.bin_score),
         limits.max_keypoints if limits else 0,

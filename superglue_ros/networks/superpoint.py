@@ -5,7 +5,6 @@ Parameter names and shapes are those of the published checkpoint `superpoint_v1.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -27,10 +26,8 @@ class SuperPointConfig:
     """How keypoints are chosen; the layers are fixed by the paper.
 
     max_keypoints: strongest kept, -1 for all; keypoint_threshold: least probability in [0, 1];
-    nms_radius: pixels; border: pixels along the image's edge without keypoints. Two belong to the
-    weights, 0 as published: subpixel_radius, of the window over which a keypoint's place is
-    averaged (0: whole pixels); peak_sigma, deviation in pixels of the Gaussian by which the
-    probabilities around a pixel count towards its score (0: its own alone).
+    nms_radius: pixels; border: pixels along the image's edge without keypoints; subpixel_radius:
+    of the window over which a keypoint's place is averaged, 0 for whole pixels as published.
     """
 
     max_keypoints: int = 1024
@@ -38,7 +35,6 @@ class SuperPointConfig:
     nms_radius: int = 4
     border: int = 4
     subpixel_radius: int = 0
-    peak_sigma: float = 0.0
 
     def __post_init__(self) -> None:
         if self.max_keypoints < -1 or self.max_keypoints == 0:
@@ -49,8 +45,6 @@ class SuperPointConfig:
             )
         if min(self.nms_radius, self.border, self.subpixel_radius) < 0:
             raise ValueError("nms_radius, border and subpixel_radius must not be negative")
-        if not 0.0 <= self.peak_sigma <= 4.0:
-            raise ValueError(f"peak_sigma must be in [0, 4] pixels, not {self.peak_sigma}")
 
 
 @dataclass(frozen=True)
@@ -152,8 +146,7 @@ class SuperPoint(nn.Module):
     def find_keypoints(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Keypoints (B, K, 2) pixels, scores (B, K), counts (B,) of detector logits."""
         probabilities = probability_map(logits)
-        peaks = gather_peaks(probabilities, self.config.peak_sigma)
-        scores = suppress_nonmaxima(peaks, self.config.nms_radius)
+        scores = suppress_nonmaxima(probabilities, self.config.nms_radius)
         keypoints, values, counts = select_keypoints(scores, self.config)
         refined = refine_keypoints(probabilities, keypoints, self.config.subpixel_radius)
         return refined, values, counts
@@ -184,24 +177,6 @@ def probability_map(logits: Tensor) -> Tensor:
     """Keypoint probability per pixel (B, H, W) of detector logits (B, 65, H / 8, W / 8)."""
     cells = logits.float().softmax(dim=1)[:, :-1]
     return F.pixel_shuffle(cells, CELL).squeeze(1)
-
-
-def gather_peaks(probabilities: Tensor, sigma: float) -> Tensor:
-    """Probability (B, H, W) that a keypoint lies about here: its neighbours' are added, weighted
-    by a Gaussian of height 1, since a place that is not certain is spread over several pixels."""
-    if sigma == 0:
-        return probabilities
-    radius = math.ceil(3 * sigma)
-    x = F.pad(probabilities, (radius,) * 4)
-    for dim in (1, 2):
-        length = x.shape[dim] - 2 * radius
-        # Sums of slices: a convolution of one channel takes ten times as long.
-        total = x.narrow(dim, radius, length).clone()
-        for step in range(1, radius + 1):
-            sides = x.narrow(dim, radius - step, length) + x.narrow(dim, radius + step, length)
-            total.add_(sides, alpha=math.exp(-(step**2) / (2 * sigma**2)))
-        x = total
-    return x.clamp(max=1)
 
 
 def suppress_nonmaxima(scores: Tensor, radius: int) -> Tensor:

@@ -33,19 +33,16 @@ _STEPS_PER_PX = 32
 
 @dataclass(frozen=True)
 class AdaptationConfig:
-    """homographies: views a crop beside the crop itself; photometric, blur_px, blur_share: of the
-    views (`augment_photometry`), so that what only a sharp and clean one shows gets no label;
-    sure, doubtful: averaged probabilities from which on a keypoint is one, or may be one;
-    half_sure: of which it is one by half, so that what more views show ranks before what fewer
-    do (0: all sure ones alike); homography: of the views."""
+    """homographies: views a crop beside the crop itself; photometric, blur_px: of the views
+    (`augment_photometry`), so that what only a sharp and clean one shows gets no label; sure,
+    doubtful: averaged probabilities from which on a keypoint is one, or may be one; homography:
+    of the views."""
 
     homographies: int = 12
     photometric: float = 0.5
     blur_px: float = 1.6
-    blur_share: float = 0.4
     sure: float = 0.03
     doubtful: float = 0.008
-    half_sure: float = 0.0
     homography: HomographyConfig = field(
         default_factory=lambda: HomographyConfig(45.0, 0.25, 1.6, 0.15, 0.1)
     )
@@ -53,9 +50,7 @@ class AdaptationConfig:
     def __post_init__(self) -> None:
         if self.homographies < 0 or not 0 < self.doubtful <= self.sure < 1:
             raise ValueError("adaptation needs homographies >= 0 and 0 < doubtful <= sure < 1")
-        if self.half_sure < 0:
-            raise ValueError(f"half_sure must not be negative, not {self.half_sure}")
-        check_photometry(self.photometric, self.blur_px, self.blur_share)
+        check_photometry(self.photometric, self.blur_px)
 
 
 @torch.no_grad()
@@ -145,9 +140,7 @@ def _averaged_response(
         scale = zoom * magnification(from_view)
         image, inside = render_view(bank, index, place @ from_view, scale, size)
         if view:
-            image = augment_photometry(
-                image, generator, config.photometric, config.blur_px, config.blur_share
-            )
+            image = augment_photometry(image, generator, config.photometric, config.blur_px)
         logits, _ = network.dense(image[:, None])
         there = (warp_points(grid, to_view) + 0.5) / extent - 1
         response = probability_map(logits)

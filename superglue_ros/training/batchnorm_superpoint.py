@@ -14,7 +14,6 @@ class BatchNormSuperPoint(SuperPoint):
 
     def __init__(self, config: SuperPointConfig | None = None) -> None:
         super().__init__(config)
-        self._frozen: tuple[str, ...] = ()
         self.norms = nn.ModuleDict(
             {
                 name: nn.BatchNorm2d(module.out_channels)
@@ -30,21 +29,6 @@ class BatchNormSuperPoint(SuperPoint):
         layer = self.get_submodule(name)
         x = F.conv2d(x, layer.get_parameter("weight"), layer.get_parameter("bias"), 1, padding)
         return F.relu(self.norms[name](x), inplace=True)
-
-    def freeze(self, stages: int) -> None:
-        """Keep the first encoder stages (0 to 4) as they are, batch statistics included."""
-        self._frozen = tuple(f"conv{stage + 1}{part}" for stage in range(stages) for part in "ab")
-        for name, module in (*self.named_children(), *self.norms.named_children()):
-            if name != "norms":
-                module.requires_grad_(name not in self._frozen)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> BatchNormSuperPoint:
-        """Training mode of all but what `freeze` keeps."""
-        super().train(mode)
-        for name in self._frozen:
-            self.norms[name].eval()
-        return self
 
     @classmethod
     @torch.no_grad()

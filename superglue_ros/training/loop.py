@@ -139,8 +139,7 @@ def run_training(
                 group["lr"] = schedule.rate_at(step) * group["scale"]
             task.network.train()
             loss, figures, data_s = task.loss(step)
-            # Of all parameters: those that a stage freezes have a gradient of the stage before.
-            task.network.zero_grad()
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(task.network.parameters(), schedule.clip_norm)
             optimizer.step()

@@ -11,12 +11,11 @@ from superglue_ros.types import UNMATCHED
 
 
 def detector_targets(
-    points: Tensor, scores: Tensor, size: tuple[int, int], half_score: float = 0.0
+    points: Tensor, scores: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """What each cell should say of labels (B, C, 2) in pixels with scores (B, C) as in `Crops`.
 
     Returns shares (B, 65, H / 8, W / 8) that sum to 1, and where they are known (B, H / 8, W / 8).
-    A label of score s counts s / (s + half_score) of a keypoint, the rest is the last channel's.
     The strongest sure label of a cell is spread bilinearly over the pixels around it, so that the
     probabilities' mean is its sub-pixel place; the last channel is 1 where there is none. A cell
     with doubtful labels only is not known.
@@ -30,9 +29,9 @@ def detector_targets(
         best = torch.zeros(len(points), rows * columns, device=points.device)
         return best.scatter_reduce_(1, cell, torch.where(counts, values, 0.0), "amax")
 
-    best = strongest(scores.clamp(min=0))
-    doubtful = (best == 0) & (strongest(-scores) > 0)
-    chosen = counts & (scores > 0) & (scores == best.gather(1, cell))
+    sure = strongest(scores.clamp(min=0))
+    doubtful = (sure == 0) & (strongest(-scores) > 0)
+    chosen = counts & (scores > 0) & (scores == sure.gather(1, cell))
     shares = torch.zeros(len(points), CELL * CELL + 1, rows * columns, device=points.device)
     left, top = points.floor().long().unbind(-1)
     for column in (left, left + 1):
@@ -43,9 +42,8 @@ def detector_targets(
             place = torch.where(same, channel * (rows * columns) + cell, 0)
             shares.flatten(1).scatter_add_(1, place, torch.where(same, weight, 0.0))
     total = shares.sum(1, keepdim=True)
-    presence = (total[:, 0] > 0) * best / (best + half_score).clamp(min=1e-6)
-    shares = shares / total.clamp(min=1e-6) * presence[:, None]
-    shares[:, -1] = 1 - presence
+    shares = shares / total.clamp(min=1e-6)
+    shares[:, -1] = (total[:, 0] == 0).float()
     return shares.unflatten(2, (rows, columns)), ~doubtful.unflatten(1, (rows, columns))
 
 
@@ -54,7 +52,7 @@ def detector_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tenso
 
     Their sum over cells is the cross-entropy over 65 classes of arXiv:1712.07629, eq. 2, by the
     chain rule. Here each is a mean over what it says something of, all cells and those with a
-    keypoint, as far as they have one: few do, and its place is learned much faster for it.
+    keypoint: few cells have one, and its place is learned much faster for it.
     logits (B, 65, h, w), targets (B, 65, h, w), valid (B, h, w) bool.
     """
     logits = logits.float()
@@ -63,9 +61,10 @@ def detector_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tenso
     logit = places.logsumexp(1) - nothing
     presence = F.binary_cross_entropy_with_logits(logit, has_one, reduction="none")
     place = -(targets[:, :-1] * places.log_softmax(1)).sum(1)
+    known = has_one * valid
     return (
         (presence * valid).sum() / valid.sum().clamp(min=1),
-        (place * valid).sum() / (has_one * valid).sum().clamp(min=1),
+        (place * known).sum() / known.sum().clamp(min=1),
     )
 
 

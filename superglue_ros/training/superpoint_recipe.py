@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from superglue_ros.networks.superpoint import SuperPointConfig
 from superglue_ros.training.adaptation import AdaptationConfig
 from superglue_ros.training.homography_pairs import PairConfig
 from superglue_ros.training.loop import ScheduleConfig
@@ -22,8 +20,7 @@ class StageConfig:
     crops: labelled images with at most max_labels each, drawn anew every `renew_steps` (0: never;
     adapted ones never);
     batch: pairs a step; correspondences: points a pair that train descriptors;
-    descriptor_weight: 0 trains the detector alone; frozen_encoder_stages: of the four, counted
-    from the image, that stay as they are: the first two take two thirds of a step's time.
+    descriptor_weight: 0 trains the detector alone.
     """
 
     name: str
@@ -34,7 +31,6 @@ class StageConfig:
     batch: int = 8
     correspondences: int = 128
     descriptor_weight: float = 1.0
-    frozen_encoder_stages: int = 0
     adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
     pairs: PairConfig = field(default_factory=PairConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -48,8 +44,6 @@ class StageConfig:
             raise ValueError("adapted labels are made once a stage; renew_steps must be 0")
         if self.renew_steps < 0 or self.descriptor_weight < 0:
             raise ValueError("renew_steps and descriptor_weight must not be negative")
-        if not 0 <= self.frozen_encoder_stages <= 4:
-            raise ValueError(f"the encoder has 4 stages, not {self.frozen_encoder_stages}")
         if not self.name.isidentifier():
             raise ValueError(f"a stage's name is letters, digits and _, not {self.name!r}")
 
@@ -59,15 +53,14 @@ class SuperPointRecipe:
     """A whole run: its stages, in their order.
 
     drawings: procedural images beside the photographs; bfloat16: of the products while training,
-    where the device multiplies it in hardware; subpixel_radius, peak_sigma: see
-    `SuperPointConfig`; validation_batches: of 8 pairs each.
+    where the device multiplies it in hardware; subpixel_radius: see `SuperPointConfig`;
+    validation_batches: of 8 pairs each.
     """
 
     seed: int = 0
     drawings: int = 120
     bfloat16: bool = True
     subpixel_radius: int = 2
-    peak_sigma: float = 1.0
     validation_batches: int = 4
     validation: PairConfig = field(
         default_factory=lambda: PairConfig(size=(320, 240), zoom=(0.8, 3.0))
@@ -78,15 +71,8 @@ class SuperPointRecipe:
         names = [stage.name for stage in self.stages]
         if not names or len(set(names)) < len(names):
             raise ValueError("a recipe needs stages, each with a name of its own")
-        if min(self.validation_batches, self.drawings) < 1:
-            raise ValueError("validation_batches and drawings must be positive")
-        self.keypoints()
-
-    def keypoints(self, **options: Any) -> SuperPointConfig:
-        """How keypoints of the trained network are read off; ValueError for what cannot be."""
-        return SuperPointConfig(
-            subpixel_radius=self.subpixel_radius, peak_sigma=self.peak_sigma, **options
-        )
+        if min(self.validation_batches, self.drawings) < 1 or self.subpixel_radius < 0:
+            raise ValueError("validation_batches, drawings, subpixel_radius must be positive")
 
 
 def trial_of(recipe: SuperPointRecipe) -> SuperPointRecipe:

@@ -15,6 +15,7 @@ from superglue_ros.networks.superpoint import (
     CELL,
     Keypoints,
     SuperPoint,
+    SuperPointConfig,
     sample_descriptors,
     use_channels_last,
 )
@@ -68,9 +69,8 @@ class SuperPointTask:
         self.device = train_bank.device
         self._dtype = training_dtype(self.device, recipe.bfloat16)
         self.network = network
-        self.network.config = recipe.keypoints()
+        self.network.config = SuperPointConfig(subpixel_radius=recipe.subpixel_radius)
         self.network.to(self.device)
-        self.network.freeze(stage.frozen_encoder_stages)
         use_channels_last(self.network)
         self._team = team or Team(device=self.device)
         heads = _Heads(self.network)
@@ -97,9 +97,8 @@ class SuperPointTask:
         return 2 * self.stage.batch
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """All parameters that learn, at the recipe's rate."""
-        learning = [p for p in self.network.parameters() if p.requires_grad]
-        return [{"params": learning, "scale": 1.0}]
+        """All parameters, at the recipe's rate."""
+        return [{"params": list(self.network.parameters()), "scale": 1.0}]
 
     def _draw(self) -> tuple[PhotoBank, Crops]:
         """The stage's images with their labels, from the label generator as it is."""
@@ -162,11 +161,9 @@ class SuperPointTask:
 
     def _detector_loss(self, pair: HomographyPair, logits: Tensor) -> tuple[Tensor, Tensor]:
         size = self.stage.pairs.size
-        adapted = self.stage.labels == "adapted"
-        half = self.stage.adaptation.half_sure if adapted else 0.0
         targets, valid = [], []
         for labels, inside in ((pair.labels0, pair.valid0), (pair.labels1, pair.valid1)):
-            shares, known = detector_targets(labels, pair.label_scores, size, half)
+            shares, known = detector_targets(labels, pair.label_scores, size)
             rows, columns = logits.shape[-2:]
             whole = inside[:, : rows * CELL, : columns * CELL].unflatten(1, (rows, CELL))
             targets.append(shares)
@@ -203,7 +200,9 @@ class SuperPointTask:
     def validate(self) -> dict[str, float]:
         """Repeatability, localisation and mutual-nearest matching at 3 px of 300 keypoints."""
         network = self._inference_network()
-        network.config = self.recipe.keypoints(max_keypoints=300, keypoint_threshold=0.0)
+        network.config = SuperPointConfig(
+            max_keypoints=300, keypoint_threshold=0.0, subpixel_radius=self.recipe.subpixel_radius
+        )
         rows = []
         for pair in self._validation:
             k0, k1 = network(pair.images0), network(pair.images1)

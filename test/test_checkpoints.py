@@ -46,13 +46,13 @@ def test_a_published_state_dict_loads_strictly(tmp_path, counters):
     torch.testing.assert_close(loaded.final_proj.weight, network.final_proj.weight)
 
 
-def test_whether_keypoints_are_sub_pixel_is_the_files_matter(tmp_path):
-    network = SuperPoint(SuperPointConfig(subpixel_radius=2))
+def test_how_keypoints_are_found_is_the_files_matter(tmp_path):
+    network = SuperPoint(SuperPointConfig(subpixel_radius=2, smoothing_px=1.0))
     save_weights(network, tmp_path / "ours.safetensors", {})
     torch.save(network.state_dict(), tmp_path / "published.pth")
     wanted = SuperPointConfig(max_keypoints=7)
     ours, _ = load_superpoint(tmp_path / "ours.safetensors", wanted)
-    assert ours.config == SuperPointConfig(max_keypoints=7, subpixel_radius=2)
+    assert ours.config == SuperPointConfig(max_keypoints=7, subpixel_radius=2, smoothing_px=1.0)
     published, _ = load_superpoint(tmp_path / "published.pth", wanted)
     assert published.config == wanted
 

@@ -1,3 +1,5 @@
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -10,6 +12,7 @@ from superglue_ros.networks.superpoint import (
     refine_keypoints,
     sample_descriptors,
     select_keypoints,
+    smooth_image,
     suppress_nonmaxima,
 )
 from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
@@ -110,6 +113,27 @@ def test_descriptors_are_interpolated_by_the_published_convention():
     sampled = sample_descriptors(points, grid)[0]
     column = sampled[:, 0] / sampled[:, 1]
     torch.testing.assert_close(column, torch.tensor([0.0, 4.0, 2.0]))
+
+
+def test_smoothing_is_opencvs_gaussian():
+    image = torch.rand(1, 1, 41, 50)
+    ours = smooth_image(image, 1.0)[0, 0].numpy()
+    kernel = cv2.getGaussianKernel(7, 1.0)
+    theirs = cv2.sepFilter2D(
+        image[0, 0].numpy(), -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert smooth_image(image, 0.0) is image
+
+
+def test_a_smoothing_network_is_one_that_sees_smoothed_images():
+    image = torch.rand(1, 1, 64, 80)
+    for ours, theirs in zip(
+        make_network(smoothing_px=1.0).dense(image),
+        make_network().dense(smooth_image(image, 1.0)),
+    ):
+        torch.testing.assert_close(ours, theirs)
+    assert (make_network(smoothing_px=1.0).dense(image)[0] - make_network().dense(image)[0]).any()
 
 
 def test_sub_pixel_keypoints_are_the_whole_ones_moved_within_their_window():

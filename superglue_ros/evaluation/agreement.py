@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
@@ -111,6 +113,17 @@ class PlainMatcher:
 
 
 class _PlainSuperPoint(SuperPoint):
+    """The first layers over whole images; the image smoothed by OpenCV."""
+
+    def dense(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        radius = math.ceil(3 * self.config.smoothing_px)
+        if radius:
+            gray = image[0, 0].numpy()
+            kernel = cv2.getGaussianKernel(2 * radius + 1, self.config.smoothing_px)
+            gray = cv2.sepFilter2D(gray, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+            image = torch.from_numpy(gray)[None, None]
+        return self._dense(image)
+
     def _first_stage(self, image: Tensor) -> Tensor:
         return F.max_pool2d(self.block("conv1b", self.block("conv1a", image)), 2)
 

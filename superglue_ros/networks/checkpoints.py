@@ -21,6 +21,8 @@ from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
 
 WEIGHTS_FOLDER = Path(__file__).parent.parent / "weights"
 SHIPPED = {"superpoint": "superpoint.safetensors", "superglue": "superglue.safetensors"}
+SUPERPOINT_OPTIONS = ("subpixel_radius", "smoothing_px")
+"""Of a `SuperPointConfig`, what belongs to the weights; the rest is the user's choice."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,13 @@ def load_superpoint(
 ) -> tuple[SuperPoint, WeightsFile]:
     """SuperPoint in eval mode with the weights of a file, the shipped ones by default.
 
-    Whether its keypoints are sub-pixel is the file's: a published one says nothing, so they are
-    whole pixels as published.
+    Smoothing and sub-pixel places are the file's matter: a published one says nothing, so that
+    there are neither, as published.
     """
     file = read_weights(path or shipped_path("superpoint"))
     try:
-        radius = file.config.get("subpixel_radius", 0)
-        network = SuperPoint(replace(config or SuperPointConfig(), subpixel_radius=radius))
+        own = {name: file.config.get(name, 0) for name in SUPERPOINT_OPTIONS}
+        network = SuperPoint(replace(config or SuperPointConfig(), **own))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"weights file {file.path}: wrong configuration: {error}") from error
     _load_strictly(network, file)
@@ -202,12 +204,9 @@ def save_weights(
         for name, tensor in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    # Of SuperPoint only what belongs to the weights; the rest is the user's choice.
-    config = (
-        asdict(network.config)
-        if isinstance(network, SuperGlue)
-        else {"subpixel_radius": network.config.subpixel_radius}
-    )
+    config = asdict(network.config)
+    if isinstance(network, SuperPoint):
+        config = {name: config[name] for name in SUPERPOINT_OPTIONS}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(
         {name: tensor.contiguous() for name, tensor in tensors.items()},

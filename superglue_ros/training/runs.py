@@ -145,6 +145,7 @@ def _start(
     if run.start is None:
         return BatchNormSuperPoint(), None
     plain, file = load_superpoint(run.start)
+    plain.config = recipe.keypoints()
     pair = HomographyPairs(bank, recipe.stages[0].pairs, recipe.seed).sample(16)
     images = torch.cat((pair.images0, pair.images1))
     network = BatchNormSuperPoint.unfolded(plain.to(bank.device), images)

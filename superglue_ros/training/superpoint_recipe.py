@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from superglue_ros.networks.superpoint import SuperPointConfig
 from superglue_ros.training.adaptation import AdaptationConfig
 from superglue_ros.training.homography_pairs import PairConfig
 from superglue_ros.training.loop import ScheduleConfig
@@ -53,14 +55,15 @@ class SuperPointRecipe:
     """A whole run: its stages, in their order.
 
     drawings: procedural images beside the photographs; bfloat16: of the products while training,
-    where the device multiplies it in hardware; subpixel_radius: see `SuperPointConfig`;
-    validation_batches: of 8 pairs each.
+    where the device multiplies it in hardware; subpixel_radius, smoothing_px: see
+    `SuperPointConfig`; validation_batches: of 8 pairs each.
     """
 
     seed: int = 0
     drawings: int = 120
     bfloat16: bool = True
     subpixel_radius: int = 2
+    smoothing_px: float = 1.0
     validation_batches: int = 4
     validation: PairConfig = field(
         default_factory=lambda: PairConfig(size=(320, 240), zoom=(0.8, 3.0))
@@ -71,8 +74,15 @@ class SuperPointRecipe:
         names = [stage.name for stage in self.stages]
         if not names or len(set(names)) < len(names):
             raise ValueError("a recipe needs stages, each with a name of its own")
-        if min(self.validation_batches, self.drawings) < 1 or self.subpixel_radius < 0:
-            raise ValueError("validation_batches, drawings, subpixel_radius must be positive")
+        if min(self.validation_batches, self.drawings) < 1:
+            raise ValueError("validation_batches and drawings must be positive")
+        self.keypoints()
+
+    def keypoints(self, **options: Any) -> SuperPointConfig:
+        """How the network finds keypoints; ValueError for what cannot be."""
+        return SuperPointConfig(
+            subpixel_radius=self.subpixel_radius, smoothing_px=self.smoothing_px, **options
+        )
 
 
 def trial_of(recipe: SuperPointRecipe) -> SuperPointRecipe:

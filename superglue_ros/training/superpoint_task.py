@@ -15,7 +15,6 @@ from superglue_ros.networks.superpoint import (
     CELL,
     Keypoints,
     SuperPoint,
-    SuperPointConfig,
     sample_descriptors,
     use_channels_last,
 )
@@ -69,7 +68,7 @@ class SuperPointTask:
         self.device = train_bank.device
         self._dtype = training_dtype(self.device, recipe.bfloat16)
         self.network = network
-        self.network.config = SuperPointConfig(subpixel_radius=recipe.subpixel_radius)
+        self.network.config = recipe.keypoints()
         self.network.to(self.device)
         use_channels_last(self.network)
         self._team = team or Team(device=self.device)
@@ -200,9 +199,7 @@ class SuperPointTask:
     def validate(self) -> dict[str, float]:
         """Repeatability, localisation and mutual-nearest matching at 3 px of 300 keypoints."""
         network = self._inference_network()
-        network.config = SuperPointConfig(
-            max_keypoints=300, keypoint_threshold=0.0, subpixel_radius=self.recipe.subpixel_radius
-        )
+        network.config = self.recipe.keypoints(max_keypoints=300, keypoint_threshold=0.0)
         rows = []
         for pair in self._validation:
             k0, k1 = network(pair.images0), network(pair.images1)

@@ -20,8 +20,6 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
-import rclpy
-from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from superglue_ros.errors import SuperGlueRosError
@@ -30,7 +28,7 @@ from superglue_ros.evaluation.speed import describe_machine, image_size
 from superglue_ros.evaluation.summary import format_table, write_json
 from superglue_ros.nodes.bench_camera import Camera, Counts
 from superglue_ros.nodes.health import OVERHEAD
-from superglue_ros.nodes.running import NodeProcess, spinning
+from superglue_ros.nodes.running import NodeProcess, ros_running, spinning
 
 RATES_HZ = (0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0)
 MIN_IMAGES = 5
@@ -187,16 +185,10 @@ def run(args: argparse.Namespace) -> NodesResult:
     reliable = f"qos_overrides.{namespace}/image.subscription.reliability:=reliable"
     arguments = ["-r", f"__ns:={namespace}", "-p", reliable]
     arguments += [word for p in args.parameters for word in ("-p", p)]
-    # Python's own handler ends the body below, and so the node, too.
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        with NodeProcess("matcher_node", arguments) as process:
-            camera = Camera(namespace, args.size, process)
-            with spinning(camera):
-                rates = sorted(args.rates)
-                return measure(camera, args.size, args.images, args.seconds, rates)
-    finally:
-        rclpy.try_shutdown()
+    with ros_running(), NodeProcess("matcher_node", arguments) as process:
+        camera = Camera(namespace, args.size, process)
+        with spinning(camera):
+            return measure(camera, args.size, args.images, args.seconds, sorted(args.rates))
 
 
 def report(result: NodesResult) -> str:

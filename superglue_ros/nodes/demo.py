@@ -14,13 +14,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-import rclpy
 import torch
 from ament_index_python.packages import get_package_share_directory
-from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from superglue_ros.errors import SuperGlueRosError
@@ -29,7 +26,7 @@ from superglue_ros.evaluation.trajectory import TrajectoryErrors, absolute_traje
 from superglue_ros.nodes.demo_report import demo_table, replay_result
 from superglue_ros.nodes.player import Playback, Player
 from superglue_ros.nodes.recorder import Recorder, Recording
-from superglue_ros.nodes.running import NodeError, NodeProcess, spinning
+from superglue_ros.nodes.running import NodeError, NodeProcess, ros_running, spinning
 from superglue_ros.sources import (
     FrameSource,
     find_groundtruth,
@@ -137,7 +134,7 @@ def play(
     preset = "matcher_gpu.yaml" if torch.cuda.is_available() else "matcher_cpu.yaml"
     config = Path(get_package_share_directory("superglue_ros")) / "config" / preset
     with (
-        _ros(),
+        ros_running(),
         NodeProcess(
             "matcher_node",
             [*TOPICS, "--params-file", str(config), *parameters],
@@ -175,16 +172,6 @@ def progress(source: FrameSource, title: str) -> Iterable[Frame]:
     """The frames of a source behind a progress bar."""
     bar: Iterable[Frame] = tqdm(source, desc=title, total=len(source) or None, unit="frame")
     return bar
-
-
-@contextmanager
-def _ros() -> Iterator[None]:
-    # Python's own handler ends the body, and so the nodes, too.
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        yield
-    finally:
-        rclpy.try_shutdown()
 
 
 def _wait(ready: Callable[[], bool], complaint: str, nodes: Sequence[NodeProcess]) -> None:

@@ -13,6 +13,7 @@ import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from superglue_ros.errors import SuperGlueRosError
 
@@ -49,6 +50,17 @@ def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+@contextmanager
+def ros_running() -> Iterator[None]:
+    """ROS in this process while the body runs; signals stay Python's, so that they end the body,
+    and the node processes that it started, too."""
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        yield
+    finally:
+        rclpy.try_shutdown()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import yaml
 
 from superglue_ros.cli.main import main
 from superglue_ros.errors import CheckpointError, SuperGlueRosError
-from superglue_ros.networks.checkpoints import read_weights
+from superglue_ros.networks.checkpoints import load_superglue, read_weights
 from superglue_ros.training.adaptation import (
     AdaptationConfig,
     adapt_labels,
@@ -425,6 +425,11 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_
     assert set(card["validation"]) == set(card["validation_nearest_neighbour"])
     assert {"rendered_auc10", "homography_accuracy", "apart_matches"} <= set(card["validation"])
     assert card["pairs_seen"] == 12
+    # The dustbin's score is large, and at the other parameters' rate would stay where it was.
+    recipe = read_recipe(SuperGlueRecipe, path)
+    trained = load_superglue(weights.path)[0].bin_score.item()
+    moved = abs(trained - recipe.bin_cosine / recipe.temperature)
+    assert moved > 2 * recipe.schedule.learning_rate * recipe.schedule.steps
     # A pair of each kind together in every batch, and the weights can be trained on.
     again = runs.Run(path, tmp_path / "again", start=weights.path)
     runs.train("superglue", again)
@@ -436,6 +441,22 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_
     path.write_text(path.read_text().replace("num_layers: 2", "num_layers: 4"))
     with pytest.raises(CheckpointError, match="2 layers, the recipe 4"):
         runs.train("superglue", dataclasses.replace(again, folder=tmp_path / "other"))
+
+
+def test_memory_that_torch_frees_is_kept_for_the_next_step():
+    code = """
+import resource, torch
+from superglue_ros.training.memory import keep_freed_memory
+def megabytes():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
+assert keep_freed_memory()
+before = megabytes()
+for _ in range(30):
+    torch.ones(16, 1024, 1024)
+kept = megabytes() - before
+assert 60 < kept < 900, kept
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_folder_without_photographs_is_one_clear_error(tmp_path):

@@ -44,9 +44,11 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from superglue_ros.matching.device import choose_device
+    from superglue_ros.training.memory import keep_freed_memory
     from superglue_ros.training.runs import DEFAULT_RECIPES, Run, check_textures, train
 
     check_textures(args.textures)
+    keep_freed_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
     asked = Run(

@@ -69,7 +69,9 @@ class PlainMatcher:
     def __init__(self, config: MatcherConfig) -> None:
         if config.resize:
             raise ValueError("the plain form takes images as they are: resize must be 0")
-        network, detector = load_superpoint(_path(config.superpoint), config.superpoint_config())
+        network, detector = load_superpoint(
+            _path(config.superpoint), **config.superpoint_options()
+        )
         self._superpoint = _PlainSuperPoint(network.config).eval()
         self._superpoint.load_state_dict(network.state_dict())
         self._superglue, matcher = load_superglue(

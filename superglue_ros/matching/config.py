@@ -51,7 +51,12 @@ class MatcherConfig:
     keypoint_threshold: float = option(
         0.005, "least probability of a keypoint", range=(0.0, 0.999)
     )
-    nms_radius: int = option(4, "no other keypoint within this radius", unit="px", range=(0, 64))
+    nms_radius: int = option(
+        -1,
+        "no other keypoint within this radius, -1: 3 for the shipped weights, 4 for published",
+        unit="px",
+        range=(-1, 64),
+    )
     match_threshold: float = option(0.2, "least probability of a match", range=(0.0, 1.0))
     sinkhorn_iterations: int = option(
         100, "iterations of the optimal matching layer", range=(1, 1000)
@@ -82,11 +87,15 @@ class MatcherConfig:
             raise ValueError("engine holds its weights: it takes no superpoint or superglue")
         if 0 < self.resize < 16:
             raise ValueError(f"resize must be 0 or at least 16, not {self.resize}")
-        self.superpoint_config()
+        SuperPointConfig(**self.superpoint_options())
 
-    def superpoint_config(self) -> SuperPointConfig:
-        """The part that SuperPoint takes."""
-        return SuperPointConfig(self.max_keypoints, self.keypoint_threshold, self.nms_radius)
+    def superpoint_options(self) -> dict[str, Any]:
+        """The fields of `SuperPointConfig` that are not left to the weights."""
+        options = {
+            "max_keypoints": self.max_keypoints,
+            "keypoint_threshold": self.keypoint_threshold,
+        }
+        return options if self.nms_radius < 0 else {**options, "nms_radius": self.nms_radius}
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ class EngineManifest:
     precision: str
     model: str
     weights_hash: str
+    nms_radius: int
     subpixel_radius: int
     superglue: SuperGlueConfig
     bin_score: float
@@ -158,7 +159,9 @@ def load_engine(
 ) -> Networks:
     """Networks of the graphs in a folder; raises EngineError and DeviceError."""
     graphs = {name: _open_graph(folder, manifest, name, device) for name in GRAPHS}
-    points = replace(config.superpoint_config(), subpixel_radius=manifest.subpixel_radius)
+    # The smoothing is in the graph.
+    own = {"nms_radius": manifest.nms_radius, "subpixel_radius": manifest.subpixel_radius}
+    points = SuperPointConfig(**(own | config.superpoint_options()))
     matching = replace(
         manifest.superglue,
         match_threshold=config.match_threshold,

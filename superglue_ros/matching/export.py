@@ -93,6 +93,7 @@ def export_engine(
         networks.precision,
         networks.model,
         networks.weights_hash,
+        networks.superpoint.config.nms_radius,
         networks.superpoint.config.subpixel_radius,
         networks.superglue.config,
         float(networks.superglue.bin_score),

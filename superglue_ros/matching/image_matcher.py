@@ -98,7 +98,7 @@ class ImageMatcher:
         superglue: str | Path | None = None,
         max_keypoints: int = 1024,
         keypoint_threshold: float = 0.005,
-        nms_radius: int = 4,
+        nms_radius: int = -1,
         match_threshold: float = 0.2,
         sinkhorn_iterations: int = 100,
         resize: int | None = None,

@@ -38,7 +38,7 @@ def load_networks(
     """
     dtype = dtype or choose_precision(config.precision, device)
     detector, detector_file = load_superpoint(
-        Path(config.superpoint) if config.superpoint else None, config.superpoint_config()
+        Path(config.superpoint) if config.superpoint else None, **config.superpoint_options()
     )
     matcher, matcher_file = load_superglue(
         Path(config.superglue) if config.superglue else None,

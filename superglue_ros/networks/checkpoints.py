@@ -21,8 +21,8 @@ from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
 
 WEIGHTS_FOLDER = Path(__file__).parent.parent / "weights"
 SHIPPED = {"superpoint": "superpoint.safetensors", "superglue": "superglue.safetensors"}
-SUPERPOINT_OPTIONS = ("subpixel_radius", "smoothing_px")
-"""Of a `SuperPointConfig`, what belongs to the weights; the rest is the user's choice."""
+SUPERPOINT_OPTIONS = ("nms_radius", "subpixel_radius", "smoothing_px")
+"""Of a `SuperPointConfig`, what weights files say; the published ones take its defaults."""
 
 
 @dataclass(frozen=True)
@@ -100,18 +100,16 @@ def read_weights(path: Path) -> WeightsFile:
     return WeightsFile(path, sha256, dict(tensors), config)
 
 
-def load_superpoint(
-    path: Path | None = None, config: SuperPointConfig | None = None
-) -> tuple[SuperPoint, WeightsFile]:
+def load_superpoint(path: Path | None = None, **options: Any) -> tuple[SuperPoint, WeightsFile]:
     """SuperPoint in eval mode with the weights of a file, the shipped ones by default.
 
-    Smoothing and sub-pixel places are the file's matter: a published one says nothing, so that
-    there are neither, as published.
+    options: fields of `SuperPointConfig`, before what the file says; a published file says
+    nothing, so that all is as published.
     """
     file = read_weights(path or shipped_path("superpoint"))
     try:
-        own = {name: file.config.get(name, 0) for name in SUPERPOINT_OPTIONS}
-        network = SuperPoint(replace(config or SuperPointConfig(), **own))
+        own = {name: file.config[name] for name in SUPERPOINT_OPTIONS if name in file.config}
+        network = SuperPoint(SuperPointConfig(**(own | options)))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"weights file {file.path}: wrong configuration: {error}") from error
     _load_strictly(network, file)

@@ -27,10 +27,10 @@ class SuperPointConfig:
     """How keypoints are chosen; the layers are fixed by the paper.
 
     max_keypoints: strongest kept, -1 for all; keypoint_threshold: least probability in [0, 1];
-    nms_radius: pixels; border: pixels along the image's edge without keypoints. Two belong to the
-    weights, 0 as published: subpixel_radius, of the window over which a keypoint's place is
-    averaged (0: whole pixels); smoothing_px, deviation of the Gaussian that the image goes
-    through first (0: none).
+    nms_radius: pixels; border: pixels along the image's edge without keypoints; subpixel_radius,
+    of the window over which a keypoint's place is averaged (0: whole pixels); smoothing_px,
+    deviation of the Gaussian that the image goes through first (0: none). The defaults are those
+    of the published weights.
     """
 
     max_keypoints: int = 1024

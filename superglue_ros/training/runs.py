@@ -133,7 +133,9 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
         if begun_from:
             card["start"] = begun_from
         card["pairs_seen"] = sum(stage["pairs_seen"] for stage in card["stages"].values())
-        save_weights(network.folded(), weights, card)
+        folded = network.folded()
+        folded.config = recipe.keypoints()
+        save_weights(folded, weights, card)
     team.wait()
     return read_weights(weights), finished
 
@@ -145,7 +147,7 @@ def _start(
     if run.start is None:
         return BatchNormSuperPoint(), None
     plain, file = load_superpoint(run.start)
-    plain.config = recipe.keypoints()
+    plain.config = recipe.keypoints(smoothing_px=recipe.trained_smoothing_px)
     pair = HomographyPairs(bank, recipe.stages[0].pairs, recipe.seed).sample(16)
     images = torch.cat((pair.images0, pair.images1))
     network = BatchNormSuperPoint.unfolded(plain.to(bank.device), images)

@@ -44,7 +44,8 @@ _KEPT_BATCHES = 32
 class SuperGlueRecipe:
     """A whole run; batch counts pairs, keypoints is the range of their number an image.
 
-    branch_rate: learning rate of the last layers of the branches, as a share;
+    branch_rate, bin_rate: learning rates of the last layers of the branches and of the dustbin's
+    score, as shares;
     reuse: steps for each new batch; the others train on a kept one, with another number of its
     keypoints (the features cost more than the step);
     rendered_share: share of a batch's pairs from the rendered world; apart_share: share of them
@@ -61,6 +62,7 @@ class SuperGlueRecipe:
     apart_share: float = 0.0
     reuse: int = 1
     branch_rate: float = 0.05
+    bin_rate: float = 20.0
     temperature: float = 0.05
     bin_cosine: float = 0.7
     bfloat16: bool = True
@@ -134,19 +136,18 @@ class SuperGlueTask:
         return 2 * self.recipe.batch
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The layers that start at zero learn slower.
+        """The layers that start at zero learn slower, the dustbin's score faster.
 
         They add to descriptors whose channels are about 1/16; at the full rate a few steps would
-        drown them.
+        drown them. The score is about 10, which the full rate leaves where it was.
         """
         last = {id(p) for branch in self.network.branches() for p in branch[-1].parameters()}
-        groups: dict[bool, list[Tensor]] = {False: [], True: []}
+        bins = id(self.network.bin_score)
+        groups: list[list[Tensor]] = [[], [], []]
         for parameter in self.network.parameters():
-            groups[id(parameter) in last].append(parameter)
-        return [
-            {"params": groups[False], "scale": 1.0},
-            {"params": groups[True], "scale": self.recipe.branch_rate},
-        ]
+            groups[2 if id(parameter) == bins else int(id(parameter) in last)].append(parameter)
+        scales = (1.0, self.recipe.branch_rate, self.recipe.bin_rate)
+        return [{"params": group, "scale": scale} for group, scale in zip(groups, scales)]
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor], float]:
         """Loss of the next batch, of rendered or of homography pairs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from superglue_ros.networks.checkpoints import SUPERPOINT_OPTIONS
 from superglue_ros.networks.superpoint import SuperPointConfig
 from superglue_ros.training.adaptation import AdaptationConfig
 from superglue_ros.training.homography_pairs import PairConfig
@@ -55,15 +56,17 @@ class SuperPointRecipe:
     """A whole run: its stages, in their order.
 
     drawings: procedural images beside the photographs; bfloat16: of the products while training,
-    where the device multiplies it in hardware; subpixel_radius, smoothing_px: see
-    `SuperPointConfig`; validation_batches: of 8 pairs each.
+    where the device multiplies it in hardware; nms_radius, subpixel_radius, smoothing_px: what
+    the weights file says (`SuperPointConfig`); trained_smoothing_px: of the images trained on; validation_batches: of 8 pairs each.
     """
 
     seed: int = 0
     drawings: int = 120
     bfloat16: bool = True
+    nms_radius: int = 3
     subpixel_radius: int = 2
-    smoothing_px: float = 1.0
+    smoothing_px: float = 1.5
+    trained_smoothing_px: float = 1.0
     validation_batches: int = 4
     validation: PairConfig = field(
         default_factory=lambda: PairConfig(size=(320, 240), zoom=(0.8, 3.0))
@@ -80,9 +83,8 @@ class SuperPointRecipe:
 
     def keypoints(self, **options: Any) -> SuperPointConfig:
         """How the network finds keypoints; ValueError for what cannot be."""
-        return SuperPointConfig(
-            subpixel_radius=self.subpixel_radius, smoothing_px=self.smoothing_px, **options
-        )
+        own = {name: getattr(self, name) for name in SUPERPOINT_OPTIONS}
+        return SuperPointConfig(**(own | options))
 
 
 def trial_of(recipe: SuperPointRecipe) -> SuperPointRecipe:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from superglue_ros.errors import CheckpointError
+from superglue_ros.matching import MatcherConfig
 from superglue_ros.networks.checkpoints import (
     card_path,
     load_superglue,
@@ -47,14 +48,19 @@ def test_a_published_state_dict_loads_strictly(tmp_path, counters):
 
 
 def test_how_keypoints_are_found_is_the_files_matter(tmp_path):
-    network = SuperPoint(SuperPointConfig(subpixel_radius=2, smoothing_px=1.0))
+    own = {"nms_radius": 3, "subpixel_radius": 2, "smoothing_px": 1.0}
+    network = SuperPoint(SuperPointConfig(**own))
     save_weights(network, tmp_path / "ours.safetensors", {})
     torch.save(network.state_dict(), tmp_path / "published.pth")
-    wanted = SuperPointConfig(max_keypoints=7)
-    ours, _ = load_superpoint(tmp_path / "ours.safetensors", wanted)
-    assert ours.config == SuperPointConfig(max_keypoints=7, subpixel_radius=2, smoothing_px=1.0)
-    published, _ = load_superpoint(tmp_path / "published.pth", wanted)
-    assert published.config == wanted
+    ours, _ = load_superpoint(tmp_path / "ours.safetensors", max_keypoints=7)
+    assert ours.config == SuperPointConfig(max_keypoints=7, **own)
+    published, _ = load_superpoint(tmp_path / "published.pth", max_keypoints=7)
+    assert published.config == SuperPointConfig(max_keypoints=7)
+    # What the user asks for comes before what the file says.
+    for radius, expected in ((-1, 3), (0, 0), (5, 5)):
+        options = MatcherConfig(nms_radius=radius).superpoint_options()
+        asked, _ = load_superpoint(tmp_path / "ours.safetensors", **options)
+        assert asked.config.nms_radius == expected
 
 
 def test_superpoint_loads_and_refuses_others_weights(tmp_path, small_file):

@@ -60,7 +60,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for branch in superglue.branches():
         torch.nn.init.normal_(branch[-1].weight, std=0.01)
     paths = {name: folder / f"{name}.safetensors" for name in ("superpoint", "superglue")}
-    own = SuperPointConfig(subpixel_radius=2, smoothing_px=1.0)
+    own = SuperPointConfig(nms_radius=3, subpixel_radius=2, smoothing_px=1.0)
     save_weights(SuperPoint(own), paths["superpoint"], {})
     save_weights(superglue, paths["superglue"], {})
     return {name: str(path) for name, path in paths.items()}
@@ -100,6 +100,7 @@ class TestGraphs:
         assert {"321 x 243", "1 x 7", "1000 x 600"} <= {row.inputs for row in manifest.differences}
         assert (manifest.kind, manifest.precision) == ("onnx", "float32")
         assert (manifest.subpixel_radius, manifest.superglue.num_layers) == (2, 4)
+        assert manifest.nms_radius == 3
         assert {row.graph for row in manifest.differences} == set(GRAPHS)
         assert all(row.difference <= 1e-4 * row.largest for row in manifest.differences)
         assert {"torch", "onnx", "onnxruntime"} <= set(manifest.versions)

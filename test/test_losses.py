@@ -118,6 +118,10 @@ def test_matching_loss_by_hand():
     log_assignment = torch.tensor([[[0.7, 0.3], [0.2, 0.8], [0.1, 0.9]]]).log()
     loss = matching_loss(log_assignment, torch.tensor([[0, -1]]), torch.tensor([[0]]))
     assert math.isclose(loss.item(), -(math.log(0.7) + math.log(0.8)) / 2, rel_tol=1e-5)
+    # Unbalanced, and with two in the dustbin: the mean over three.
+    both = log_assignment[:, [0, 1, 1, 2]]
+    loss = matching_loss(both, torch.tensor([[0, -1, -1]]), torch.tensor([[0]]), balanced=False)
+    assert math.isclose(loss.item(), -(math.log(0.7) + 2 * math.log(0.8)) / 3, rel_tol=1e-5)
     # Unknown keypoints (-2) do not count.
     loss = matching_loss(log_assignment, torch.tensor([[0, -2]]), torch.tensor([[0]]))
     assert math.isclose(loss.item(), -math.log(0.7) / 2, rel_tol=1e-5)

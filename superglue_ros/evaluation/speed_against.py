@@ -19,6 +19,7 @@ from superglue_ros.evaluation.speed import noise_image, untrain
 from superglue_ros.matching import ImageMatcher, MatcherConfig
 from superglue_ros.networks.superglue import SuperGlueConfig
 from superglue_ros.networks.superglue_inference import EncodedKeypoints
+from superglue_ros.networks.superpoint import SuperPointConfig
 from superglue_ros.types import UNMATCHED, ImageArray
 
 REFERENCE_WEIGHTS = ("superpoint_v1.pth", "superglue_outdoor.pth")
@@ -83,7 +84,7 @@ def reference_checkout(folder: Path, config: MatcherConfig, device: torch.device
             {
                 "max_keypoints": config.max_keypoints,
                 "keypoint_threshold": config.keypoint_threshold,
-                "nms_radius": config.nms_radius,
+                "nms_radius": _published(config).nms_radius,
             }
         )
         matcher = matcher_module.SuperGlue(
@@ -126,7 +127,7 @@ def transformers_model(config: MatcherConfig, device: torch.device) -> Opponent:
     detector = package.SuperPointConfig(
         max_keypoints=config.max_keypoints,
         keypoint_threshold=config.keypoint_threshold,
-        nms_radius=config.nms_radius,
+        nms_radius=_published(config).nms_radius,
     )
     settings = package.SuperGlueConfig(
         keypoint_detector_config=detector,
@@ -219,10 +220,20 @@ def _our_work(
     }
 
 
+def _published(config: MatcherConfig) -> SuperPointConfig:
+    """How published weights find keypoints with a config's options."""
+    return SuperPointConfig(**config.superpoint_options())
+
+
 def matcher_beside(opponent: Opponent, config: MatcherConfig) -> ImageMatcher:
     """Ours with the opponent's weights, or where it has no files as untrained as its network."""
     ours = ImageMatcher.from_config(
-        replace(config, superpoint=opponent.superpoint, superglue=opponent.superglue)
+        replace(
+            config,
+            superpoint=opponent.superpoint,
+            superglue=opponent.superglue,
+            nms_radius=_published(config).nms_radius,
+        )
     )
     if not opponent.superglue:
         untrain(ours, SuperGlueConfig().num_layers)

@@ -53,7 +53,7 @@ class MatcherConfig:
     )
     nms_radius: int = option(
         -1,
-        "no other keypoint within this radius, -1: 3 for the shipped weights, 4 for published",
+        "no other keypoint within this radius, -1: as the weights say (shipped 3, published 4)",
         unit="px",
         range=(-1, 64),
     )

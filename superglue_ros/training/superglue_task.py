@@ -36,6 +36,7 @@ from superglue_ros.training.team import RANK_SEED, Team
 from superglue_ros.training.world_pairs import WorldConfig, WorldPairs
 
 _VALIDATION_SEED = 2_000_003
+_SETTLING_BATCHES = 8
 _KEPT_BATCHES = 32
 """Batches whose features are kept to be trained on again."""
 
@@ -165,6 +166,30 @@ class SuperGlueTask:
         loss = matching_loss(log_assignment, sample.truth.matches0, sample.truth.matches1)
         figures = assignment_figures(self._read(log_assignment.detach()), sample.truth.matches0)
         return loss, {"loss": loss.detach(), **figures}, data_s
+
+    @torch.no_grad()
+    def settle_dustbin(self) -> None:
+        """Move the dustbin's score to where equation 10, unbalanced, is the least on new pairs.
+
+        Balanced, the loss counts a match several times as much as an unmatched keypoint, and
+        confidences come out as much too high.
+        """
+        self.network.eval()
+        count = self.recipe.keypoints[1]
+        samples = [self._features(self._pairs(), count) for _ in range(_SETTLING_BATCHES)]
+        scores = [self.network.scores(sample.view0, sample.view1) for sample in samples]
+        trained = self.network.bin_score.item()
+
+        def loss(bin_score: float) -> float:
+            self.network.bin_score.fill_(bin_score)
+            losses = [
+                matching_loss(self.network.assign(s), x.truth.matches0, x.truth.matches1, False)
+                for s, x in zip(scores, samples)
+            ]
+            return float(sum(losses))
+
+        tried = [trained + step / 4 for step in range(-8, 41)]
+        self.network.bin_score.fill_(min(tried, key=loss))
 
     def _pairs(self) -> Pairs:
         """A new batch. Its kinds are always together, since a batch norm tells batches of

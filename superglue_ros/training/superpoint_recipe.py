@@ -56,8 +56,9 @@ class SuperPointRecipe:
     """A whole run: its stages, in their order.
 
     drawings: procedural images beside the photographs; bfloat16: of the products while training,
-    where the device multiplies it in hardware; nms_radius, subpixel_radius, smoothing_px: what
-    the weights file says (`SuperPointConfig`); trained_smoothing_px: of the images trained on; validation_batches: of 8 pairs each.
+    where the device multiplies it in hardware; nms_radius, subpixel_radius, smoothing_px: see
+    `SuperPointConfig`; trained_smoothing_px: the smoothing of the images trained on;
+    validation_batches: of 8 pairs each.
     """
 
     seed: int = 0
@@ -80,6 +81,7 @@ class SuperPointRecipe:
         if min(self.validation_batches, self.drawings) < 1:
             raise ValueError("validation_batches and drawings must be positive")
         self.keypoints()
+        self.keypoints(smoothing_px=self.trained_smoothing_px)
 
     def keypoints(self, **options: Any) -> SuperPointConfig:
         """How the network finds keypoints; ValueError for what cannot be."""

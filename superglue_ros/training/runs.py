@@ -42,7 +42,11 @@ SUPERPOINT_METHOD = (
     "sub-pixel and leave out what noise may hide; the descriptor learns by cross-entropy over "
     "sampled correspondences (InfoNCE); batch norms are folded away"
 )
-"""Where the training differs from the paper's, for the card."""
+SUPERGLUE_METHOD = (
+    "equation 10 of arXiv:1911.11763, matched and unmatched keypoints weighing the same; from "
+    "optimal transport over the descriptors; the dustbin's score settled by the unbalanced loss"
+)
+"""Where the trainings differ from the papers', for the cards."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,7 @@ def _train_superglue(run: Run, team: Team) -> tuple[WeightsFile, bool]:
         task.settle_dustbin()
         card = _card("superglue", run, done, task.validate(), team)
         card["data"] += "; a procedurally rendered world"
+        card["method"] = SUPERGLUE_METHOD
         card["features"] = f"{features_file.path.name} {features_file.short_hash}"
         if begun_from:
             card["start"] = begun_from

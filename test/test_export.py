@@ -82,8 +82,12 @@ def damaged(engine: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def drawings() -> tuple[np.ndarray, np.ndarray]:
-    """Two views, neither side a multiple of 8."""
-    drawing = draw_procedural(1, seed=3, size=(321, 243))[0]
+    """Two views, neither side a multiple of 8.
+
+    No two of the 200 strongest keypoints of this drawing have scores within 2e-5, ten times the
+    rounding, which would else say which of them comes first.
+    """
+    drawing = draw_procedural(1, seed=12, size=(321, 243))[0]
     return drawing, np.roll(drawing, (16, 24), axis=(0, 1))
 
 
@@ -164,12 +168,6 @@ class TestGraphs:
             check_differences(replace(manifest, differences=(row,)))
 
 
-def _same_places(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """For each of the wanted points (N, 2) the found one within 0.01 px, -1 for none."""
-    distances = np.linalg.norm(wanted[:, None] - found[None], axis=2)
-    return np.where(distances.min(axis=1) < 0.01, distances.argmin(axis=1), -1)
-
-
 class TestMatching:
     @pytest.mark.usefixtures("brief_check")
     def test_matches_are_torchs(
@@ -186,25 +184,10 @@ class TestMatching:
         assert (matcher.device, matcher.precision) == ("cpu", "float32")
         assert (matcher.model, matcher.weights_hash) == (torchs.model, torchs.weights_hash)
         found = matcher.match(*drawings)
+        np.testing.assert_array_equal(found.matches0, wanted.matches0)
         for name, value in vars(wanted).items():
             assert getattr(found, name).dtype == value.dtype
-        # Keypoints by their places: of two equal scores, rounding says which comes first. Of two
-        # neighbouring pixels of one probability it says, too, which is the keypoint: once here.
-        rows0 = _same_places(found.keypoints0, wanted.keypoints0)
-        rows1 = _same_places(found.keypoints1, wanted.keypoints1)
-        assert (rows0 < 0).sum() + (rows1 < 0).sum() <= 1
-        for rows, side in ((rows0, "0"), (rows1, "1")):
-            for kind in ("keypoints", "scores", "descriptors"):
-                ours, theirs = getattr(found, kind + side), getattr(wanted, kind + side)
-                np.testing.assert_allclose(ours[rows[rows >= 0]], theirs[rows >= 0], atol=1e-3)
-        # The same partners, of keypoints whose partner, if any, is the same keypoint.
-        partner = np.where(wanted.matches0 >= 0, rows1[wanted.matches0], UNMATCHED)
-        known = (rows0 >= 0) & ((wanted.matches0 < 0) | (partner >= 0))
-        np.testing.assert_array_equal(found.matches0[rows0[known]], partner[known])
-        # All attend to the one that differs.
-        exact = 1e-3 if (rows0 >= 0).all() and (rows1 >= 0).all() else 0.05
-        confidences = found.confidence0[rows0[known]]
-        np.testing.assert_allclose(confidences, wanted.confidence0[known], atol=exact)
+            np.testing.assert_allclose(getattr(found, name), value, atol=1e-3, err_msg=name)
 
     def test_no_keypoints_and_a_black_image(
         self, engine: Path, drawings: tuple[np.ndarray, np.ndarray]

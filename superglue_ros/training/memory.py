@@ -12,7 +12,7 @@ def keep_freed_memory() -> bool:
     """Have glibc keep freed memory for the rest of the process; False where there is no glibc.
 
     By default it gives the pages of every large tensor back and has them zeroed anew for the
-    next, which takes a third of a training step's time on two cores.
+    next, at every step of a training on a CPU.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -190,8 +190,9 @@ def _train_superglue(run: Run, team: Team) -> tuple[WeightsFile, bool]:
     weights = run.folder / "superglue.safetensors"
     if team.leads:
         done = [read_checkpoint(run.folder / CHECKPOINT)]
-        # Not in the checkpoint, so that a run that goes on trains what it has trained.
-        task.settle_dustbin()
+        if finished:
+            # After the last checkpoint: the weights have it, and no slice waits for it.
+            task.settle_dustbin()
         card = _card("superglue", run, done, task.validate(), team)
         card["data"] += "; a procedurally rendered world"
         card["method"] = SUPERGLUE_METHOD

@@ -142,13 +142,14 @@ class SuperGlueTask:
         They add to descriptors whose channels are about 1/16; at the full rate a few steps would
         drown them. The score is about 10, which the full rate leaves where it was.
         """
-        last = {id(p) for branch in self.network.branches() for p in branch[-1].parameters()}
-        bins = id(self.network.bin_score)
-        groups: list[list[Tensor]] = [[], [], []]
-        for parameter in self.network.parameters():
-            groups[2 if id(parameter) == bins else int(id(parameter) in last)].append(parameter)
-        scales = (1.0, self.recipe.branch_rate, self.recipe.bin_rate)
-        return [{"params": group, "scale": scale} for group, scale in zip(groups, scales)]
+        last = [p for branch in self.network.branches() for p in branch[-1].parameters()]
+        own = {id(p) for p in (*last, self.network.bin_score)}
+        others = [p for p in self.network.parameters() if id(p) not in own]
+        return [
+            {"params": others, "scale": 1.0},
+            {"params": last, "scale": self.recipe.branch_rate},
+            {"params": [self.network.bin_score], "scale": self.recipe.bin_rate},
+        ]
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor], float]:
         """Loss of the next batch, of rendered or of homography pairs."""
@@ -171,8 +172,8 @@ class SuperGlueTask:
     def settle_dustbin(self) -> None:
         """Move the dustbin's score to where equation 10, unbalanced, is the least on new pairs.
 
-        Balanced, the loss counts a match several times as much as an unmatched keypoint, and
-        confidences come out as much too high.
+        Balanced, the loss counts a match for more than an unmatched keypoint, of which there are
+        more, and confidences come out too high.
         """
         self.network.eval()
         count = self.recipe.keypoints[1]

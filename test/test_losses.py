@@ -4,6 +4,7 @@ import torch
 
 from superglue_ros.networks.optimal_transport import log_optimal_transport
 from superglue_ros.training.losses import (
+    agreement_loss,
     descriptor_loss,
     detector_loss,
     detector_targets,
@@ -85,6 +86,54 @@ def test_detector_gradient():
     check_gradient(
         lambda x: sum(detector_loss(x, targets, valid), torch.zeros(())),
         torch.randn(1, 65, 2, 2),
+    )
+
+
+def keypoint_logits(*places: tuple[int, int]) -> torch.Tensor:
+    """Logits (1, 65, 2, 2) that are sure of keypoints at these pixels."""
+    logits = torch.zeros(1, 65, 2, 2)
+    logits[:, 64] = 15.0
+    for x, y in places:
+        logits[0, y % 8 * 8 + x % 8, y // 8, x // 8] = 30.0
+    return logits
+
+
+def agreement(logits0, logits1, H_0to1, valid) -> torch.Tensor:
+    points0 = torch.tensor([[[5.2, 10.3], [11.0, 4.0]]])
+    shift = H_0to1[0, :2, 2]
+    generator = torch.Generator().manual_seed(0)
+    return agreement_loss(logits0, logits1, points0, points0 + shift, valid, H_0to1, generator)
+
+
+def test_agreement_is_the_distance_between_the_places_in_both_views():
+    both = torch.ones(1, 2, dtype=torch.bool)
+    stays, moves = torch.eye(3)[None], torch.eye(3)[None].clone()
+    moves[0, 0, 2] = 1.0
+    here = keypoint_logits((5, 10), (11, 4))
+    right = keypoint_logits((6, 10), (12, 4))
+    torch.testing.assert_close(agreement(here, here, stays, both), torch.tensor(0.0))
+    torch.testing.assert_close(agreement(here, right, moves, both), torch.tensor(0.0))
+    torch.testing.assert_close(agreement(here, right, stays, both), torch.tensor(1.0))
+    one = keypoint_logits((5, 10), (12, 4))
+    torch.testing.assert_close(agreement(here, one, stays, both), torch.tensor(0.5))
+    torch.testing.assert_close(
+        agreement(here, one, stays, torch.tensor([[True, False]])), torch.tensor(0.0)
+    )
+    assert agreement(here, one, stays, both & False) == 0
+
+
+def test_places_that_say_nothing_do_not_agree():
+    # Each is then its window's centre, which is shaken apart.
+    uniform = torch.zeros(1, 65, 2, 2)
+    both = torch.ones(1, 2, dtype=torch.bool)
+    assert agreement(uniform, uniform, torch.eye(3)[None], both) > 0.5
+
+
+def test_agreement_gradient():
+    torch.manual_seed(0)
+    other, both = torch.randn(1, 65, 2, 2), torch.ones(1, 2, dtype=torch.bool)
+    check_gradient(
+        lambda x: agreement(x, other, torch.eye(3)[None], both), torch.randn(1, 65, 2, 2)
     )
 
 

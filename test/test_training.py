@@ -278,6 +278,7 @@ def tiny_recipe(tmp_path):
         "- {name: corners, crops: 4, batch: 2, correspondences: 16,\n"
         "   pairs: *pairs, schedule: *schedule}\n"
         "- {name: joint, labels: adapted, crops: 4, batch: 2, correspondences: 16,\n"
+        "   agreement_weight: 1.0,\n"
         "   adaptation: {homographies: 2}, pairs: *pairs, schedule: *schedule}\n"
     )
     return path

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from superglue_ros.networks.superpoint import CELL
+from superglue_ros.networks.superpoint import CELL, probability_map, refine_keypoints
+from superglue_ros.training.homographies import warp_points
 from superglue_ros.types import UNMATCHED
 
 
@@ -66,6 +67,33 @@ def detector_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tenso
         (presence * valid).sum() / valid.sum().clamp(min=1),
         (place * known).sum() / known.sum().clamp(min=1),
     )
+
+
+def agreement_loss(
+    logits0: Tensor,
+    logits1: Tensor,
+    points0: Tensor,
+    points1: Tensor,
+    valid: Tensor,
+    H_0to1: Tensor,
+    generator: torch.Generator,
+    radius: int = 2,
+) -> Tensor:
+    """Mean distance in pixels between the places that two views give the same keypoints, as in
+    ALIKE's reprojection loss (arXiv:2112.02906, section III-C).
+
+    A place is the mean under the probabilities of logits (B, 65, h, w), over a window of `radius`
+    as in inference (`refine_keypoints`), around a corresponding point (B, N, 2) shaken by up to a
+    pixel, so that keeping to the window's centre is no way out; valid (B, N). Distances count up
+    to 2 pixels.
+    """
+    places = []
+    for logits, points in ((logits0, points0), (logits1, points1)):
+        shaken = torch.rand(points.shape, generator=generator, device=points.device) * 2 - 1
+        centres = (points + shaken).round()
+        places.append(refine_keypoints(probability_map(logits), centres, radius))
+    distance = (warp_points(places[0], H_0to1) - places[1]).norm(dim=-1).clamp(max=2.0)
+    return (distance * valid).sum() / valid.sum().clamp(min=1)
 
 
 def descriptor_loss(

@@ -23,7 +23,8 @@ class StageConfig:
     crops: labelled images with at most max_labels each, drawn anew every `renew_steps` (0: never;
     adapted ones never);
     batch: pairs a step; correspondences: points a pair that train descriptors;
-    descriptor_weight: 0 trains the detector alone.
+    descriptor_weight: 0 trains the detector alone; agreement_weight: of the distance between
+    places in both views (`agreement_loss`).
     """
 
     name: str
@@ -34,6 +35,7 @@ class StageConfig:
     batch: int = 8
     correspondences: int = 128
     descriptor_weight: float = 1.0
+    agreement_weight: float = 0.0
     adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
     pairs: PairConfig = field(default_factory=PairConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -45,8 +47,8 @@ class StageConfig:
             raise ValueError("crops, max_labels, batch and correspondences must be positive")
         if self.labels == "adapted" and self.renew_steps:
             raise ValueError("adapted labels are made once a stage; renew_steps must be 0")
-        if self.renew_steps < 0 or self.descriptor_weight < 0:
-            raise ValueError("renew_steps and descriptor_weight must not be negative")
+        if min(self.renew_steps, self.descriptor_weight, self.agreement_weight) < 0:
+            raise ValueError("renew_steps and both weights must not be negative")
         if not self.name.isidentifier():
             raise ValueError(f"a stage's name is letters, digits and _, not {self.name!r}")
 

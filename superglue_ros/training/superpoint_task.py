@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from superglue_ros.errors import CheckpointError
 from superglue_ros.networks.precision import training_dtype
@@ -24,7 +25,12 @@ from superglue_ros.training.corners import MARGIN
 from superglue_ros.training.crops import Crops, corner_crops
 from superglue_ros.training.homographies import warp_points
 from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs
-from superglue_ros.training.losses import descriptor_loss, detector_loss, detector_targets
+from superglue_ros.training.losses import (
+    agreement_loss,
+    descriptor_loss,
+    detector_loss,
+    detector_targets,
+)
 from superglue_ros.training.photos import PhotoBank
 from superglue_ros.training.shapes import ShapeImages
 from superglue_ros.training.superpoint_recipe import StageConfig, SuperPointRecipe
@@ -148,8 +154,16 @@ class SuperPointTask:
         presence, place = self._detector_loss(pair, logits)
         loss = presence + place
         figures = {"presence": presence.detach(), "place": place.detach()}
+        if not stage.descriptor_weight and not stage.agreement_weight:
+            return loss, figures, data_s
+        points0, points1, valid, labelled = self._correspondences(pair)
+        if stage.agreement_weight:
+            agreement = agreement_loss(
+                *logits.chunk(2), points0, points1, labelled, pair.H_0to1, self.data.generator
+            )
+            loss = loss + stage.agreement_weight * agreement
+            figures["agreement_px"] = agreement.detach()
         if stage.descriptor_weight:
-            points0, points1, valid = self._correspondences(pair)
             d0, d1 = descriptors.chunk(2)
             descriptor, right = descriptor_loss(
                 sample_descriptors(points0, d0), sample_descriptors(points1, d1), points1, valid
@@ -169,9 +183,9 @@ class SuperPointTask:
             valid.append(known & whole.unflatten(3, (columns, CELL)).all(4).all(2))
         return detector_loss(logits, torch.cat(targets), torch.cat(valid))
 
-    def _correspondences(self, pair: HomographyPair) -> tuple[Tensor, Tensor, Tensor]:
-        """Points of both views (B, N, 2) and whether they count: labels seen in both views
-        first, then random ones."""
+    def _correspondences(self, pair: HomographyPair) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Points of both views (B, N, 2), whether they count and whether they are sure labels:
+        labels seen in both views first, then random ones."""
         generator = self.data.generator
         batch, count = len(pair.images0), self.stage.correspondences
         size = torch.tensor(self.stage.pairs.size, device=self.device, dtype=torch.float32)
@@ -193,7 +207,9 @@ class SuperPointTask:
         def take(points: Tensor) -> Tensor:
             return points.gather(1, chosen[..., None].expand(-1, -1, 2))
 
-        return take(points0), take(points1), valid.gather(1, chosen)
+        valid = valid.gather(1, chosen)
+        sure = F.pad(pair.label_scores > 0, (0, random.shape[1])).gather(1, chosen)
+        return take(points0), take(points1), valid, valid & sure
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -151,8 +151,9 @@ def _start(
     if run.start is None:
         return BatchNormSuperPoint(), None
     plain, file = load_superpoint(run.start)
-    plain.config = recipe.keypoints(smoothing_px=recipe.trained_smoothing_px)
-    pair = HomographyPairs(bank, recipe.stages[0].pairs, recipe.seed).sample(16)
+    stage = recipe.stages[0]
+    plain.config = recipe.keypoints(smoothing_px=stage.smoothing_px)
+    pair = HomographyPairs(bank, stage.pairs, recipe.seed).sample(16)
     images = torch.cat((pair.images0, pair.images1))
     network = BatchNormSuperPoint.unfolded(plain.to(bank.device), images)
     return network, f"{file.path.name} {file.short_hash}"

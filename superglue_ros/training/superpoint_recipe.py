@@ -21,7 +21,7 @@ class StageConfig:
     labels: "shapes" (synthetic, exact), "corners" (of textures, by the structure tensor) or
     "adapted" (of textures, by homographic adaptation of the network as the stage finds it);
     crops: labelled images with at most max_labels each, drawn anew every `renew_steps` (0: never;
-    adapted ones never);
+    adapted ones never); smoothing_px: of the images trained on;
     batch: pairs a step; correspondences: points a pair that train descriptors;
     descriptor_weight: 0 trains the detector alone; agreement_weight: of the distance between
     places in both views (`agreement_loss`).
@@ -32,6 +32,7 @@ class StageConfig:
     crops: int = 1000
     renew_steps: int = 0
     max_labels: int = 250
+    smoothing_px: float = 1.0
     batch: int = 8
     correspondences: int = 128
     descriptor_weight: float = 1.0
@@ -58,9 +59,8 @@ class SuperPointRecipe:
     """A whole run: its stages, in their order.
 
     drawings: procedural images beside the photographs; bfloat16: of the products while training,
-    where the device multiplies it in hardware; nms_radius, subpixel_radius, smoothing_px: see
-    `SuperPointConfig`; trained_smoothing_px: the smoothing of the images trained on;
-    validation_batches: of 8 pairs each.
+    where the device multiplies it in hardware; nms_radius, subpixel_radius, smoothing_px: what the
+    weights are to be used with, see `SuperPointConfig`; validation_batches: of 8 pairs each.
     """
 
     seed: int = 0
@@ -69,7 +69,6 @@ class SuperPointRecipe:
     nms_radius: int = 3
     subpixel_radius: int = 2
     smoothing_px: float = 1.5
-    trained_smoothing_px: float = 1.0
     validation_batches: int = 4
     validation: PairConfig = field(
         default_factory=lambda: PairConfig(size=(320, 240), zoom=(0.8, 3.0))
@@ -83,7 +82,8 @@ class SuperPointRecipe:
         if min(self.validation_batches, self.drawings) < 1:
             raise ValueError("validation_batches and drawings must be positive")
         self.keypoints()
-        self.keypoints(smoothing_px=self.trained_smoothing_px)
+        for stage in self.stages:
+            self.keypoints(smoothing_px=stage.smoothing_px)
 
     def keypoints(self, **options: Any) -> SuperPointConfig:
         """How the network finds keypoints; ValueError for what cannot be."""

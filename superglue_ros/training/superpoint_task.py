@@ -74,7 +74,7 @@ class SuperPointTask:
         self.device = train_bank.device
         self._dtype = training_dtype(self.device, recipe.bfloat16)
         self.network = network
-        self.network.config = recipe.keypoints(smoothing_px=recipe.trained_smoothing_px)
+        self.network.config = recipe.keypoints(smoothing_px=stage.smoothing_px)
         self.network.to(self.device)
         use_channels_last(self.network)
         self._team = team or Team(device=self.device)

@@ -80,7 +80,7 @@ def agreement_loss(
     radius: int = 2,
 ) -> Tensor:
     """Mean distance in pixels between the places that two views give the same keypoints, as in
-    ALIKE's reprojection loss (arXiv:2112.02906, section III-C).
+    ALIKE's reprojection loss (arXiv:2112.02906).
 
     A place is the mean under the probabilities of logits (B, 65, h, w), over a window of `radius`
     as in inference (`refine_keypoints`), around a corresponding point (B, N, 2) shaken by up to a

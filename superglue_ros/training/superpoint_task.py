@@ -158,8 +158,9 @@ class SuperPointTask:
             return loss, figures, data_s
         points0, points1, valid, labelled = self._correspondences(pair)
         if stage.agreement_weight:
+            l0, l1 = logits.chunk(2)
             agreement = agreement_loss(
-                *logits.chunk(2), points0, points1, labelled, pair.H_0to1, self.data.generator
+                l0, l1, points0, points1, labelled, pair.H_0to1, self.data.generator
             )
             loss = loss + stage.agreement_weight * agreement
             figures["agreement_px"] = agreement.detach()

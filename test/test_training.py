@@ -245,6 +245,8 @@ def test_recipes_go_to_plain_values_and_back_and_refuse_unknown_keys():
     assert from_dict(SuperPointRecipe, to_dict(recipe)) == recipe
     with pytest.raises(ValueError, match="no 'batches'"):
         from_dict(SuperPointRecipe, {"batches": 3})
+    with pytest.raises(ValueError, match="subpixel_radius above 0"):
+        SuperPointRecipe(subpixel_radius=0, stages=(StageConfig("a", agreement_weight=1.0),))
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
@@ -314,6 +316,7 @@ def test_superpoint_trains_in_slices_that_end_where_one_run_does(
     assert card["steps"] == 12
     assert card["pairs_seen"] == 24
     assert [stage["labels"] for stage in card["stages"].values()] == list(LABELS)
+    assert [stage["agreement_weight"] for stage in card["stages"].values()] == [0, 0, 1]
     assert {"repeatability", "precision", "recall"} <= set(card["validation"])
     assert card["sha256"] == weights.sha256
     for place in ("1_base", "2_corners", "3_joint"):

@@ -76,8 +76,8 @@ def agreement_loss(
     points1: Tensor,
     valid: Tensor,
     H_0to1: Tensor,
+    radius: int,
     generator: torch.Generator,
-    radius: int = 2,
 ) -> Tensor:
     """Mean distance in pixels between the places that two views give the same keypoints, as in
     ALIKE's reprojection loss (arXiv:2112.02906).

@@ -128,6 +128,8 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
         card["stages"] = {
             stage.name: {
                 "labels": stage.labels,
+                "smoothing_px": stage.smoothing_px,
+                "agreement_weight": stage.agreement_weight,
                 "steps": state["step"],
                 "pairs_seen": state["step"] * stage.batch * team.size,
                 "minutes": round(state["trained_s"] / 60, 1),

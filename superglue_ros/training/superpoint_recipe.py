@@ -84,6 +84,8 @@ class SuperPointRecipe:
         self.keypoints()
         for stage in self.stages:
             self.keypoints(smoothing_px=stage.smoothing_px)
+            if stage.agreement_weight and not self.subpixel_radius:
+                raise ValueError("agreement_weight asks for a subpixel_radius above 0")
 
     def keypoints(self, **options: Any) -> SuperPointConfig:
         """How the network finds keypoints; ValueError for what cannot be."""

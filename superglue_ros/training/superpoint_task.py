@@ -159,8 +159,9 @@ class SuperPointTask:
         points0, points1, valid, labelled = self._correspondences(pair)
         if stage.agreement_weight:
             l0, l1 = logits.chunk(2)
+            radius, generator = self.recipe.subpixel_radius, self.data.generator
             agreement = agreement_loss(
-                l0, l1, points0, points1, labelled, pair.H_0to1, self.data.generator
+                l0, l1, points0, points1, labelled, pair.H_0to1, radius, generator
             )
             loss = loss + stage.agreement_weight * agreement
             figures["agreement_px"] = agreement.detach()

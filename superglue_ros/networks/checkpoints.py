@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class WeightsFile:
 
     path: Path
     sha256: str
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Tensor] = field(repr=False)
     config: dict[str, Any]
 
     @property

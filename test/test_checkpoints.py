@@ -38,9 +38,7 @@ def test_saved_weights_come_back_with_their_configuration(small_file):
 @pytest.mark.parametrize("counters", [True, False])
 def test_a_published_state_dict_loads_strictly(tmp_path, counters):
     network = SuperGlue(SuperGlueConfig(num_layers=4))
-    state = {
-        k: v for k, v in network.state_dict().items() if counters or "num_batches" not in k
-    }
+    state = {k: v for k, v in network.state_dict().items() if counters or "num_batches" not in k}
     torch.save(state, tmp_path / "superglue_indoor.pth")
     loaded, _ = load_superglue(tmp_path / "superglue_indoor.pth")
     assert loaded.config.num_layers == 4

@@ -55,9 +55,7 @@ def test_indices_chain_across_keyframes(keyframes, drawing):
     points_of_keyframe = keyframes.last_features.keypoints
     second = keyframes.process(shifted(drawing, 40, 1.2))
     np.testing.assert_allclose(first.points, points_of_keyframe[first.indices])
-    np.testing.assert_allclose(
-        second.keyframe_points, points_of_keyframe[second.keyframe_indices]
-    )
+    np.testing.assert_allclose(second.keyframe_points, points_of_keyframe[second.keyframe_indices])
 
 
 def test_age_makes_a_keyframe(matcher, drawing):

@@ -224,3 +224,20 @@ def test_strips_of_the_first_layers_change_nothing(size):
         whole = F.max_pool2d(network.block("conv1b", network.block("conv1a", image)), 2)
         torch.testing.assert_close(network._first_stage(image), whole)
     assert in_strips[0].shape == (1, 65, size[0] // 8, size[1] // 8)
+
+
+def test_rounded_weights_are_the_same_in_every_precision():
+    network = make_network()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.round_weights()
+    shipped, _ = load_superpoint()
+    for plain in (network, shipped):
+        weights = {name: value.clone() for name, value in plain.state_dict().items()}
+        half = plain.prepare(torch.device("cpu"), torch.bfloat16).state_dict()
+        assert half["conv3a.weight"].dtype == torch.bfloat16
+        for name, value in half.items():
+            assert torch.equal(value.float(), weights[name]), name
+        if plain is network:
+            changed = {name for name in before if not torch.equal(before[name], weights[name])}
+            assert "conv3a.weight" in changed
+            assert not changed & {"conv1a.weight", "convPb.weight", "convDb.weight"}

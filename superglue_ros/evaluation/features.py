@@ -99,9 +99,7 @@ def evaluate_features(
             for method in methods:
                 first, second = detected0[id(method.detector)], detected1[id(method.detector)]
                 results.append(
-                    compare_features(
-                        sequence.name, pair, homography, method, first, second, sizes
-                    )
+                    compare_features(sequence.name, pair, homography, method, first, second, sizes)
                 )
     return results
 

@@ -150,6 +150,18 @@ class SuperPoint(nn.Module):
         use_channels_last(self)
         return self
 
+    @torch.no_grad()
+    def round_weights(self) -> None:
+        """Round the weights of the layers that half precision computes to bfloat16.
+
+        The same weights then serve every precision, and bfloat16 finds more of float32's
+        keypoints.
+        """
+        for name, module in self.named_children():
+            if name not in _FLOAT32_LAYERS:
+                for parameter in module.parameters():
+                    parameter.copy_(parameter.bfloat16())
+
     def find_keypoints(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Keypoints (B, K, 2) pixels, scores (B, K), counts (B,) of detector logits."""
         probabilities = probability_map(logits)

@@ -40,11 +40,12 @@ LICENCE = "Apache-2.0"
 SUPERPOINT_METHOD = (
     "stages as in arXiv:1712.07629; presence and place of a keypoint weigh the same; labels are "
     "sub-pixel and leave out what noise may hide; the descriptor learns by cross-entropy over "
-    "sampled correspondences (InfoNCE); batch norms are folded away"
+    "sampled correspondences (InfoNCE); batch norms are folded away, weights rounded to bfloat16"
 )
 SUPERGLUE_METHOD = (
-    "equation 10 of arXiv:1911.11763, matched and unmatched keypoints weighing the same; from "
-    "optimal transport over the descriptors; the dustbin's score settled by the unbalanced loss"
+    "equation 10 of arXiv:1911.11763, every pair of images weighing the same, and its matched and "
+    "its unmatched keypoints; from optimal transport over the descriptors; the dustbin's score "
+    "settled by the unbalanced loss"
 )
 """Where the trainings differ from the papers', for the cards."""
 
@@ -141,6 +142,7 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
         card["pairs_seen"] = sum(stage["pairs_seen"] for stage in card["stages"].values())
         folded = network.folded()
         folded.config = recipe.keypoints()
+        folded.round_weights()
         save_weights(folded, weights, card)
     team.wait()
     return read_weights(weights), finished

@@ -134,19 +134,18 @@ def matching_loss(
 
     log_assignment (B, M + 1, N + 1); matches0 (B, M) and matches1 (B, N): partner's index,
     UNMATCHED for the dustbin, any other negative number where the truth is unknown. Balanced,
-    every pair of images weighs the same, and its matched and its unmatched keypoints one half
-    each, whatever their numbers, so that wide pairs with few matches count; else each match and
-    each unmatched keypoint weighs the same.
+    matched and unmatched keypoints weigh one half each, whatever their numbers; else each match
+    and each unmatched keypoint weighs the same.
     """
     positive = matches0 >= 0
     index = matches0.clamp(min=0)
     matched = log_assignment[:, :-1].gather(2, index[..., None]).squeeze(2)
     bins0 = matches0 == UNMATCHED
     bins1 = matches1 == UNMATCHED
-    matched = (matched * positive).sum(1)
-    unmatched = (log_assignment[:, :-1, -1] * bins0).sum(1)
-    unmatched = unmatched + (log_assignment[:, -1, :-1] * bins1).sum(1)
-    pairs, bins = positive.sum(1), bins0.sum(1) + bins1.sum(1)
+    matched = (matched * positive).sum()
+    unmatched = (log_assignment[:, :-1, -1] * bins0).sum()
+    unmatched = unmatched + (log_assignment[:, -1, :-1] * bins1).sum()
+    pairs, bins = positive.sum(), bins0.sum() + bins1.sum()
     if not balanced:
-        return -(matched + unmatched).sum() / (pairs + bins).sum().clamp(min=1)
-    return -(matched / pairs.clamp(min=1) + unmatched / bins.clamp(min=1)).mean() / 2
+        return -(matched + unmatched) / (pairs + bins).clamp(min=1)
+    return -(matched / pairs.clamp(min=1) + unmatched / bins.clamp(min=1)) / 2

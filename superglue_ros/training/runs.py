@@ -43,9 +43,8 @@ SUPERPOINT_METHOD = (
     "sampled correspondences (InfoNCE); batch norms are folded away, weights rounded to bfloat16"
 )
 SUPERGLUE_METHOD = (
-    "equation 10 of arXiv:1911.11763, every pair of images weighing the same, and its matched and "
-    "its unmatched keypoints; from optimal transport over the descriptors; the dustbin's score "
-    "settled by the unbalanced loss"
+    "equation 10 of arXiv:1911.11763, matched and unmatched keypoints weighing the same; from "
+    "optimal transport over the descriptors; the dustbin's score settled by the unbalanced loss"
 )
 """Where the trainings differ from the papers', for the cards."""
 

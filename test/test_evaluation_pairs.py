@@ -28,7 +28,8 @@ from superglue_ros.evaluation.methods import (
 from superglue_ros.evaluation.metrics import symmetric_epipolar_errors
 from superglue_ros.evaluation.pair_pictures import draw_pairs
 from superglue_ros.evaluation.pairs import evaluate_pairs, open_pairs, summarise_pairs
-from superglue_ros.evaluation.rendered import evaluate_rendered
+from superglue_ros.evaluation.rendered import evaluate_rendered, rendered_name
+from superglue_ros.evaluation.summary import card_scores, plain_numbers
 from superglue_ros.geometry import (
     area_under_recall,
     exp_rotation,
@@ -278,3 +279,22 @@ def test_rendered_pairs_have_the_pose_that_good_matches_give() -> None:
     assert errors[1] < 5
     with pytest.raises(ValueError, match="at least one"):
         evaluate_rendered((0.1, 0.5), 0, methods, {})
+
+
+def test_a_card_says_poses_and_precision_and_of_pairs_apart_the_matches() -> None:
+    methods = [sift_method(), orb_method()]
+    estimators = {"opencv": estimate_opencv}
+    lines = {}
+    for overlap in ((0.7, 0.95), (0.0, 0.0)):
+        found = summarise_pairs(
+            rendered_name(overlap), evaluate_rendered(overlap, 2, methods, estimators)
+        )
+        lines |= card_scores(plain_numbers({"scores": found}), "ORB")
+        orb = next(row for row in found if row.method == "ORB")
+    assert list(lines) == [
+        "rendered 0.7 to 0.95 gap 0, pose AUC % at 5/10/20 deg (opencv)",
+        "rendered 0.7 to 0.95 gap 0, matches' precision %",
+        "rendered, nothing in common, matches a pair",
+    ]
+    *_, apart = lines.values()
+    assert apart.startswith(f"{orb.mean_matches:.1f} (SIFT ")

@@ -33,7 +33,7 @@ from superglue_ros.evaluation.metrics import POSE_THRESHOLDS_DEG
 from superglue_ros.evaluation.pair_pictures import draw_features, draw_pairs
 from superglue_ros.evaluation.pairs import PairScores, evaluate_pairs, open_pairs, summarise_pairs
 from superglue_ros.evaluation.plots import plot_trajectory
-from superglue_ros.evaluation.rendered import evaluate_rendered
+from superglue_ros.evaluation.rendered import evaluate_rendered, rendered_name
 from superglue_ros.evaluation.report import make_folder
 from superglue_ros.evaluation.rotations import TURNED, evaluate_rotations
 from superglue_ros.evaluation.summary import (
@@ -114,7 +114,7 @@ def run_rendered(args: argparse.Namespace) -> int:
     found = evaluate_rendered(
         (low, high), args.pairs, methods, available_estimators(), progress=True
     )
-    scores = summarise_pairs(f"rendered {low:g} to {high:g}", found)
+    scores = summarise_pairs(rendered_name((low, high)), found)
     _print_pairs(scores)
     if output is not None:
         write_json(output / "rendered.json", {"scores": scores, "pairs": found})

@@ -16,6 +16,7 @@ import numpy as np
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.features import HOMOGRAPHY_PX, MATCHING_PX, REPEATABILITY_PX
 from superglue_ros.evaluation.metrics import POSE_THRESHOLDS_DEG
+from superglue_ros.evaluation.rendered import rendered_name
 from superglue_ros.evaluation.replay import ReplayResult, spread
 from superglue_ros.evaluation.rotations import TURNED
 from superglue_ros.evaluation.trajectory import RelativeErrors, TrajectoryErrors
@@ -119,10 +120,17 @@ def card_scores(figures: Mapping[str, Any], method: str) -> dict[str, str]:
     for row in [*figures.get("poses", []), *figures.get("scores", [])]:
         if "auc_percent" not in row:
             continue
+        if row["dataset"] == rendered_name((0, 0)):
+            # There is no pose to find, and every match is wrong.
+            key = "rendered, nothing in common, matches a pair"
+            lines.setdefault(key, {})[row["method"]] = f"{row['mean_matches']:.1f}"
+            continue
         degrees = slashed(POSE_THRESHOLDS_DEG, 0)
         key = f"{row['dataset']} gap {row['gap']}, pose AUC % at {degrees} deg"
         key += f" ({row['estimator']})"
         lines.setdefault(key, {})[row["method"]] = slashed(row["auc_percent"])
+        key = f"{row['dataset']} gap {row['gap']}, matches' precision %"
+        lines.setdefault(key, {})[row["method"]] = f"{row['precision_percent']:.1f}"
     return {
         key: values[method] + (f" (SIFT {values['SIFT']})" if "SIFT" in values else "")
         for key, values in lines.items()

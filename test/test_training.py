@@ -282,6 +282,8 @@ def tiny_recipe(tmp_path):
         "- {name: joint, labels: adapted, crops: 4, batch: 2, correspondences: 16,\n"
         "   agreement_weight: 1.0,\n"
         "   adaptation: {homographies: 2}, pairs: *pairs, schedule: *schedule}\n"
+        "- {name: last, labels: found, batch: 2, correspondences: 16,\n"
+        "   agreement_weight: 1.0, keep_weight: 1.0, pairs: *pairs, schedule: *schedule}\n"
     )
     return path
 
@@ -313,13 +315,14 @@ def test_superpoint_trains_in_slices_that_end_where_one_run_does(
     assert "--resume" in capsys.readouterr().err
     assert main([*again, "--resume", "--device", "cpu"]) == 0
     card = json.loads((sliced / "superpoint.json").read_text())
-    assert card["steps"] == 12
-    assert card["pairs_seen"] == 24
+    assert card["steps"] == 16
+    assert card["pairs_seen"] == 32
     assert [stage["labels"] for stage in card["stages"].values()] == list(LABELS)
-    assert [stage["agreement_weight"] for stage in card["stages"].values()] == [0, 0, 1]
+    assert [stage["agreement_weight"] for stage in card["stages"].values()] == [0, 0, 1, 1]
+    assert [stage["keep_weight"] for stage in card["stages"].values()] == [0, 0, 0, 1]
     assert {"repeatability", "precision", "recall"} <= set(card["validation"])
     assert card["sha256"] == weights.sha256
-    for place in ("1_base", "2_corners", "3_joint"):
+    for place in ("1_base", "2_corners", "3_joint", "4_last"):
         lines = (whole / place / "log.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines] == [2, 4]
         assert (sliced / place / loop.CHECKPOINT).stat().st_size < 16 * 2**20
@@ -333,7 +336,7 @@ def test_training_goes_on_from_weights(tmp_path, tiny_recipe):
     from superglue_ros.networks.checkpoints import shipped_path
     from superglue_ros.training import runs
 
-    first, _, joint = tiny_recipe.read_text().split("- {name: ")[1:]
+    first, _, joint, _ = tiny_recipe.read_text().split("- {name: ")[1:]
     assert "shapes" in first
     head = tiny_recipe.read_text().split("- {name: ")[0]
     pairs, schedule = "{size: [64, 64]}", "{steps: 2, validate_every: 2, learning_rate: 1.0e-9}"
@@ -363,7 +366,7 @@ def train_in_two_processes(network, recipe, folder):
 @pytest.mark.slow
 def test_two_processes_train_together(tmp_path, tiny_recipe):
     card = train_in_two_processes("superpoint", tiny_recipe, tmp_path)
-    assert card["pairs_seen"] == 48  # twice as many as one process sees in as many steps
+    assert card["pairs_seen"] == 64  # twice as many as one process sees in as many steps
     lines = (tmp_path / "3_joint" / "log.jsonl").read_text().splitlines()
     assert len(lines) == 2  # the leader's alone
     kept = [torch.load(tmp_path / "3_joint" / f"labels_{rank}.pt")["places"] for rank in (0, 1)]

@@ -53,7 +53,7 @@ class MatcherConfig:
     )
     nms_radius: int = option(
         -1,
-        "no other keypoint within this radius, -1: as the weights say (shipped 3, published 4)",
+        "no other keypoint within this radius, -1: as the weights say (shipped 2, published 4)",
         unit="px",
         range=(-1, 64),
     )

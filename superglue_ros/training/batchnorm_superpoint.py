@@ -10,7 +10,12 @@ from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
 
 
 class BatchNormSuperPoint(SuperPoint):
-    """Each convolution before a rectifier is followed by a batch norm."""
+    """Each convolution before a rectifier is followed by a batch norm.
+
+    norms_frozen: training mode, too, normalises by the running statistics and leaves them.
+    """
+
+    norms_frozen = False
 
     def __init__(self, config: SuperPointConfig | None = None) -> None:
         super().__init__(config)
@@ -24,6 +29,12 @@ class BatchNormSuperPoint(SuperPoint):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    def train(self, mode: bool = True) -> BatchNormSuperPoint:
+        super().train(mode)
+        if self.norms_frozen:
+            self.norms.eval()
+        return self
 
     def block(self, name: str, x: Tensor, padding: tuple[int, int] = (1, 1)) -> Tensor:
         layer = self.get_submodule(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,6 +11,8 @@ from torch.nn import functional as F
 from superglue_ros.networks.superpoint import CELL, probability_map, refine_keypoints
 from superglue_ros.training.homographies import warp_points
 from superglue_ros.types import UNMATCHED
+
+_FOUND_ODDS = 20.0
 
 
 def detector_targets(
@@ -67,6 +71,35 @@ def detector_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tenso
         (presence * valid).sum() / valid.sum().clamp(min=1),
         (place * known).sum() / known.sum().clamp(min=1),
     )
+
+
+def found_loss(logits: Tensor, pixels: Tensor, labels: Tensor, known: Tensor) -> Tensor:
+    """Cross-entropy of keypoints' probabilities against how far another view finds them again.
+
+    logits (B, 65, h, w); pixels (B, K) of the flattened probability map; labels (B, K) in [0, 1];
+    known (B, K) bool. A pixel's probability is far below that of its keypoint, whose place is
+    spread over several: read as odds it counts `_FOUND_ODDS` times.
+    """
+    probabilities = probability_map(logits).flatten(1).gather(1, pixels)
+    logit = probabilities.clamp(min=1e-6).log() + math.log(_FOUND_ODDS)
+    loss = F.binary_cross_entropy_with_logits(logit, labels, reduction="none")
+    return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+def kept_loss(
+    logits: Tensor, descriptors: Tensor, logits_before: Tensor, descriptors_before: Tensor
+) -> tuple[Tensor, Tensor]:
+    """How far a network has gone from an earlier one, both heads' outputs (B, C, h, w) given.
+
+    Returns the divergence (Kullback, Leibler) of the keypoint's place in a cell, each cell
+    weighing as the earlier network was sure of a keypoint, and the descriptors' mean 1 - cosine.
+    """
+    logits, logits_before = logits.float(), logits_before.float()
+    places, before = (x[:, :-1].log_softmax(1) for x in (logits, logits_before))
+    divergence = F.kl_div(places, before, reduction="none", log_target=True).sum(1)
+    weight = 1 - logits_before.softmax(1)[:, -1]
+    place = (divergence * weight).sum() / weight.sum().clamp(min=1e-6)
+    return place, 1 - (descriptors * descriptors_before).sum(1).mean()
 
 
 def agreement_loss(

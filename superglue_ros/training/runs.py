@@ -130,6 +130,7 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
                 "labels": stage.labels,
                 "smoothing_px": stage.smoothing_px,
                 "agreement_weight": stage.agreement_weight,
+                "keep_weight": stage.keep_weight,
                 "steps": state["step"],
                 "pairs_seen": state["step"] * stage.batch * team.size,
                 "minutes": round(state["trained_s"] / 60, 1),

@@ -8,23 +8,29 @@ from typing import Any
 from superglue_ros.networks.checkpoints import SUPERPOINT_OPTIONS
 from superglue_ros.networks.superpoint import SuperPointConfig
 from superglue_ros.training.adaptation import AdaptationConfig
+from superglue_ros.training.found_again import FoundConfig
 from superglue_ros.training.homography_pairs import PairConfig
 from superglue_ros.training.loop import ScheduleConfig
 
-LABELS = ("shapes", "corners", "adapted")
+FOUND = "found"
+LABELS = ("shapes", "corners", "adapted", FOUND)
 
 
 @dataclass(frozen=True)
 class StageConfig:
     """One stage of the training; it goes on from the network of the stage before.
 
-    labels: "shapes" (synthetic, exact), "corners" (of textures, by the structure tensor) or
-    "adapted" (of textures, by homographic adaptation of the network as the stage finds it);
+    labels: "shapes" (synthetic, exact), "corners" (of textures, by the structure tensor),
+    "adapted" (of textures, by homographic adaptation of the network as the stage finds it) or
+    "found" (of textures: which of the network's own keypoints the other view gives again, and
+    how far, see `find_candidates`);
     crops: labelled images with at most max_labels each, drawn anew every `renew_steps` (0: never;
-    adapted ones never); smoothing_px: of the images trained on;
+    adapted ones never), of "found" none; smoothing_px: of the images trained on;
     batch: pairs a step; correspondences: points a pair that train descriptors;
     descriptor_weight: 0 trains the detector alone; agreement_weight: of the distance between
-    places in both views (`agreement_loss`).
+    places in both views (`agreement_loss`); keep_weight: of the distance from the network
+    as the stage finds it (`kept_loss`), so that places stay exact and a SuperGlue trained on its
+    descriptors still understands them.
     """
 
     name: str
@@ -37,6 +43,8 @@ class StageConfig:
     correspondences: int = 128
     descriptor_weight: float = 1.0
     agreement_weight: float = 0.0
+    keep_weight: float = 0.0
+    found: FoundConfig = field(default_factory=FoundConfig)
     adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
     pairs: PairConfig = field(default_factory=PairConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -48,8 +56,9 @@ class StageConfig:
             raise ValueError("crops, max_labels, batch and correspondences must be positive")
         if self.labels == "adapted" and self.renew_steps:
             raise ValueError("adapted labels are made once a stage; renew_steps must be 0")
-        if min(self.renew_steps, self.descriptor_weight, self.agreement_weight) < 0:
-            raise ValueError("renew_steps and both weights must not be negative")
+        weights = (self.descriptor_weight, self.agreement_weight, self.keep_weight)
+        if min(self.renew_steps, *weights) < 0:
+            raise ValueError("renew_steps and the weights must not be negative")
         if not self.name.isidentifier():
             raise ValueError(f"a stage's name is letters, digits and _, not {self.name!r}")
 
@@ -66,7 +75,7 @@ class SuperPointRecipe:
     seed: int = 0
     drawings: int = 120
     bfloat16: bool = True
-    nms_radius: int = 3
+    nms_radius: int = 2
     subpixel_radius: int = 2
     smoothing_px: float = 1.5
     validation_batches: int = 4

@@ -14,7 +14,6 @@ from superglue_ros.errors import CheckpointError
 from superglue_ros.networks.precision import training_dtype
 from superglue_ros.networks.superpoint import (
     CELL,
-    Keypoints,
     SuperPoint,
     sample_descriptors,
     use_channels_last,
@@ -23,17 +22,21 @@ from superglue_ros.training.adaptation import adapt_labels, load_crops, save_cro
 from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
 from superglue_ros.training.corners import MARGIN
 from superglue_ros.training.crops import Crops, corner_crops
-from superglue_ros.training.homographies import warp_points
+from superglue_ros.training.found_again import Candidates, find_candidates
+from superglue_ros.training.homographies import inverse, warp_points
 from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs
 from superglue_ros.training.losses import (
     agreement_loss,
     descriptor_loss,
     detector_loss,
     detector_targets,
+    found_loss,
+    kept_loss,
 )
 from superglue_ros.training.photos import PhotoBank
 from superglue_ros.training.shapes import ShapeImages
-from superglue_ros.training.superpoint_recipe import StageConfig, SuperPointRecipe
+from superglue_ros.training.superpoint_recipe import FOUND, StageConfig, SuperPointRecipe
+from superglue_ros.training.superpoint_validation import pair_figures
 from superglue_ros.training.team import RANK_SEED, Team
 
 _CROP = 1.5
@@ -76,7 +79,10 @@ class SuperPointTask:
         self.network = network
         self.network.config = recipe.keypoints(smoothing_px=stage.smoothing_px)
         self.network.to(self.device)
+        # The network goes on from labels of its own, which norms of each batch would shake.
+        self.network.norms_frozen = stage.labels == FOUND
         use_channels_last(self.network)
+        self._before = self._inference_network() if stage.keep_weight else None
         self._team = team or Team(device=self.device)
         heads = _Heads(self.network)
         if compiled:
@@ -142,26 +148,38 @@ class SuperPointTask:
         """Detector and descriptor loss of the next batch of pairs."""
         started = time.monotonic()
         stage = self.stage
-        old = stage.renew_steps and step - self._drawn_at >= stage.renew_steps
-        if self.data.crops is None or old:
-            self._drawn_at = step
-            self.data.bank, self.data.crops = self._draw()
+        if stage.labels != FOUND:
+            self._renew(step)
         pair = self.data.sample(stage.batch)
         data_s = time.monotonic() - started
         images = torch.cat((pair.images0, pair.images1)).to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, self._dtype is torch.bfloat16):
             logits, descriptors = self._heads(images)
-        presence, place = self._detector_loss(pair, logits)
-        loss = presence + place
-        figures = {"presence": presence.detach(), "place": place.detach()}
+        if stage.labels == FOUND:
+            seen = self._candidates(step, pair, logits, descriptors)
+            loss = found_loss(logits, seen.pixels, seen.labels, seen.known)
+            figures = {"found": loss.detach()}
+        else:
+            presence, place = self._detector_loss(pair, logits)
+            loss = presence + place
+            figures = {"presence": presence.detach(), "place": place.detach()}
+        if self._before is not None:
+            with torch.no_grad():
+                before = self._before.dense(images)
+            place, moved = kept_loss(logits, descriptors, *before)
+            loss = loss + stage.keep_weight * (place + moved)
+            figures |= {"place_moved": place.detach(), "descriptor_moved": moved.detach()}
         if not stage.descriptor_weight and not stage.agreement_weight:
             return loss, figures, data_s
-        points0, points1, valid, labelled = self._correspondences(pair)
+        if stage.labels == FOUND:
+            points0, points1, valid, sure = self._seen_correspondences(pair, seen)
+        else:
+            points0, points1, valid, sure = self._correspondences(pair)
         if stage.agreement_weight:
             l0, l1 = logits.chunk(2)
             radius, generator = self.recipe.subpixel_radius, self.data.generator
             agreement = agreement_loss(
-                l0, l1, points0, points1, labelled, pair.H_0to1, radius, generator
+                l0, l1, points0, points1, sure, pair.H_0to1, radius, generator
             )
             loss = loss + stage.agreement_weight * agreement
             figures["agreement_px"] = agreement.detach()
@@ -173,6 +191,26 @@ class SuperPointTask:
             loss = loss + stage.descriptor_weight * descriptor
             figures |= {"descriptor": descriptor.detach(), "right": right}
         return loss, figures, data_s
+
+    def _renew(self, step: int) -> None:
+        """Draw the stage's labelled images where there are none yet, or they are old."""
+        old = self.stage.renew_steps and step - self._drawn_at >= self.stage.renew_steps
+        if self.data.crops is None or old:
+            self._drawn_at = step
+            self.data.bank, self.data.crops = self._draw()
+
+    def _candidates(
+        self, step: int, pair: HomographyPair, logits: Tensor, descriptors: Tensor
+    ) -> Candidates:
+        config = self.stage.found
+        width, height = self.stage.pairs.size
+        # Multiples of the golden ratio are spread evenly, and no device waits for a random one.
+        count = config.count(width * height, step * 0.618034 % 1)
+        valid = torch.cat((pair.valid0, pair.valid1))
+        to_other = torch.cat((pair.H_0to1, inverse(pair.H_0to1)))
+        return find_candidates(
+            logits, descriptors, valid, to_other, count, self.network.config, config
+        )
 
     def _detector_loss(self, pair: HomographyPair, logits: Tensor) -> tuple[Tensor, Tensor]:
         size = self.stage.pairs.size
@@ -204,14 +242,18 @@ class SuperPointTask:
             valid &= inside.flatten(1).gather(1, y * inside.shape[2] + x)
         rank = torch.rand(valid.shape, generator=generator, device=self.device)
         rank[:, : pair.labels0.shape[1]] += 1
-        chosen = (rank * valid).topk(count, dim=1).indices
+        sure = F.pad(pair.label_scores > 0, (0, random.shape[1]))
+        return _take(count, rank, points0, points1, valid, sure)
 
-        def take(points: Tensor) -> Tensor:
-            return points.gather(1, chosen[..., None].expand(-1, -1, 2))
-
-        valid = valid.gather(1, chosen)
-        sure = F.pad(pair.label_scores > 0, (0, random.shape[1])).gather(1, chosen)
-        return take(points0), take(points1), valid, valid & sure
+    def _seen_correspondences(
+        self, pair: HomographyPair, seen: Candidates
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The same of the first views' own keypoints, those that are matched being sure."""
+        batch = len(pair.images0)
+        points0, valid, sure = seen.places[:batch], seen.known[:batch], seen.matched[:batch]
+        rank = torch.rand(valid.shape, generator=self.data.generator, device=self.device)
+        count = min(self.stage.correspondences, valid.shape[1])
+        return _take(count, rank, points0, warp_points(points0, pair.H_0to1), valid, sure)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -247,25 +289,13 @@ class SuperPointTask:
         self.data.bank, self.data.crops = self._draw()
 
 
-def pair_figures(pair: HomographyPair, k0: Keypoints, k1: Keypoints) -> dict[str, float]:
-    """Repeatability, the distance of repeated keypoints in pixels, and precision and recall of
-    mutual nearest neighbours, all at 3 px."""
-    height, width = pair.images1.shape[-2:]
-    there = warp_points(k0.keypoints, pair.H_0to1)
-    limit = torch.tensor((width - 1, height - 1), device=there.device) - MARGIN
-    shared = ((there >= MARGIN) & (there <= limit)).all(-1)
-    distance = torch.cdist(there, k1.keypoints)
-    nearest = distance.amin(2)
-    repeated = (nearest <= 3) & shared
-    similarity = k0.descriptors @ k1.descriptors.transpose(1, 2)
-    best = similarity.argmax(2)
-    mutual = similarity.argmax(1).gather(1, best) == torch.arange(
-        best.shape[1], device=best.device
-    )
-    right = (distance.gather(2, best[..., None]).squeeze(2) <= 3) & mutual & shared
-    return {
-        "repeatability": (repeated.sum() / shared.sum().clamp(min=1)).item(),
-        "localisation_px": ((nearest * repeated).sum() / repeated.sum().clamp(min=1)).item(),
-        "precision": (right.sum() / (mutual & shared).sum().clamp(min=1)).item(),
-        "recall": (right.sum() / repeated.sum().clamp(min=1)).item(),
-    }
+def _take(
+    count: int, rank: Tensor, points0: Tensor, points1: Tensor, valid: Tensor, sure: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Points of both views (B, count, 2), whether they count and whether they are sure, of the
+    valid ones that rank highest."""
+    chosen = (rank * valid).topk(count, dim=1).indices
+    places = chosen[..., None].expand(-1, -1, 2)
+    valid = valid.gather(1, chosen)
+    sure = valid & sure.gather(1, chosen)
+    return points0.gather(1, places), points1.gather(1, places), valid, sure

@@ -1,0 +1,34 @@
+"""SuperPoint's figures on pairs of views, while it trains."""
+
+from __future__ import annotations
+
+import torch
+
+from superglue_ros.networks.superpoint import Keypoints
+from superglue_ros.training.corners import MARGIN
+from superglue_ros.training.homographies import warp_points
+from superglue_ros.training.homography_pairs import HomographyPair
+
+
+def pair_figures(pair: HomographyPair, k0: Keypoints, k1: Keypoints) -> dict[str, float]:
+    """Repeatability, the distance of repeated keypoints in pixels, and precision and recall of
+    mutual nearest neighbours, all at 3 px."""
+    height, width = pair.images1.shape[-2:]
+    there = warp_points(k0.keypoints, pair.H_0to1)
+    limit = torch.tensor((width - 1, height - 1), device=there.device) - MARGIN
+    shared = ((there >= MARGIN) & (there <= limit)).all(-1)
+    distance = torch.cdist(there, k1.keypoints)
+    nearest = distance.amin(2)
+    repeated = (nearest <= 3) & shared
+    similarity = k0.descriptors @ k1.descriptors.transpose(1, 2)
+    best = similarity.argmax(2)
+    mutual = similarity.argmax(1).gather(1, best) == torch.arange(
+        best.shape[1], device=best.device
+    )
+    right = (distance.gather(2, best[..., None]).squeeze(2) <= 3) & mutual & shared
+    return {
+        "repeatability": (repeated.sum() / shared.sum().clamp(min=1)).item(),
+        "localisation_px": ((nearest * repeated).sum() / repeated.sum().clamp(min=1)).item(),
+        "precision": (right.sum() / (mutual & shared).sum().clamp(min=1)).item(),
+        "recall": (right.sum() / repeated.sum().clamp(min=1)).item(),
+    }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from superglue_ros.errors import ImageError, SourceError
-from superglue_ros.evaluation.estimators import REPEATS
+from superglue_ros.evaluation.estimators import HOMOGRAPHY_REPEATS
 from superglue_ros.evaluation.features import (
     evaluate_features,
     find_sequences,
@@ -92,7 +92,7 @@ def test_a_turned_view_shows_the_photograph_turned(rng: np.random.Generator) -> 
     for result in results:
         assert result.num_matches > 100
         assert result.matching_accuracy[1] > 0.9
-        assert len(result.corner_px) == REPEATS
+        assert len(result.corner_px) == HOMOGRAPHY_REPEATS
         assert max(result.corner_px) < 1
     assert results[0].matching_accuracy[0] == 1.0
 

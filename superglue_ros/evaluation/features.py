@@ -10,7 +10,11 @@ import numpy as np
 from tqdm import tqdm
 
 from superglue_ros.errors import SourceError
-from superglue_ros.evaluation.estimators import estimate_homography, shuffled_orders
+from superglue_ros.evaluation.estimators import (
+    HOMOGRAPHY_REPEATS,
+    estimate_homography,
+    shuffled_orders,
+)
 from superglue_ros.evaluation.methods import Detected, Method
 from superglue_ros.evaluation.metrics import corner_error_px, warp_points
 from superglue_ros.geometry import area_under_recall
@@ -185,7 +189,7 @@ def compare_features(
     accuracy = [float(np.mean(errors <= t)) if len(errors) else 0.0 for t in MATCHING_PX]
     corners = [
         corner_error_px(estimate_homography(points0[i], points1[i]), homography, sizes[0])
-        for i in shuffled_orders(len(matched))
+        for i in shuffled_orders(len(matched), HOMOGRAPHY_REPEATS)
     ]
     return FeatureResult(
         sequence=sequence,

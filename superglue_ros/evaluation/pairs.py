@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from superglue_ros.errors import CameraError, SourceError
-from superglue_ros.evaluation.estimators import Estimator, shuffled_orders
+from superglue_ros.evaluation.estimators import POSE_REPEATS, Estimator, shuffled_orders
 from superglue_ros.evaluation.features import detect_all
 from superglue_ros.evaluation.methods import Detected, Matched, Method
 from superglue_ros.evaluation.metrics import (
@@ -206,7 +206,7 @@ def evaluate_views(
     for name, estimate in estimators.items():
         found = [
             estimate(points0[i], points1[i], first.camera, second.camera).T_0to1
-            for i in shuffled_orders(len(matched))
+            for i in shuffled_orders(len(matched), POSE_REPEATS)
         ]
         nothing = (float("inf"), float("inf"))
         errors[name] = tuple(nothing if x is None else pose_errors_deg(x, truth) for x in found)

@@ -38,9 +38,10 @@ DEFAULT_RECIPES = {
 }
 LICENCE = "Apache-2.0"
 SUPERPOINT_METHOD = (
-    "stages as in arXiv:1712.07629; presence and place of a keypoint weigh the same; labels are "
-    "sub-pixel and leave out what noise may hide; the descriptor learns by cross-entropy over "
-    "sampled correspondences (InfoNCE); batch norms are folded away, weights rounded to bfloat16"
+    'stages as in arXiv:1712.07629, those of labels "found" as in arXiv:1906.06195 and '
+    "2304.06194; presence and place of a keypoint weigh the same; labels are sub-pixel and leave "
+    "out what noise may hide; the descriptor learns by cross-entropy over sampled correspondences "
+    "(InfoNCE); batch norms are folded away, weights rounded to bfloat16"
 )
 SUPERGLUE_METHOD = (
     "equation 10 of arXiv:1911.11763, matched and unmatched keypoints weighing the same; from "

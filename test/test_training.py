@@ -342,8 +342,11 @@ def test_training_goes_on_from_weights(tmp_path, tiny_recipe):
     pairs, schedule = "{size: [64, 64]}", "{steps: 2, validate_every: 2, learning_rate: 1.0e-9}"
     joint = joint.replace("*pairs", pairs).replace("*schedule", schedule)
     tiny_recipe.write_text(f"{head}- {{name: {joint}")
-    with pytest.raises(SuperGlueRosError, match="first stage has no network"):
-        runs.train("superpoint", runs.Run(tiny_recipe, tmp_path / "nothing"))
+    own = tmp_path / "own.yaml"
+    own.write_text("stages: [{name: last, labels: found}]")
+    for recipe in (tiny_recipe, own):
+        with pytest.raises(SuperGlueRosError, match="first stage has no network"):
+            runs.train("superpoint", runs.Run(recipe, tmp_path / "nothing"))
     start = shipped_path("superpoint")
     weights, _ = runs.train("superpoint", runs.Run(tiny_recipe, tmp_path / "run", start=start))
     card = json.loads((tmp_path / "run" / "superpoint.json").read_text())

@@ -28,7 +28,7 @@ from superglue_ros.training.photos import PhotoBank, draw_procedural, read_photo
 from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
 from superglue_ros.training.superglue_task import SuperGlueRecipe, SuperGlueTask
 from superglue_ros.training.superglue_task import trial_of as superglue_trial
-from superglue_ros.training.superpoint_recipe import SuperPointRecipe, trial_of
+from superglue_ros.training.superpoint_recipe import OWN_LABELS, SuperPointRecipe, trial_of
 from superglue_ros.training.superpoint_task import SuperPointTask
 from superglue_ros.training.team import Team, join_team, leave_team
 
@@ -94,8 +94,8 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
     recipe = read_recipe(SuperPointRecipe, run.recipe)
     if run.trial:
         recipe = trial_of(recipe)
-    if recipe.stages[0].labels == "adapted" and run.start is None:
-        raise SuperGlueRosError("the first stage has no network whose labels it could adapt")
+    if recipe.stages[0].labels in OWN_LABELS and run.start is None:
+        raise SuperGlueRosError("the first stage has no network whose keypoints could label it")
     stages = [run.folder / f"{i}_{stage.name}" for i, stage in enumerate(recipe.stages, 1)]
     check_folder(stages[0] / CHECKPOINT, run.resume)
     banks = _banks(run.textures, recipe, team.device)

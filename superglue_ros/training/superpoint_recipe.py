@@ -13,7 +13,10 @@ from superglue_ros.training.homography_pairs import PairConfig
 from superglue_ros.training.loop import ScheduleConfig
 
 FOUND = "found"
-LABELS = ("shapes", "corners", "adapted", FOUND)
+OWN_LABELS = ("adapted", FOUND)
+"""Those that the network itself gives."""
+
+LABELS = ("shapes", "corners", *OWN_LABELS)
 
 
 @dataclass(frozen=True)

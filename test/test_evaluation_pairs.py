@@ -28,8 +28,8 @@ from superglue_ros.evaluation.methods import (
 from superglue_ros.evaluation.metrics import symmetric_epipolar_errors
 from superglue_ros.evaluation.pair_pictures import draw_pairs
 from superglue_ros.evaluation.pairs import evaluate_pairs, open_pairs, summarise_pairs
-from superglue_ros.evaluation.rendered import evaluate_rendered, rendered_name
-from superglue_ros.evaluation.summary import card_scores, plain_numbers
+from superglue_ros.evaluation.rendered import evaluate_rendered
+from superglue_ros.evaluation.summary import card_scores, plain_numbers, rendered_name
 from superglue_ros.geometry import (
     area_under_recall,
     exp_rotation,

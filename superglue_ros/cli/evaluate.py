@@ -33,12 +33,13 @@ from superglue_ros.evaluation.metrics import POSE_THRESHOLDS_DEG
 from superglue_ros.evaluation.pair_pictures import draw_features, draw_pairs
 from superglue_ros.evaluation.pairs import PairScores, evaluate_pairs, open_pairs, summarise_pairs
 from superglue_ros.evaluation.plots import plot_trajectory
-from superglue_ros.evaluation.rendered import evaluate_rendered, rendered_name
+from superglue_ros.evaluation.rendered import evaluate_rendered
 from superglue_ros.evaluation.report import make_folder
 from superglue_ros.evaluation.rotations import TURNED, evaluate_rotations
 from superglue_ros.evaluation.summary import (
     FRAMES_OF_REFERENCE,
     format_table,
+    rendered_name,
     slashed,
     summarise_errors,
     write_json,

@@ -21,11 +21,6 @@ RENDERED_SEED = 3_000_017
 _CHUNK = 10
 
 
-def rendered_name(overlap: tuple[float, float]) -> str:
-    """How figures call rendered pairs of a range of overlaps."""
-    return "rendered {:g} to {:g}".format(*overlap)
-
-
 def evaluate_rendered(
     overlap: tuple[float, float],
     count: int,

@@ -16,7 +16,6 @@ import numpy as np
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.features import HOMOGRAPHY_PX, MATCHING_PX, REPEATABILITY_PX
 from superglue_ros.evaluation.metrics import POSE_THRESHOLDS_DEG
-from superglue_ros.evaluation.rendered import rendered_name
 from superglue_ros.evaluation.replay import ReplayResult, spread
 from superglue_ros.evaluation.rotations import TURNED
 from superglue_ros.evaluation.trajectory import RelativeErrors, TrajectoryErrors
@@ -88,6 +87,11 @@ def check_output(path: Path) -> None:
 def slashed(values: Sequence[float], decimals: int = 1) -> str:
     """Figures of several thresholds, or the thresholds, in one word."""
     return "/".join(f"{value:.{decimals}f}" for value in values)
+
+
+def rendered_name(overlap: tuple[float, float]) -> str:
+    """How figures call rendered pairs of a range of overlaps."""
+    return "rendered {:g} to {:g}".format(*overlap)
 
 
 def card_scores(figures: Mapping[str, Any], method: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ ignored by the loss.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -202,8 +203,8 @@ def _assign(
         both = forth.visible[..., None] & back.visible[:, None]
         both = both & valid0[..., None] & valid1[:, None]
         error = torch.maximum(in1, in0.transpose(1, 2)).masked_fill(~both, torch.inf)
-        matches0 = _mutual(error, match_px)
-        matches1 = _mutual(error.transpose(1, 2), match_px)
+        matches0 = mutual_nearest(error, match_px)
+        matches1 = mutual_nearest(error.transpose(1, 2), match_px)
     else:
         matches0 = torch.full((batch, count0), UNMATCHED, device=keypoints0.device)
         matches1 = torch.full((batch, count1), UNMATCHED, device=keypoints1.device)
@@ -218,9 +219,9 @@ def _distances(points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _mutual(error: torch.Tensor, limit: float) -> torch.Tensor:
-    """Column (B, N) of each row's least error, if it is the column's least too and within the
-    limit; else UNMATCHED."""
+def mutual_nearest(error: torch.Tensor, limit: float = math.inf) -> torch.Tensor:
+    """Column (B, N) of each row's least error (B, N, M), if it is the column's least too and
+    within the limit; else UNMATCHED. N and M are at least 1."""
     least, column = error.min(2)
     row = error.argmin(1)
     mutual = row.gather(1, column) == torch.arange(error.shape[1], device=error.device)

@@ -18,6 +18,12 @@ MARGIN = 4
 _RADIUS = 4
 
 
+def within_margin(points: Tensor, size: tuple[int, int]) -> Tensor:
+    """Which points (..., 2) in pixels lie far enough from the edge of a (width, height) image."""
+    limit = torch.tensor(size, device=points.device) - 1 - MARGIN
+    return ((points >= MARGIN) & (points <= limit)).all(-1)
+
+
 def corner_response(images: Tensor) -> Tensor:
     """Smaller eigenvalue (B, H, W) of the structure tensor of images (B, H, W) (Shi, Tomasi)."""
     x = F.pad(images[:, None], (1, 1, 1, 1), mode="replicate")

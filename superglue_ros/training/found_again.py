@@ -15,10 +15,12 @@ from superglue_ros.networks.superpoint import (
     select_keypoints,
     suppress_nonmaxima,
 )
-from superglue_ros.training.corners import MARGIN
+from superglue_ros.training.assignment import mutual_nearest
 from superglue_ros.training.homographies import warp_points
+from superglue_ros.training.homography_pairs import shown
+from superglue_ros.types import UNMATCHED
 
-CANDIDATES = 2
+_CANDIDATES = 2
 """Keypoints looked at for each one that counts as found."""
 
 
@@ -82,7 +84,7 @@ def find_candidates(
     probabilities = probability_map(logits)
     height, width = probabilities.shape[1:]
     valid = valid[:, :height, :width]
-    chosen = replace(options, max_keypoints=CANDIDATES * count, keypoint_threshold=0.0)
+    chosen = replace(options, max_keypoints=_CANDIDATES * count, keypoint_threshold=0.0)
     peaks = suppress_nonmaxima(probabilities, options.nms_radius) * valid
     points, scores, _ = select_keypoints(peaks, chosen)
     places = refine_keypoints(probabilities, points, options.subpixel_radius)
@@ -91,21 +93,16 @@ def find_candidates(
     strong = real & (scores.argsort(1, descending=True).argsort(1) < count)
 
     there = warp_points(places, to_other)
-    limit = torch.tensor((width - 1, height - 1), device=there.device) - MARGIN
-    inside = ((there >= MARGIN) & (there <= limit)).all(-1)
-    x, y = there.round().long().unbind(-1)
-    at = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
-    known = real & inside & _other(valid).flatten(1).gather(1, at)
-
+    known = real & shown(there, _other(valid))
     distance = torch.cdist(there, _other(places))
     nearest = distance.masked_fill(~_other(strong)[:, None], torch.inf).amin(2)
     similarity = vectors @ _other(vectors).transpose(1, 2)
     similarity = similarity.masked_fill(~(real[:, :, None] & _other(real)[:, None]), -2.0)
-    best = similarity.argmax(2)
-    here = torch.arange(best.shape[1], device=best.device)
-    matched = known & (similarity.argmax(1).gather(1, best) == here)
-    matched &= distance.gather(2, best[..., None]).squeeze(2) <= config.distance_px
-    matched &= _other(strong).gather(1, best)
+    partner = mutual_nearest(-similarity)
+    matched = known & (partner != UNMATCHED)
+    partner = partner.clamp(min=0)
+    matched &= distance.gather(2, partner[..., None]).squeeze(2) <= config.distance_px
+    matched &= _other(strong).gather(1, partner)
 
     share = config.matched_share
     labels = (1 - share) * (nearest <= config.distance_px).float() + share * matched.float()

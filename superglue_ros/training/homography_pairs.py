@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from superglue_ros.networks.superpoint import CELL
-from superglue_ros.training.corners import MARGIN
+from superglue_ros.training.corners import within_margin
 from superglue_ros.training.crops import Crops, random_places, render_view
 from superglue_ros.training.homographies import (
     HomographyConfig,
@@ -155,6 +155,12 @@ class HomographyPairs:
 def _inside(to_crop: Tensor, size: tuple[int, int], crop_size: tuple[int, int]) -> Tensor:
     """Where (B, H, W) the views' pixels fall inside the crops, where all labels are known."""
     grid = pixel_grid(*size, to_crop.device).expand(len(to_crop), -1, -1, -1)
-    there = warp_points(grid, to_crop)
-    limit = torch.tensor(crop_size, device=to_crop.device) - 1
-    return ((there >= MARGIN) & (there <= limit - MARGIN)).all(-1)
+    return within_margin(warp_points(grid, to_crop), crop_size)
+
+
+def shown(points: Tensor, valid: Tensor) -> Tensor:
+    """Which points (B, N, 2) in pixels views show, away from their edge; valid (B, H, W)."""
+    height, width = valid.shape[1:]
+    x, y = points.round().long().unbind(-1)
+    pixels = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
+    return within_margin(points, (width, height)) & valid.flatten(1).gather(1, pixels)

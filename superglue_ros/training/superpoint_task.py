@@ -20,11 +20,10 @@ from superglue_ros.networks.superpoint import (
 )
 from superglue_ros.training.adaptation import adapt_labels, load_crops, save_crops
 from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
-from superglue_ros.training.corners import MARGIN
 from superglue_ros.training.crops import Crops, corner_crops
 from superglue_ros.training.found_again import Candidates, find_candidates
 from superglue_ros.training.homographies import inverse, warp_points
-from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs
+from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs, shown
 from superglue_ros.training.losses import (
     agreement_loss,
     descriptor_loss,
@@ -235,11 +234,7 @@ class SuperPointTask:
         points1 = warp_points(points0, pair.H_0to1)
         valid = torch.ones(points0.shape[:2], dtype=torch.bool, device=self.device)
         valid[:, : pair.labels0.shape[1]] = pair.label_scores != 0
-        for points, inside in ((points0, pair.valid0), (points1, pair.valid1)):
-            valid &= ((points >= MARGIN) & (points <= size - 1 - MARGIN)).all(-1)
-            x, y = points.round().long().clamp(min=0).unbind(-1)
-            x, y = x.clamp(max=inside.shape[2] - 1), y.clamp(max=inside.shape[1] - 1)
-            valid &= inside.flatten(1).gather(1, y * inside.shape[2] + x)
+        valid &= shown(points0, pair.valid0) & shown(points1, pair.valid1)
         rank = torch.rand(valid.shape, generator=generator, device=self.device)
         rank[:, : pair.labels0.shape[1]] += 1
         sure = F.pad(pair.label_scores > 0, (0, random.shape[1]))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 
 from superglue_ros.networks.superpoint import Keypoints
-from superglue_ros.training.corners import MARGIN
+from superglue_ros.training.assignment import mutual_nearest
+from superglue_ros.training.corners import within_margin
 from superglue_ros.training.homographies import warp_points
 from superglue_ros.training.homography_pairs import HomographyPair
+from superglue_ros.types import UNMATCHED
 
 
 def pair_figures(pair: HomographyPair, k0: Keypoints, k1: Keypoints) -> dict[str, float]:
@@ -15,17 +17,14 @@ def pair_figures(pair: HomographyPair, k0: Keypoints, k1: Keypoints) -> dict[str
     mutual nearest neighbours, all at 3 px."""
     height, width = pair.images1.shape[-2:]
     there = warp_points(k0.keypoints, pair.H_0to1)
-    limit = torch.tensor((width - 1, height - 1), device=there.device) - MARGIN
-    shared = ((there >= MARGIN) & (there <= limit)).all(-1)
+    shared = within_margin(there, (width, height))
     distance = torch.cdist(there, k1.keypoints)
     nearest = distance.amin(2)
     repeated = (nearest <= 3) & shared
-    similarity = k0.descriptors @ k1.descriptors.transpose(1, 2)
-    best = similarity.argmax(2)
-    mutual = similarity.argmax(1).gather(1, best) == torch.arange(
-        best.shape[1], device=best.device
-    )
-    right = (distance.gather(2, best[..., None]).squeeze(2) <= 3) & mutual & shared
+    partner = mutual_nearest(-k0.descriptors @ k1.descriptors.transpose(1, 2))
+    mutual = partner != UNMATCHED
+    apart = distance.gather(2, partner.clamp(min=0)[..., None]).squeeze(2)
+    right = (apart <= 3) & mutual & shared
     return {
         "repeatability": (repeated.sum() / shared.sum().clamp(min=1)).item(),
         "localisation_px": ((nearest * repeated).sum() / repeated.sum().clamp(min=1)).item(),

@@ -26,7 +26,7 @@ setup(
     packages=find_packages(include=["superglue_ros", "superglue_ros.*"]),
     package_data={"superglue_ros": ["weights/*", "training/recipes/*.yaml"]},
     install_requires=[
-        "torch>=2.4",
+        "torch>=2.5",
         "numpy>=1.26",
         "opencv-python>=4.6",
         "scipy>=1.11",

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from superglue_ros.errors import CheckpointError
 from superglue_ros.matching import MatcherConfig
@@ -43,6 +44,16 @@ def test_a_published_state_dict_loads_strictly(tmp_path, counters):
     loaded, _ = load_superglue(tmp_path / "superglue_indoor.pth")
     assert loaded.config.num_layers == 4
     torch.testing.assert_close(loaded.final_proj.weight, network.final_proj.weight)
+    # The same as .safetensors, which lists the encoder's twelfth layer before its third.
+    save_file(state, tmp_path / "superglue_indoor.safetensors")
+    again, _ = load_superglue(tmp_path / "superglue_indoor.safetensors")
+    assert again.config == loaded.config
+
+
+def test_weights_that_cannot_be_written_are_one_clear_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        save_weights(SuperGlue(SMALL), tmp_path / "file" / "small.safetensors", {})
 
 
 def test_how_keypoints_are_found_is_the_files_matter(tmp_path):

@@ -222,6 +222,7 @@ class TestBadInput:
         (tmp_path / "r.yaml").write_text("stages: [{name: a, labls: shapes}]")
         line = fails(capsys, "train", "superpoint", "--config", tmp_path / "r.yaml", *output)
         assert "StageConfig has no 'labls'" in line
+        assert "--threads" in fails(capsys, "train", "superpoint", "--threads", "-1", *output)
 
     def test_evaluate(self, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "--groundtruth" in fails(capsys, "evaluate", "pairs", images)
@@ -264,6 +265,7 @@ class TestTrajectory:
         assert "3 needed" in fails(capsys, "evaluate", "trajectory", a, a)
         assert "3 columns" in fails(capsys, "evaluate", "trajectory", a, b)
         assert "cannot read" in fails(capsys, "evaluate", "trajectory", gone, a)
+        assert "--metres" in fails(capsys, "evaluate", "trajectory", a, a, "--metres", "0")
 
 
 @weights

@@ -129,6 +129,14 @@ class TestEstimators:
         assert f"{count} matches" in found.reason
         assert estimate_homography(points[:3], points[:3]) is None
 
+    @pytest.mark.parametrize("name", list(available_estimators()))
+    def test_points_that_no_distortion_gives_are_no_matches(self, name: str) -> None:
+        folded = CameraModel(320, 240, CAMERA.matrix, "plumb_bob", np.array([-0.9, 0, 0, 0, 0]))
+        corners = np.tile([[0.0, 0], [319, 0], [0, 239], [319, 239]], (3, 1))
+        found = available_estimators()[name](corners, corners, folded, folded)
+        assert found.T_0to1 is None
+        assert "0 matches" in found.reason
+
     def test_same_point_many_times(self) -> None:
         points = np.full((30, 2), 50.0)
         found = estimate_opencv(points, points, CAMERA, CAMERA)

@@ -1,3 +1,5 @@
+import inspect
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from superglue_ros.networks.checkpoints import load_superpoint
 from superglue_ros.networks.superpoint import (
     SuperPoint,
     SuperPointConfig,
+    exact_convolutions,
     probability_map,
     refine_keypoints,
     sample_descriptors,
@@ -200,6 +203,35 @@ def test_folding_batch_norm_keeps_the_function():
     with torch.no_grad():
         for a, b in zip(network.dense(image), folded.dense(image)):
             torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_convolutions_of_a_gpu_are_exact(monkeypatch):
+    cudnn = torch.backends.cudnn
+    flags, asked = cudnn.flags, {}
+
+    def record(*args, **named):
+        asked.update(inspect.signature(flags).bind(*args, **named).arguments)
+        return flags(*args, **named)
+
+    monkeypatch.setattr(cudnn, "flags", record)
+    with exact_convolutions():
+        assert not cudnn.allow_tf32
+    # cuDNN refuses a bool as its limit, a build without cuDNN takes it.
+    assert asked == {
+        "enabled": cudnn.enabled,
+        "benchmark": cudnn.benchmark,
+        "deterministic": cudnn.deterministic,
+        "allow_tf32": False,
+    }
+
+
+@pytest.mark.filterwarnings("ignore:.*is a no-op")
+def test_unfolding_stays_on_the_device_of_the_weights():
+    # The device of no data stands for a GPU: mixed with the CPU it is an error, too.
+    network = BatchNormSuperPoint.unfolded(
+        SuperPoint().to("meta"), torch.rand(2, 1, 16, 16).to("meta")
+    )
+    assert {tensor.device.type for tensor in network.state_dict().values()} == {"meta"}
 
 
 def test_unfolding_keeps_the_function_and_normalises_by_the_images():

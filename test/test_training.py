@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,8 @@ import yaml
 
 from superglue_ros.cli.main import main
 from superglue_ros.errors import CheckpointError, SuperGlueRosError
-from superglue_ros.networks.checkpoints import load_superpoint, read_weights
+from superglue_ros.networks.checkpoints import load_superpoint, read_weights, save_weights
+from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
 from superglue_ros.training.adaptation import (
     AdaptationConfig,
     adapt_labels,
@@ -327,7 +329,7 @@ def test_superpoint_trains_in_slices_that_end_where_one_run_does(
         assert [json.loads(line)["step"] for line in lines] == [2, 4]
         assert (sliced / place / loop.CHECKPOINT).stat().st_size < 16 * 2**20
     tiny_recipe.write_text(tiny_recipe.read_text().replace("batch: 2", "batch: 3"))
-    with pytest.raises(CheckpointError, match="another recipe"):
+    with pytest.raises(CheckpointError, match=r"another recipe \(stages\)"):
         runs.train("superpoint", runs.Run(tiny_recipe, sliced, resume=True))
 
 
@@ -442,7 +444,16 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_
     # A run that goes on sees scenes of its own, not those of its first slice again.
     more = dataclasses.replace(again, folder=tmp_path / "sliced", minutes=0.0)
     assert not runs.train("superglue", more)[1]
-    assert runs.train("superglue", dataclasses.replace(more, minutes=None, resume=True))[1]
+    more = dataclasses.replace(more, minutes=None, resume=True)
+    other = SuperPoint(SuperPointConfig(nms_radius=3))
+    other = save_weights(other, tmp_path / "other.safetensors", {}).path
+    with pytest.raises(CheckpointError, match=r"another recipe \(features\)"):
+        runs.train("superglue", dataclasses.replace(more, superpoint=other))
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((32, 32), np.uint8))
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((32, 32), np.uint8))
+    with pytest.raises(CheckpointError, match=r"another recipe \(photographs\)"):
+        runs.train("superglue", dataclasses.replace(more, textures=tmp_path))
+    assert runs.train("superglue", more)[1]
     path.write_text(path.read_text().replace("num_layers: 2", "num_layers: 4"))
     with pytest.raises(CheckpointError, match="2 layers, the recipe 4"):
         runs.train("superglue", dataclasses.replace(again, folder=tmp_path / "other"))

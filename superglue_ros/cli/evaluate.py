@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,8 @@ def _print_features(scores: Sequence[FeatureScores]) -> None:
 
 def run_trajectory(args: argparse.Namespace) -> int:
     """Errors of a trajectory file against ground truth."""
+    if args.metres is not None and not 0 < args.metres < math.inf:
+        raise SuperGlueRosError(f"--metres is a length above 0, not {args.metres}")
     estimate = read_stamped_trajectory(args.estimate)
     groundtruth = read_stamped_trajectory(args.groundtruth)
     output = make_folder(args.output) if args.output else None

@@ -43,10 +43,13 @@ def run(args: argparse.Namespace) -> int:
     """Train a slice and say where the weights are."""
     import torch
 
+    from superglue_ros.errors import SuperGlueRosError
     from superglue_ros.matching.device import choose_device
     from superglue_ros.training.memory import keep_freed_memory
     from superglue_ros.training.runs import DEFAULT_RECIPES, Run, check_textures, train
 
+    if args.threads is not None and args.threads < 1:
+        raise SuperGlueRosError(f"--threads is at least 1, not {args.threads}")
     check_textures(args.textures)
     keep_freed_memory()
     if args.threads:

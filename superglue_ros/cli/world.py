@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--overlap", type=float, nargs=2, default=(0.1, 0.9), metavar=("LOW", "HIGH")
     )
     parser.add_argument("--photographs", type=Path, metavar="DIR", help="pictures as textures too")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(run=run)
 
@@ -43,6 +43,7 @@ def _write_sheet(args: argparse.Namespace) -> Path:
     import cv2
     import numpy as np
 
+    from superglue_ros.matching.device import choose_device
     from superglue_ros.training.world import WorldConfig, WorldPairs
 
     try:
@@ -51,7 +52,7 @@ def _write_sheet(args: argparse.Namespace) -> Path:
         )
     except ValueError as error:
         raise SourceError(str(error)) from error
-    pairs = WorldPairs(config, args.device, args.seed).sample(args.pairs)
+    pairs = WorldPairs(config, choose_device(args.device), args.seed).sample(args.pairs)
     height, width = pairs.images0.shape[-2:]
     shape = (-(-args.pairs // SHEET_COLUMNS), SHEET_COLUMNS, height, 2 * width)
     sheet = np.full(shape, 255, np.uint8)

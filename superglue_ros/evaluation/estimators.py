@@ -46,9 +46,9 @@ def estimate_opencv(
 
     Where the five points allow several essential matrices the one with most points in front wins.
     """
-    if len(points0) < MIN_RELATIVE_POSE:
-        return RelativePose(None, reason=f"{len(points0)} matches; 5 needed")
     normalised0, normalised1 = _normalised(points0, points1, camera0, camera1)
+    if len(normalised0) < MIN_RELATIVE_POSE:
+        return RelativePose(None, reason=f"{len(normalised0)} matches; 5 needed")
     threshold = THRESHOLD_PX / _focal(camera0, camera1)
     essentials, mask = cv2.findEssentialMat(
         normalised0, normalised1, np.eye(3), cv2.RANSAC, CONFIDENCE, threshold
@@ -72,10 +72,10 @@ def estimate_poselib(
     """Relative pose by PoseLib's LO-RANSAC, on undistorted points; PoseLib must be installed."""
     import poselib
 
-    if len(points0) < MIN_RELATIVE_POSE:
-        return RelativePose(None, reason=f"{len(points0)} matches; 5 needed")
     focal = _focal(camera0, camera1)
     normalised0, normalised1 = _normalised(points0, points1, camera0, camera1)
+    if len(normalised0) < MIN_RELATIVE_POSE:
+        return RelativePose(None, reason=f"{len(normalised0)} matches; 5 needed")
     pinhole = {"model": "SIMPLE_PINHOLE", "width": 1, "height": 1, "params": [focal, 0.0, 0.0]}
     pose, info = poselib.estimate_relative_pose(
         focal * normalised0,

@@ -191,13 +191,11 @@ def relative_errors(
     angles = [np.linalg.norm(log_rotation(matrix)) for matrix in difference[:, :3, :3]]
     rotation = np.degrees(angles)
     lengths = travelled[ends] - travelled[starts]
-    moving = lengths > 1e-9
     shares = (np.nan, np.nan)
-    if np.any(moving):
-        shares = (
-            float(100 * np.mean(translation[moving] / lengths[moving])),
-            float(np.mean(rotation[moving] / lengths[moving])),
-        )
+    if np.any(lengths > 0):
+        # Of all segments together: a camera that stands still has segments of next to no length.
+        total = lengths.sum()
+        shares = (float(100 * translation.sum() / total), float(rotation.sum() / total))
     return RelativeErrors(
         num_segments=len(starts),
         translation_rmse_m=float(np.sqrt(np.mean(translation**2))),

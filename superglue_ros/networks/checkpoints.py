@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from superglue_ros.errors import CheckpointError
@@ -145,12 +145,14 @@ def _superglue_config(file: WeightsFile) -> SuperGlueConfig:
             return SuperGlueConfig(**values)
         dim = file.tensors["final_proj.weight"].shape[0]
         layers = {m[1] for k in file.tensors if (m := re.match(r"gnn\.layers\.(\d+)\.", k))}
-        encoder = [
-            tensor.shape[0]
+        # A .safetensors file sorts its names as text, 12 before 3.
+        encoder = {
+            int(name.split(".")[2]): tensor.shape[0]
             for name, tensor in file.tensors.items()
             if name.startswith("kenc.encoder.") and tensor.dim() == 3
-        ]
-        return SuperGlueConfig(dim, len(layers), keypoint_encoder=tuple(encoder[:-1]))
+        }
+        widths = tuple(encoder[i] for i in sorted(encoder))
+        return SuperGlueConfig(dim, len(layers), keypoint_encoder=widths[:-1])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"weights file {file.path} is not SuperGlue's: expected its configuration or "
@@ -195,7 +197,10 @@ def _load_strictly(network: nn.Module, file: WeightsFile) -> None:
 def save_weights(
     network: SuperPoint | SuperGlue, path: Path, card: Mapping[str, Any]
 ) -> WeightsFile:
-    """Write half-precision .safetensors and its card, the hash added; returns the file as read."""
+    """Write half-precision .safetensors and its card, the hash added; returns the file as read.
+
+    Raises CheckpointError where they cannot be written.
+    """
     tensors = {
         # Running variances of dead channels underflow float16; a float32 vector costs nothing.
         name: tensor.detach().cpu().to(torch.float16 if tensor.dim() > 1 else torch.float32)
@@ -205,16 +210,17 @@ def save_weights(
     config = asdict(network.config)
     if isinstance(network, SuperPoint):
         config = {name: config[name] for name in SUPERPOINT_OPTIONS}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(
+    content = save(
         {name: tensor.contiguous() for name, tensor in tensors.items()},
-        path,
         # One entry only: several come in random order, and so would the file's hash.
         metadata={"config": json.dumps(config)},
     )
-    path.chmod(0o644)  # safetensors writes files that only their owner may read
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    write_card(path, {**card, "sha256": sha256})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error}") from error
+    write_card(path, {**card, "sha256": hashlib.sha256(content).hexdigest()})
     return read_weights(path)
 
 

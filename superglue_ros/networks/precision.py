@@ -9,6 +9,8 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 in hardware; in software it takes ten times as long."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    if not torch.backends.mkldnn.is_available():
+        return False
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and (
         torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     )

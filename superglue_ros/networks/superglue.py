@@ -127,7 +127,10 @@ class MultiHeadedAttention(nn.Module):
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Scaled dot-product attention (eq. 4) of (B, H, N, D) and (B, H, M, D)."""
     if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value)
+        # The fused kernels of a GPU refuse interleaved heads, and the plain one stores all scores.
+        return F.scaled_dot_product_attention(
+            query.contiguous(), key.contiguous(), value.contiguous()
+        )
     # There forward and backward of the fused one take three times as long in bfloat16.
     scores = query * query.shape[-1] ** -0.5 @ key.transpose(2, 3)
     return scores.softmax(3) @ value

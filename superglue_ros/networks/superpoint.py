@@ -6,6 +6,8 @@ Parameter names and shapes are those of the published checkpoint `superpoint_v1.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -101,9 +103,7 @@ class SuperPoint(nn.Module):
         image = smooth_image(image, self.config.smoothing_px)
         if self.training or image.device.type != "cuda":
             return self._dense(image)
-        cudnn = torch.backends.cudnn
-        # Convolutions of float32 would round to 10 bits on a GPU.
-        with cudnn.flags(cudnn.enabled, cudnn.benchmark, cudnn.deterministic, allow_tf32=False):
+        with exact_convolutions():
             return self._dense(image)
 
     def _dense(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -180,6 +180,19 @@ class SuperPoint(nn.Module):
         logits, descriptors = self.dense(image)
         keypoints, values, counts = self.find_keypoints(logits)
         return Keypoints(keypoints, values, sample_descriptors(keypoints, descriptors), counts)
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Within it a GPU's float32 convolutions do not round to 10 bits (TF32)."""
+    cudnn = torch.backends.cudnn
+    with cudnn.flags(
+        enabled=cudnn.enabled,
+        benchmark=cudnn.benchmark,
+        deterministic=cudnn.deterministic,
+        allow_tf32=False,
+    ):
+        yield
 
 
 def use_channels_last(network: nn.Module) -> None:

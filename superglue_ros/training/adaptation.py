@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from superglue_ros.errors import CheckpointError
 from superglue_ros.networks.superpoint import SuperPoint, probability_map
+from superglue_ros.training.checkpoint_files import read_state, write_state
 from superglue_ros.training.corners import refine_maxima, strongest_maxima
 from superglue_ros.training.crops import Crops, render_view
 from superglue_ros.training.homographies import (
@@ -83,7 +85,7 @@ def save_crops(file: Path, crops: Crops, bank: PhotoBank) -> None:
     if max(crops.size) > 1000:
         raise ValueError(f"adapted crops have at most 1000 pixels a side, not {crops.size}")
     places = (crops.points * _STEPS_PER_PX).round().to(torch.int16)
-    content: dict[str, object] = {
+    content: dict[str, Any] = {
         "index": crops.index.cpu(),
         "to_texture": crops.to_texture.cpu(),
         "zoom": crops.zoom.cpu(),
@@ -92,25 +94,23 @@ def save_crops(file: Path, crops: Crops, bank: PhotoBank) -> None:
         "scores": crops.scores.half().cpu(),
         "bank": bank.sizes.cpu(),
     }
-    partial = file.with_suffix(".partial")
-    torch.save(content, partial)
-    partial.replace(file)
+    write_state(file, content)
 
 
 def load_crops(file: Path, bank: PhotoBank) -> Crops:
     """Crops of a file with their labels; CheckpointError if it is damaged or of another bank."""
     try:
-        kept = torch.load(file, map_location=bank.device, weights_only=True)
+        kept = read_state(file)
         crops = Crops(
-            kept["index"],
-            kept["to_texture"],
-            kept["zoom"],
+            kept["index"].to(bank.device),
+            kept["to_texture"].to(bank.device),
+            kept["zoom"].to(bank.device),
             (int(kept["size"][0]), int(kept["size"][1])),
-            kept["places"].float() / _STEPS_PER_PX,
-            kept["scores"].float(),
+            kept["places"].to(bank.device).float() / _STEPS_PER_PX,
+            kept["scores"].to(bank.device).float(),
         )
-        same = torch.equal(kept["bank"], bank.sizes)
-    except Exception as error:  # torch.load raises many kinds for a damaged file
+        same = torch.equal(kept["bank"], bank.sizes.cpu())
+    except (CheckpointError, KeyError) as error:
         raise CheckpointError(f"{file} holds no labels: {error}") from error
     if not same:
         raise CheckpointError(f"{file} holds labels of other photographs than those given")

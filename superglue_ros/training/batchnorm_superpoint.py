@@ -49,7 +49,7 @@ class BatchNormSuperPoint(SuperPoint):
         Its norms begin at the statistics of images (B, 1, H, W), so that in training mode, on
         images alike, it computes nearly the same.
         """
-        network = cls(plain.config).eval()
+        network = cls(plain.config).eval().to(images.device)
         network.load_state_dict(plain.state_dict(), strict=False)
 
         def adopt(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -211,8 +211,12 @@ def _resume(
     last_step: int,
 ) -> tuple[int, float]:
     state = read_checkpoint(path)
-    if state["recipe"] != recipe:
-        raise CheckpointError(f"{path} was trained by another recipe; name another --output")
+    before = state["recipe"]
+    changed = sorted(k for k in before.keys() | recipe.keys() if before.get(k) != recipe.get(k))
+    if changed:
+        raise CheckpointError(
+            f"{path} was trained by another recipe ({', '.join(changed)}); name another --output"
+        )
     task.network.load_state_dict(state["network"])
     if state["step"] < last_step:
         optimizer.load_state_dict(state["optimizer"])

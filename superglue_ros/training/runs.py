@@ -31,6 +31,7 @@ from superglue_ros.training.superglue_task import trial_of as superglue_trial
 from superglue_ros.training.superpoint_recipe import OWN_LABELS, SuperPointRecipe, trial_of
 from superglue_ros.training.superpoint_task import SuperPointTask
 from superglue_ros.training.team import Team, join_team, leave_team
+from superglue_ros.types import ImageArray
 
 DEFAULT_RECIPES = {
     "superpoint": RECIPES / "superpoint_cpu.yaml",
@@ -98,7 +99,7 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
         raise SuperGlueRosError("the first stage has no network whose keypoints could label it")
     stages = [run.folder / f"{i}_{stage.name}" for i, stage in enumerate(recipe.stages, 1)]
     check_folder(stages[0] / CHECKPOINT, run.resume)
-    banks = _banks(run.textures, recipe, team.device)
+    banks, data = _banks(run.textures, recipe, team.device)
     torch.manual_seed(recipe.seed)
     network, begun_from = _start(run, recipe, banks[0])
     finished = True
@@ -114,7 +115,7 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
             task,
             stage.schedule,
             place,
-            recipe=to_dict(recipe) | {"stage": stage.name, "start": begun_from},
+            recipe=to_dict(recipe) | data | {"stage": stage.name, "start": begun_from},
             minutes=None if deadline is None else max(0.0, deadline - time.monotonic()) / 60,
             resume=begun,
             team=team,
@@ -171,7 +172,7 @@ def _train_superglue(run: Run, team: Team) -> tuple[WeightsFile, bool]:
     if run.trial:
         recipe = superglue_trial(recipe)
     check_folder(run.folder / CHECKPOINT, run.resume)
-    banks = _banks(run.textures, recipe, team.device)
+    banks, data = _banks(run.textures, recipe, team.device)
     recipe = replace(recipe, world=replace(recipe.world, photographs=run.textures))
     features, features_file = load_superpoint(run.superpoint)
     task = SuperGlueTask(recipe, features, *banks, team)
@@ -188,7 +189,7 @@ def _train_superglue(run: Run, team: Team) -> tuple[WeightsFile, bool]:
         task,
         recipe.schedule,
         run.folder,
-        recipe=plain | {"start": begun_from},
+        recipe=plain | data | {"features": features_file.short_hash, "start": begun_from},
         minutes=run.minutes,
         resume=run.resume,
         team=team,
@@ -230,15 +231,17 @@ def _load_start(network: SuperGlue, start: Path | None, recipe: SuperGlueRecipe)
 
 def _banks(
     textures: Path | None, recipe: Any, device: torch.device
-) -> tuple[PhotoBank, PhotoBank]:
-    drawings = draw_procedural(recipe.drawings, recipe.seed)
+) -> tuple[tuple[PhotoBank, PhotoBank], dict[str, int]]:
+    """Images to train on and to validate on, and what a resumed run must find again of them."""
+    photographs: list[ImageArray] = []
     if textures is None:
         held_out = draw_procedural(max(2, recipe.drawings // 8), recipe.seed + 1)
-        return PhotoBank(drawings, device), PhotoBank(held_out, device)
-    return (
-        PhotoBank(read_photos(textures, validation=False) + drawings, device),
-        PhotoBank(read_photos(textures, validation=True), device),
-    )
+    else:
+        photographs = read_photos(textures, validation=False)
+        held_out = read_photos(textures, validation=True)
+    images = photographs + draw_procedural(recipe.drawings, recipe.seed)
+    banks = PhotoBank(images, device), PhotoBank(held_out, device)
+    return banks, {"photographs": len(photographs)}
 
 
 def _card(

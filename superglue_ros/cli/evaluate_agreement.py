@@ -35,7 +35,7 @@ def add_agreement(kinds: Any) -> None:
         "agreement",
         help=summary,
         description=f"{summary.capitalize()}, on pairs of frames and on rendered pairs: float32 "
-        "and, where it is another, the precision given.",
+        "and, where it is another, the precision given (float16 on a CPU in software, slowly).",
     )
     parser.add_argument("source", type=Path, nargs="*", metavar="SOURCE")
     parser.add_argument("--gap", type=int, default=1, metavar="N", help="frames apart")

@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from superglue_ros.matching import ImageMatcher, ImageMatches, MatcherConfig
+from superglue_ros.matching.device import choose_device
 from superglue_ros.matching.image_matcher import as_gray
+from superglue_ros.matching.loading import load_networks
 from superglue_ros.networks.checkpoints import load_superglue, load_superpoint
 from superglue_ros.networks.superglue import ImageKeypoints, empty_assignment, read_assignment
 from superglue_ros.networks.superpoint import SuperPoint
@@ -196,10 +198,21 @@ def summarise_agreement(results: Sequence[Agreement]) -> list[AgreementScores]:
 
 
 def forms_of(config: MatcherConfig, precisions: Sequence[str]) -> dict[str, ImageMatcher]:
-    """A fast matcher a precision, by name; DeviceError for a precision the device has not."""
+    """A fast matcher a precision, by name.
+
+    float16 on a CPU, which a matcher refuses, is computed in software: a slow way to a GPU's
+    matches where there is none.
+    """
+    device = choose_device(config.device)
     forms = {}
     for precision in precisions:
-        matcher = ImageMatcher.from_config(replace(config, precision=precision))
+        software = precision == "float16" and device.type == "cpu" and not config.engine
+        held = "float32" if software else precision
+        matcher = ImageMatcher.from_config(replace(config, precision=held))
+        if software:
+            networks = load_networks(config, device, torch.float16)
+            matcher.superpoint, matcher.superglue = networks.superpoint, networks.superglue
+            matcher.precision = networks.precision
         kind = "engine, " if config.engine else "CUDA graphs, " if config.cuda_graphs else ""
         forms[f"{kind}{matcher.precision} on {matcher.device}"] = matcher
     return forms

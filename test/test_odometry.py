@@ -46,6 +46,16 @@ def steps(estimates: Sequence[OdometryEstimate]) -> np.ndarray:
     return np.linalg.norm(np.diff(positions, axis=0), axis=1)
 
 
+def deviation(estimate: OdometryEstimate) -> float:
+    return float(np.sqrt(np.trace(estimate.covariance[:3, :3])))
+
+
+def shaken(message: FrameMatches, seed: int = 0) -> FrameMatches:
+    """The same message with points too far off for a pose."""
+    noise = np.random.default_rng(seed).normal(0, 100, message.points.shape)
+    return replace(message, points=(message.points + noise).astype(np.float32))
+
+
 def test_exact_matches_give_the_exact_trajectory() -> None:
     estimates = run(matches_of(WORLD, DRIVE))
     assert states(estimates)[5:] == "t" * 35
@@ -183,6 +193,56 @@ def test_a_long_loss_stands_and_starts_anew_at_the_last_speed() -> None:
     anew = next(i for i, e in enumerate(estimates) if i > 45 and e.state.value == "tracking")
     assert anew < 50
     assert np.all(np.linalg.eigvalsh(estimates[anew].covariance) > 0)
+
+
+def test_recovery_when_no_view_of_the_window_is_located_any_more() -> None:
+    poses = straight(55, (0.05, 0.0, 0.1))
+    messages = matches_of(WORLD, poses, noise_px=0.5, max_age=1, max_features=60)
+    for number in range(30, 42):  # for longer than the window is, each frame a keyframe
+        messages[number] = shaken(messages[number], number)
+    estimates = run(messages)
+    assert states(estimates)[30:] == "l" * 12 + "t" * 13
+    before, after = (deviation(estimates[number]) for number in (29, 42))
+    assert before < after < 2 * before
+
+
+def test_frames_matched_to_a_lost_keyframe_have_a_covariance() -> None:
+    messages = matches_of(WORLD, DRIVE, noise_px=0.5, max_age=6)
+    lost = next(i for i, m in enumerate(messages) if i > 20 and m.is_keyframe)
+    messages[lost] = shaken(messages[lost])
+    estimates = run(messages)
+    assert states(estimates)[lost - 5 : lost + 7] == "ttttt" + "l" + "tttttt"
+    before, *after = (deviation(estimates[i]) for i in (lost - 1, *range(lost + 1, lost + 6)))
+    assert before / 2 < min(after) <= max(after) < 3 * before
+
+
+def test_more_inliers_than_a_start_asks_for() -> None:
+    messages = matches_of(WORLD, DRIVE, noise_px=0.5, max_features=70)
+    estimates = run(messages, VisualOdometry(OdometryConfig(min_inliers=90)))
+    assert states(estimates) == "i" * 40
+    assert all(estimate.reason for estimate in estimates)
+
+
+@pytest.mark.parametrize("standing", [0, 30])
+def test_the_scale_survives_a_stop_and_a_loss(standing: int) -> None:
+    far = box_of_points(6000, depth=80.0)
+    go = straight(25)
+    poses = go + [go[-1]] * standing
+    messages = matches_of(far, poses, noise_px=0.5, max_age=10)
+    count = len(poses)
+    elsewhere = straight(80)[45:]
+    shift = (count + 5) * PERIOD_NS
+    later = [
+        replace(
+            message,
+            stamp_ns=message.stamp_ns + shift,
+            keyframe_stamp_ns=message.keyframe_stamp_ns + shift,
+            keyframe_id=message.keyframe_id + 500,
+        )
+        for message in matches_of(far, elsewhere, noise_px=0.5)
+    ]
+    speeds = steps(run(messages + later[1:]))
+    assert np.median(speeds[-10:]) == pytest.approx(np.median(speeds[10:20]), rel=0.3)
 
 
 def test_a_missed_keyframe_is_survived() -> None:

@@ -25,7 +25,12 @@ class OdometryConfig:
         1.0, "Standard deviation of a matched point's position.", "pixels", 0.05, 20.0
     )
     inlier_threshold_px: float = _option(
-        3.0, "Largest reprojection error of an inlier.", "pixels", 0.1, 50.0
+        3.0,
+        "Largest reprojection error in RANSAC, triangulation and the start. A tracked landmark "
+        "must then agree within three standard deviations: raise point_noise_px as well.",
+        "pixels",
+        0.1,
+        50.0,
     )
     min_inliers: int = _option(
         15, "Fewest landmarks that must agree on a pose, else tracking is lost.", "", 6, 10000

@@ -25,7 +25,9 @@ from superglue_ros.odometry.motion import MotionModel
 from superglue_ros.odometry.tracking import TrackedPose, track
 from superglue_ros.odometry.views import (
     add_view,
+    locate_view,
     locate_views,
+    newest_located,
     shows_parallax,
     surplus_view,
 )
@@ -140,14 +142,14 @@ class VisualOdometry:
         view = self._store.views[place]
         tracked = track(self._store, observation, tolerances, self.config.min_inliers, predicted)
         if tracked.ok:
-            carried = carried_covariance(view, tracked.pose.position)
+            carried = self._inherited_covariance(place, tracked.pose.position, tolerances)
             return replace(tracked, covariance=tracked.covariance + carried), False
         start = start_landmarks(
             self._store,
             place,
             observation,
             tolerances,
-            self.config.min_start_inliers,
+            max(self.config.min_start_inliers, self.config.min_inliers),
             self._motion.speed,
             self._covariance + self._motion.uncertainty(view.stamp_ns),
         )
@@ -157,9 +159,26 @@ class VisualOdometry:
             )
             if tracked.ok:
                 return tracked, True
-        parts = [reason, tracked.reason if self._started else "", start.reason]
+        # Before the first start there are no landmarks, but for those of one that failed here.
+        parts = [reason, tracked.reason if self._started or start.ok else "", start.reason]
         reason = "; ".join(part for part in parts if part)
         return TrackedPose(predicted, unknown_covariance(), none, reason), False
+
+    def _inherited_covariance(
+        self, place: int, position: FloatArray, tolerances: Tolerances
+    ) -> FloatArray:
+        """Covariance (6, 6) of the landmarks that a pose at `position` is measured on: that of
+        the keyframe at `place`, which a lost frame may have become, else of the newest view."""
+        view, newest = self._store.views[place], newest_located(self._store)
+        if not view.located:
+            locate_view(self._store, place, tolerances, self.config.min_inliers)
+            if view.located:
+                view.covariance = view.covariance + self._covariance_at(newest, view.pose.position)
+        return self._covariance_at(view if view.located else newest, position)
+
+    def _covariance_at(self, view: View | None, position: FloatArray) -> FloatArray:
+        """What a pose inherits from a view, or where there is none from the last pose."""
+        return self._covariance if view is None else carried_covariance(view, position)
 
     def _extend(
         self,
@@ -213,7 +232,7 @@ class VisualOdometry:
             return
         if starts:
             self._motion.place(*self._before(observation.stamp_ns))
-        self._motion.update(observation.stamp_ns, tracked.pose)
+        self._motion.update(observation.stamp_ns, tracked.pose, tracked.deviation)
         self._waiting.clear()
         self._covariance = tracked.covariance
         self._started = True

@@ -17,12 +17,14 @@ _REFINE_REACH = 2.0
 @dataclass(frozen=True)
 class TrackedPose:
     """pose in the world; covariance (6, 6) given the landmarks; inliers (M,) of the frame's
-    observations; reason: "" or why there is no pose."""
+    observations; reason: "" or why there is no pose; deviation: of the position given the
+    landmarks."""
 
     pose: Pose
     covariance: FloatArray
     inliers: BoolArray
     reason: str = ""
+    deviation: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -57,4 +59,5 @@ def track(
     if not reason and inliers.sum() < min_inliers:
         reason = f"{int(inliers.sum())} of {len(known)} landmarks agree, {min_inliers} needed"
     covariance = estimate.covariance + FLOOR_COVARIANCE * np.eye(6)
-    return TrackedPose(estimate.pose, covariance, inliers, reason)
+    deviation = float(np.sqrt(np.trace(covariance[:3, :3])))
+    return TrackedPose(estimate.pose, covariance, inliers, reason, deviation)

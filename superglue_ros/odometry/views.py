@@ -45,10 +45,18 @@ def shows_parallax(
     tracked: TrackedPose,
     tolerances: Tolerances,
 ) -> bool:
-    """Whether a tracked frame sees its landmarks at parallax to the newest located view."""
+    """Whether a tracked frame sees its landmarks at parallax to the newest located view; so it
+    does where no view is located any more."""
+    newest = newest_located(store)
+    if newest is None:
+        return True
     landmarks = store.positions[observation.rows[tracked.inliers]]
-    newest = [view for view in store.views if view.located][-1]
     return _apart(tracked.pose.position, newest.pose.position, landmarks, tolerances)
+
+
+def newest_located(store: LandmarkStore) -> View | None:
+    """The newest view whose pose was measured."""
+    return next((view for view in reversed(store.views) if view.located), None)
 
 
 def _apart(
@@ -63,14 +71,23 @@ def _apart(
 
 def locate_views(store: LandmarkStore, tolerances: Tolerances, min_inliers: int) -> None:
     """Measure the poses of views that are not located on the landmarks that they see."""
-    for place, view in enumerate(store.views):
-        if view.located:
-            continue
-        rows = np.flatnonzero(np.isfinite(store.observations[:, place, 0]))
-        seen = Observation(view.stamp_ns, rows, store.observations[rows, place])
-        tracked = track(store, seen, tolerances, min_inliers)
-        if tracked.ok:
-            view.pose, view.covariance, view.located = tracked.pose, tracked.covariance, True
+    for place in range(len(store.views)):
+        locate_view(store, place, tolerances, min_inliers)
+
+
+def locate_view(
+    store: LandmarkStore, place: int, tolerances: Tolerances, min_inliers: int
+) -> None:
+    """Measure the pose of the view at `place` on the landmarks that it sees, if it is not
+    located and they allow it; its covariance is that given the landmarks."""
+    view = store.views[place]
+    if view.located:
+        return
+    rows = np.flatnonzero(np.isfinite(store.observations[:, place, 0]))
+    seen = Observation(view.stamp_ns, rows, store.observations[rows, place])
+    tracked = track(store, seen, tolerances, min_inliers)
+    if tracked.ok:
+        view.pose, view.covariance, view.located = tracked.pose, tracked.covariance, True
 
 
 def surplus_view(store: LandmarkStore, keyframe_id: int, tolerances: Tolerances) -> int:

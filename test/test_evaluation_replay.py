@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +143,8 @@ def test_without_camera_there_are_matches_only(tmp_path: Path) -> None:
     write_report(tmp_path, result)
     with pytest.raises(CameraError):
         replay(World(5, camera=CameraModel(320, 240, np.zeros((3, 3)))))
+    with pytest.raises(CameraError, match="CameraInfo is for 640 x 480, images are 320 x 240"):
+        replay(World(5, camera=replace(CAMERA, width=640, height=480)))
 
 
 def test_max_frames_and_empty_source(tmp_path: Path) -> None:

@@ -75,6 +75,29 @@ def test_a_black_minute_keeps_the_keyframe_and_the_view_after_it_matches(keyfram
     assert len(after) > 50
 
 
+def test_a_scene_of_few_keypoints_is_matched_too(matcher, drawing):
+    keyframes = KeyframeMatcher(matcher, KeyframePolicy(min_matches=150))
+    few = np.full_like(drawing, 128)
+    few[80:160, 100:220] = drawing[80:160, 100:220]
+    first = keyframes.process(Frame(few, SECOND))
+    assert first.is_keyframe
+    assert 8 <= first.num_features < 150
+    second = keyframes.process(Frame(np.roll(few, 2, axis=1), 2 * SECOND))
+    assert (second.keyframe_id, second.is_keyframe) == (1, True)
+    assert len(second) > 8
+    # It does not take the place of a richer one: the view may only have darkened.
+    assert keyframes.process(shifted(drawing, 0, 3)).is_keyframe
+    assert not keyframes.process(Frame(few, 4 * SECOND)).is_keyframe
+
+
+def test_more_matches_asked_for_while_running_than_there_are(keyframes, drawing):
+    keyframes.process(shifted(drawing, 0, 1))
+    assert not keyframes.process(shifted(drawing, 0, 2)).is_keyframe
+    keyframes.policy = KeyframePolicy(min_matches=5000)
+    assert keyframes.process(shifted(drawing, 0, 3)).is_keyframe
+    assert keyframes.process(shifted(drawing, 0, 4)).is_keyframe
+
+
 @pytest.mark.parametrize("change", ["time", "size"])
 def test_an_earlier_time_or_another_size_starts_anew(keyframes, drawing, change):
     keyframes.process(shifted(drawing, 0, 5))

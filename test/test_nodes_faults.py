@@ -169,8 +169,19 @@ def test_unusable_camera_info(camera: Camera) -> None:
 
         wait_for(said, f"a status with {words}")
         assert harness.statuses[-1].state == "initialising"
+        wait_for(lambda words=words: words in harness.said["/odometry_node"], "its diagnostics")
         camera.alive()
         camera.said_once(words, started)
+
+
+def test_a_camera_that_stops(camera: Camera) -> None:
+    camera.alive()
+    said = camera.harness.said
+    wait_for(lambda: "no image for" in said["/matcher_node"], "the matcher to miss images")
+    wait_for(lambda: "no matches for" in said["/odometry_node"], "the odometry to miss matches")
+    assert camera.harness.values["/matcher_node"]["rate in [Hz]"] == "0.00"
+    camera.alive()
+    wait_for(lambda: "no image for" not in said["/matcher_node"], "the matcher to go on")
 
 
 def test_clock_jumps_back(camera: Camera) -> None:

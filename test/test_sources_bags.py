@@ -106,6 +106,13 @@ def test_rectified_and_unknown_cameras(tmp_path: Path, rng: np.random.Generator)
     assert camera is not None
     assert (camera.model, len(camera.distortion)) == ("none", 0)
     assert open_source(tmp_path / "b").camera is None
+    # A fisheye without coefficients bends rays all the same.
+    write_bag(
+        tmp_path / "d", frames(rng, CameraModel(48, 32, CAMERA.matrix, "equidistant", np.zeros(4)))
+    )
+    fisheye = open_source(tmp_path / "d").camera
+    assert fisheye is not None
+    assert (fisheye.model, len(fisheye.distortion)) == ("equidistant", 4)
     (tmp_path / "c.txt").write_text("70 70 24 16\n")
     given = open_source(tmp_path / "a", calibration=tmp_path / "c.txt").camera
     assert given is not None

@@ -20,7 +20,12 @@ from superglue_ros.evaluation.metrics import (
     symmetric_epipolar_errors,
 )
 from superglue_ros.evaluation.trajectory import associate
-from superglue_ros.geometry import area_under_recall, normalize_points, pose_errors_deg
+from superglue_ros.geometry import (
+    area_under_recall,
+    check_camera_fits,
+    normalize_points,
+    pose_errors_deg,
+)
 from superglue_ros.sources import (
     FrameSource,
     ImageFileSource,
@@ -171,6 +176,7 @@ def frame_stamps(source: FrameSource) -> IntArray:
 def _view(frame: Frame, groundtruth: Trajectory, methods: Sequence[Method]) -> View | None:
     if frame.camera is None:
         raise CameraError("relative poses need a calibrated camera; give --calibration")
+    check_camera_fits(frame.camera, (frame.image.shape[1], frame.image.shape[0]))
     one = Trajectory(np.array([frame.stamp_ns], np.int64), np.zeros((1, 3)), np.zeros((1, 4)))
     _, nearest = associate(one, groundtruth)
     if not len(nearest):

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tqdm import tqdm
 
-from superglue_ros.errors import ImageError
+from superglue_ros.errors import CameraError, ImageError
 from superglue_ros.evaluation.gallery import Gallery, MatchPicture
+from superglue_ros.geometry import check_camera_fits
 from superglue_ros.matching import KeyframeMatcher
 from superglue_ros.odometry import OdometryEstimate, TrackingState, VisualOdometry
 from superglue_ros.sources import FrameSource, trajectory_from_poses
@@ -84,13 +85,25 @@ def run_replay(
     """Match every frame of a source and, with odometry, estimate its pose.
 
     The same input gives the same trajectory. Without odometry, or for frames without a camera,
-    there are matches only. Raises CameraError for an unusable camera.
+    there are matches only. Raises CameraError for an unusable camera, and for one of images
+    of another size than the first.
     """
     records: list[FrameRecord] = []
     poses: dict[int, Pose] = {}
     gallery = Gallery(len(source))
     skipped, metric, weights = 0, False, ("", "")
     started = time.perf_counter()
+
+    def fits(camera: CameraModel, matches: FrameMatches) -> bool:
+        try:
+            check_camera_fits(camera, matches.image_size)
+        except CameraError as error:
+            if not records:
+                raise
+            logger.warning("%s: a frame without odometry: %s", source.name, error)
+            return False
+        return True
+
     for frame in _frames(source, max_frames, progress):
         try:
             matches = matcher.process(frame)
@@ -100,7 +113,7 @@ def run_replay(
             continue
         weights = (matches.model, matches.weights_hash)
         estimate, odometry_ms = None, 0.0
-        if odometry is not None and frame.camera is not None:
+        if odometry is not None and frame.camera is not None and fits(frame.camera, matches):
             before = time.perf_counter()
             estimate = odometry.process(matches, frame.camera)
             odometry_ms = (time.perf_counter() - before) * 1e3

@@ -2,6 +2,7 @@
 
 from superglue_ros.geometry.camera import (
     check_camera,
+    check_camera_fits,
     mean_focal,
     normalize_points,
     project_normalized,
@@ -20,6 +21,7 @@ __all__ = [
     "TwoViewGeometry",
     "area_under_recall",
     "check_camera",
+    "check_camera_fits",
     "estimate_pose",
     "estimate_two_view",
     "exp_rotation",

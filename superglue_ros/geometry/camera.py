@@ -59,6 +59,15 @@ def check_camera(camera: CameraModel) -> None:
         raise CameraError("distortion has coefficients that are not finite")
 
 
+def check_camera_fits(camera: CameraModel, image_size: tuple[int, int]) -> None:
+    """Raise CameraError where a camera is of images of another size than (width, height); one
+    that does not know its size fits any."""
+    size = (camera.width, camera.height)
+    if 0 not in size and size != tuple(image_size):
+        images = "{} x {}".format(*image_size)
+        raise CameraError("CameraInfo is for {} x {}, images are ".format(*size) + images)
+
+
 def scale_camera(camera: CameraModel, width: int, height: int) -> CameraModel:
     """The same camera for images resized to width x height pixels.
 

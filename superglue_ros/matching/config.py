@@ -102,11 +102,16 @@ class MatcherConfig:
 class KeyframePolicy:
     """When a frame becomes the next keyframe; ValueError for a value out of range.
 
-    Any one condition suffices, but a frame with fewer than `min_matches` keypoints never does:
-    nothing could be matched to it.
+    Any one condition suffices. But a frame with fewer than `min_matches` keypoints follows only
+    a keyframe as poor, or none, and one with fewer than 8 never does.
     """
 
-    min_matches: int = option(60, "fewer matches make a keyframe", range=(0, 16384))
+    min_matches: int = option(
+        60,
+        "fewer matches make a keyframe, unless the frame itself has fewer keypoints and the "
+        "keyframe has not",
+        range=(0, 16384),
+    )
     min_ratio: float = option(
         0.35, "a smaller share of matched keypoints makes a keyframe", range=(0.0, 1.0)
     )

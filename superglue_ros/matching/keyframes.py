@@ -10,6 +10,9 @@ from superglue_ros.matching.config import KeyframePolicy
 from superglue_ros.matching.image_matcher import ExtractedFeatures, FeatureMatches, ImageMatcher
 from superglue_ros.types import Features, FloatArray, Frame, FrameMatches, ImageArray
 
+_FEWEST_KEYPOINTS = 8
+"""Of a keyframe; to fewer hardly anything can be matched."""
+
 _NOTHING = FeatureMatches(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
@@ -98,8 +101,12 @@ class KeyframeMatcher:
         self, frame: Frame, extracted: ExtractedFeatures, points0: FloatArray, points1: FloatArray
     ) -> bool:
         policy = self.policy
-        if len(extracted) < max(policy.min_matches, 1):
-            return False
+        wanted = max(policy.min_matches, _FEWEST_KEYPOINTS)
+        if len(extracted) < wanted:
+            # A darkened view must not take the place of a good one, but may that of a poor one.
+            rich = self._keyframe is not None and len(self._keyframe[1]) >= wanted
+            if rich or len(extracted) < _FEWEST_KEYPOINTS:
+                return False
         if self._keyframe is None or len(points0) < max(policy.min_matches, 1):
             return True
         possible = min(len(extracted), len(self._keyframe[1]))

@@ -20,6 +20,9 @@ MAX_CAUSES = 40
 OVERHEAD = "latency without inference"
 """Name of a value of the matcher's: from an image's callback to its matches published."""
 
+SILENCE_S = 3.0
+"""Without an event for so long, what came often has stopped."""
+
 WINDOW = 100
 """Latest samples that rates and latencies are taken from."""
 
@@ -78,11 +81,21 @@ class Rate:
         self.count += 1
 
     def per_second(self) -> float:
-        """Events per second from the first of the window to now."""
+        """Events per second from the first of the window to now; 0 once they have stopped."""
         times = list(self._times)
-        if len(times) < 2:
+        if len(times) < 2 or self.silent_s():
             return 0.0
         return (len(times) - 1) / max(time.monotonic() - times[0], 1e-9)
+
+    def silent_s(self) -> float:
+        """Seconds for which events that came before have stopped, 0 while they come: five times
+        as long as they were apart, and at least `SILENCE_S`."""
+        times = list(self._times)
+        if not times:
+            return 0.0
+        silent = time.monotonic() - times[-1]
+        apart = (times[-1] - times[0]) / max(len(times) - 1, 1)
+        return silent if silent > max(SILENCE_S, 5 * apart) else 0.0
 
 
 class Milliseconds:

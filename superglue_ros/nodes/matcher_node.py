@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -88,7 +89,9 @@ class MatcherNode(Node):
         self._features_out = self.create_publisher(Features, "~/features", 2)
         self._picture_out = self.create_publisher(Image, "~/match_picture", 2)
         self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+        # Of a steady clock: simulated time may stand still, and that is worth saying.
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=clock)
 
     def _listen(self) -> None:
         overriding = QoSOverridingOptions.with_default_policies()
@@ -215,6 +218,8 @@ class MatcherNode(Node):
         )
         wrong = sum(n for cause, n in counts.items() if cause != NEWER)
         problem = "" if self._received.count else "no image yet"
+        if silent_s := self._received.silent_s():
+            problem = f"no image for {silent_s:.0f} s"
         if wrong > self._problems_shown:
             problem = f"{wrong - self._problems_shown} new problems"
         self._problems_shown = wrong

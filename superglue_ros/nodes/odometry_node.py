@@ -10,6 +10,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry, Path
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -17,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 from std_msgs.msg import Header
 
 from superglue_ros.errors import CameraError, MessageError
-from superglue_ros.geometry import check_camera
+from superglue_ros.geometry import check_camera, check_camera_fits
 from superglue_ros.msg import Matches, OdometryStatus
 from superglue_ros.nodes.conversions import (
     NS_PER_S,
@@ -68,6 +69,7 @@ class OdometryNode(Node):
         self._camera_problem = ""
         self._last_stamp_ns: int | None = None
         self._last: OdometryEstimate | None = None
+        self._refusal = ""
         self._path: deque[PoseStamped] = deque(maxlen=self._options.path_max_poses)
         self._path_published = 0.0
         self._tf = make_broadcaster(self) if self._options.publish_tf else None
@@ -87,7 +89,9 @@ class OdometryNode(Node):
         self._path_out = self.create_publisher(Path, "~/path", 2)
         self._landmarks_out = self.create_publisher(PointCloud2, "~/landmarks", 2)
         self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+        # Of a steady clock: simulated time may stand still, and that is worth saying.
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=clock)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera = camera_from_message(message)
@@ -97,20 +101,28 @@ class OdometryNode(Node):
         try:
             matches = matches_from_message(message)
         except MessageError as error:
+            self._refusal = f"bad message: {error}"
             self._problems.report("bad message", f"message dropped: {error}")
             return
         self._note_jumps(matches)
         camera, problem = self._usable_camera(matches)
         if camera is None:
             self._problems.report(problem, f"no odometry: {problem}")
-            self._publish_status(self._waiting_status(message, problem), 0.0)
+            self._refuse(message, problem)
             return
         started = time.perf_counter()
         try:
             estimate = self._odometry.process(matches, camera)
         except (CameraError, ValueError) as error:
             self._problems.report(str(error), f"message dropped: {error}")
-            self._publish_status(self._waiting_status(message, str(error)), 0.0)
+            self._refuse(message, str(error))
+            return
+        except Exception as error:
+            # A defect of ours: a new world costs less than the node.
+            self._odometry.reset()
+            text = f"{type(error).__name__}: {error}"
+            self._problems.report(type(error).__name__, f"message dropped, starting anew: {text}")
+            self._refuse(message, text)
             return
         elapsed_ms = (time.perf_counter() - started) * 1e3
         self._estimate_ms.add(elapsed_ms)
@@ -126,10 +138,10 @@ class OdometryNode(Node):
             check_camera(camera)
         except CameraError as error:
             return None, f"unusable CameraInfo: {error}"
-        size = (camera.width, camera.height)
-        if 0 not in size and size != matches.image_size:
-            images = "{} x {}".format(*matches.image_size)
-            return None, "CameraInfo is for {} x {}, images are ".format(*size) + images
+        try:
+            check_camera_fits(camera, matches.image_size)
+        except CameraError as error:
+            return None, str(error)
         return camera, ""
 
     def _note_jumps(self, matches: FrameMatches) -> None:
@@ -142,8 +154,15 @@ class OdometryNode(Node):
                 "clock jumped back", f"stamps jumped back by {behind_s:.3f} s: starting anew"
             )
 
-    def _waiting_status(self, message: Matches, reason: str) -> OdometryStatus:
-        status = OdometryStatus(header=message.header, state=TrackingState.INITIALISING.value)
+    def _refuse(self, message: Matches, reason: str) -> None:
+        """Say in the status and in the diagnostics why a message gave no estimate."""
+        self._refusal = reason
+        self._publish_status(self._refusal_status(message, reason), 0.0)
+
+    def _refusal_status(self, message: Matches, reason: str) -> OdometryStatus:
+        begun = self._last is not None and self._last.state is not TrackingState.INITIALISING
+        state = TrackingState.LOST if begun else TrackingState.INITIALISING
+        status = OdometryStatus(header=message.header, state=state.value)
         status.reason = reason
         status.num_matches = len(message.confidences)
         status.keyframe_id = message.keyframe_id
@@ -152,7 +171,7 @@ class OdometryNode(Node):
     def _publish_estimate(
         self, estimate: OdometryEstimate, header: Header, elapsed_ms: float
     ) -> None:
-        self._last = estimate
+        self._last, self._refusal = estimate, ""
         odometry = odometry_message(estimate, header, self._options.odom_frame)
         self._odometry_out.publish(odometry)
         if self._tf is not None and estimate.state is TrackingState.TRACKING:
@@ -193,14 +212,17 @@ class OdometryNode(Node):
             "estimate": self._estimate_ms,
             "camera_info": "received" if self._camera else "none yet",
             "state": last.state.value if last else "no estimate yet",
-            "reason": last.reason if last else "",
+            "reason": self._refusal or (last.reason if last else ""),
             "inliers": last.num_inliers if last else 0,
             "matches": last.num_matches if last else 0,
             "scale is metric": last.scale_is_metric if last else False,
         }
         values.update({f"problem: {cause}": n for cause, n in counts.items()})
-        lost = last is None or last.state is not TrackingState.TRACKING
-        problem = "not tracking" if lost else ""
+        problem = self._refusal
+        if silent_s := self._received.silent_s():
+            problem = f"no matches for {silent_s:.0f} s"
+        elif not problem and (last is None or last.state is not TrackingState.TRACKING):
+            problem = "not tracking"
         stamp = self.get_clock().now().to_msg()
         name = self.get_fully_qualified_name()
         self._diagnostics_out.publish(diagnostics(stamp, name, "", problem, values))

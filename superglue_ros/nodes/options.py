@@ -18,7 +18,11 @@ class OdometryNodeOptions:
     """What odometry_node publishes, and where; ValueError for a value out of range."""
 
     odom_frame: str = _option("odom", "Frame of the odometry: the first camera in ROS axes.")
-    publish_tf: bool = _option(True, "Publish the transform odom_frame -> camera optical frame.")
+    publish_tf: bool = _option(
+        False,
+        "Publish the transform odom_frame -> camera optical frame: for a camera frame that has no "
+        "other parent, since tf allows one.",
+    )
     path_max_poses: int = _option(
         2000, "Latest poses that ~/path holds.", unit="poses", range=(1, 100000)
     )

@@ -22,7 +22,8 @@ def camera_matrix(fx: float, fy: float, cx: float, cy: float) -> FloatArray:
 
 
 def camera_from_info(message: Any) -> CameraModel:
-    """Camera of a sensor_msgs/CameraInfo of ROS 1 or ROS 2; all-zero distortion becomes "none".
+    """Camera of a sensor_msgs/CameraInfo of ROS 1 or ROS 2; all-zero distortion becomes "none",
+    but for the equidistant model, which bends rays without any coefficients.
 
     Takes any object with the message's fields; checks nothing (`geometry.camera` does).
     """
@@ -30,7 +31,7 @@ def camera_from_info(message: Any) -> CameraModel:
     matrix = np.array(message.k if lower else message.K, float).reshape(3, 3)
     distortion = np.array(message.d if lower else message.D, float).ravel()
     model = str(message.distortion_model)
-    if not np.any(distortion):
+    if model != "equidistant" and not np.any(distortion):
         model, distortion = "none", np.zeros(0)
     return CameraModel(int(message.width), int(message.height), matrix, model, distortion)
 
@@ -94,7 +95,7 @@ def _read_yaml(path: Path, size: tuple[int, int]) -> CameraModel:
         width, height = content.get("image_width", size[0]), content.get("image_height", size[1])
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: no camera calibration in it: {error!r}") from error
-    if not np.any(distortion):
+    if model != "equidistant" and not np.any(distortion):
         model, distortion = "none", np.zeros(0)
     if model not in DISTORTION_MODELS:
         raise SourceError(f"{path}: unknown distortion model {model!r}")

@@ -71,7 +71,9 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Camera]:
     try:
         with (
             NodeProcess("matcher_node", [*TOPICS, *SMALL], folder / "matcher.log") as matcher,
-            NodeProcess("odometry_node", list(TOPICS), folder / "odometry.log") as odometry,
+            NodeProcess(
+                "odometry_node", [*TOPICS, "-p", "publish_tf:=true"], folder / "odometry.log"
+            ) as odometry,
         ):
             harness = Harness()
             with spinning(harness):

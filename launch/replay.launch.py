@@ -21,6 +21,11 @@ from launch_ros.substitutions import FindPackageShare
 
 SHARE = FindPackageShare("superglue_ros")
 CONFIG = PathJoinSubstitution([SHARE, "config"])
+RVIZ_TOPICS = (
+    *("/odometry_node/path", "/odometry_node/odometry", "/odometry_node/landmarks"),
+    "/matcher_node/match_picture",
+)
+"""Of config/odometry.rviz, which are the nodes' without a namespace."""
 PASSED_ON = ("image", "camera_info", "namespace", "matcher_params", "odometry_params")
 
 
@@ -83,6 +88,7 @@ def generate_launch_description() -> LaunchDescription:
         executable="rviz2",
         arguments=["-d", PathJoinSubstitution([CONFIG, "odometry.rviz"])],
         parameters=[{"use_sim_time": True}],
+        remappings=[(topic, [LaunchConfiguration("namespace"), topic]) for topic in RVIZ_TOPICS],
         condition=IfCondition(LaunchConfiguration("rviz")),
     )
     return LaunchDescription([*arguments, nodes, bag, end, rviz])

@@ -34,4 +34,4 @@ class CameraError(SuperGlueRosError):
 
 
 class MessageError(SuperGlueRosError):
-    """A ROS message's fields do not fit together."""
+    """The fields of a message contradict each other."""

@@ -24,7 +24,6 @@ WIDTH, HEIGHT = 160, 120
 TOPICS = (
     *("-r", "image:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"),
     *("-r", "matches:=/matcher_node/matches"),
-    *("-p", "qos_overrides./camera/image_raw.subscription.reliability:=reliable"),
     *("-p", "qos_overrides./camera/camera_info.subscription.reliability:=reliable"),
 )
 SMALL = (

@@ -88,6 +88,8 @@ def test_a_scene_of_few_keypoints_is_matched_too(matcher, drawing):
     # It does not take the place of a richer one: the view may only have darkened.
     assert keyframes.process(shifted(drawing, 0, 3)).is_keyframe
     assert not keyframes.process(Frame(few, 4 * SECOND)).is_keyframe
+    # But not for ever.
+    assert keyframes.process(Frame(few, 40 * SECOND)).is_keyframe
 
 
 def test_more_matches_asked_for_while_running_than_there_are(keyframes, drawing):

@@ -50,6 +50,9 @@ def test_rviz_shows_the_topics_of_the_nodes(repository: Path) -> None:
     manager = content["Visualization Manager"]
     assert manager["Global Options"]["Fixed Frame"] == "odom"
     topics = {display["Topic"]["Value"] for display in manager["Displays"] if "Topic" in display}
+    tree = ast.parse(file_of(repository, "replay").read_text())
+    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    assert topics <= words  # which it moves into the nodes' namespace
     assert topics == {
         "/matcher_node/match_picture",
         "/odometry_node/landmarks",

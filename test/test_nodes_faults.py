@@ -28,6 +28,8 @@ from node_harness import (
     textured,
     wait_for,
 )
+from rclpy.qos import ReliabilityPolicy, qos_profile_sensor_data
+from sensor_msgs.msg import Image
 
 from superglue_ros.nodes.health import LOG_PERIOD_S
 from superglue_ros.nodes.running import NodeProcess, spinning
@@ -174,6 +176,37 @@ def test_unusable_camera_info(camera: Camera) -> None:
         wait_for(lambda words=words: words in harness.said["/odometry_node"], "its diagnostics")
         camera.alive()
         camera.said_once(words, started)
+
+
+def test_images_are_heard_as_reliably_as_they_are_sent(camera: Camera) -> None:
+    harness = camera.harness
+
+    def listens(reliability: ReliabilityPolicy) -> None:
+        wait_for(
+            lambda: (
+                [
+                    listener.qos_profile.reliability
+                    for listener in harness.get_subscriptions_info_by_topic("/camera/image_raw")
+                ]
+                == [reliability]
+            ),
+            f"a listener that is {reliability.name}",
+        )
+
+    listens(ReliabilityPolicy.RELIABLE)
+    second = harness.create_publisher(Image, "/camera/image_raw", qos_profile_sensor_data)
+    listens(ReliabilityPolicy.BEST_EFFORT)
+    wait_for(lambda: second.get_subscription_count() == 1, "the second camera to be heard")
+    before = len(harness.matches)
+    second.publish(image(camera.tick()))
+    wait_for(lambda: len(harness.matches) > before, "matches of a best-effort image")
+    harness.destroy_publisher(second)
+    listens(ReliabilityPolicy.RELIABLE)
+    wait_for(lambda: harness.images.get_subscription_count() == 1, "the first to be heard again")
+    # In colour it is larger than what Fast DDS's shared memory holds.
+    for _ in range(5):
+        harness.send_and_match(image(camera.tick(), np.dstack([textured(0, 640, 480)] * 3)))
+    camera.alive()
 
 
 def test_a_camera_that_stops(camera: Camera) -> None:

@@ -22,7 +22,7 @@ from odometry_world import (
     straight,
 )
 
-from superglue_ros.errors import CameraError
+from superglue_ros.errors import CameraError, MessageError
 from superglue_ros.geometry import exp_rotation, log_rotation
 from superglue_ros.odometry import (
     OdometryConfig,
@@ -337,7 +337,7 @@ def test_unusable_cameras_and_messages_change_nothing() -> None:
         with pytest.raises(CameraError):
             odometry.process(message, replace(CAMERA, matrix=np.zeros((3, 3))))
         if len(message):
-            with pytest.raises(ValueError, match="shape"):
+            with pytest.raises(MessageError, match="shape"):
                 odometry.process(broken, CAMERA)
         estimate = odometry.process(message, CAMERA)
         np.testing.assert_array_equal(estimate.pose.matrix, expected[number].pose.matrix)

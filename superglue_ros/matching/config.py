@@ -103,13 +103,13 @@ class KeyframePolicy:
     """When a frame becomes the next keyframe; ValueError for a value out of range.
 
     Any one condition suffices. But a frame with fewer than `min_matches` keypoints follows only
-    a keyframe as poor, or none, and one with fewer than 8 never does.
+    none, an old keyframe or one as poor, and one with fewer than 8 never does.
     """
 
     min_matches: int = option(
         60,
-        "fewer matches make a keyframe, unless the frame itself has fewer keypoints and the "
-        "keyframe has not",
+        "fewer matches make a keyframe, unless the frame has fewer keypoints and the keyframe, "
+        "not yet old, has not",
         range=(0, 16384),
     )
     min_ratio: float = option(

@@ -101,19 +101,20 @@ class KeyframeMatcher:
         self, frame: Frame, extracted: ExtractedFeatures, points0: FloatArray, points1: FloatArray
     ) -> bool:
         policy = self.policy
-        wanted = max(policy.min_matches, _FEWEST_KEYPOINTS)
-        if len(extracted) < wanted:
-            # A darkened view must not take the place of a good one, but may that of a poor one.
-            rich = self._keyframe is not None and len(self._keyframe[1]) >= wanted
-            if rich or len(extracted) < _FEWEST_KEYPOINTS:
-                return False
-        if self._keyframe is None or len(points0) < max(policy.min_matches, 1):
+        if len(extracted) < _FEWEST_KEYPOINTS:
+            return False
+        if self._keyframe is None:
+            return True
+        age_s = (frame.stamp_ns - self._keyframe[0].stamp_ns) * 1e-9
+        old = policy.max_age_s > 0 and age_s > policy.max_age_s
+        if old:
+            return True
+        if len(extracted) < policy.min_matches <= len(self._keyframe[1]):
+            return False  # the view may only have darkened, and will match again
+        if len(points0) < max(policy.min_matches, 1):
             return True
         possible = min(len(extracted), len(self._keyframe[1]))
         if len(points0) / possible < policy.min_ratio:
             return True
         displacement = float(np.median(np.linalg.norm(points1 - points0, axis=1)))
-        if displacement > policy.max_displacement * extracted.image_size[0]:
-            return True
-        age_s = (frame.stamp_ns - self._keyframe[0].stamp_ns) * 1e-9
-        return policy.max_age_s > 0 and age_s > policy.max_age_s
+        return displacement > policy.max_displacement * extracted.image_size[0]

@@ -181,9 +181,7 @@ def run(args: argparse.Namespace) -> NodesResult:
     """Start a matcher node, measure and end it."""
     # A namespace of its own keeps noise from a robot's nodes, and theirs from the figures.
     namespace = f"/bench_{os.getpid()}"
-    # What the node drops is to be counted, not what the network loses.
-    reliable = f"qos_overrides.{namespace}/image.subscription.reliability:=reliable"
-    arguments = ["-r", f"__ns:={namespace}", "-p", reliable]
+    arguments = ["-r", f"__ns:={namespace}"]
     arguments += [word for p in args.parameters for word in ("-p", p)]
     with ros_running(), NodeProcess("matcher_node", arguments) as process:
         camera = Camera(namespace, args.size, process)

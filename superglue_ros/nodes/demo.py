@@ -49,8 +49,6 @@ MAX_AHEAD = 3
 TOPICS = (
     *("-r", "image:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"),
     *("-r", "matches:=/matcher_node/matches"),
-    # A colour image is larger than Fast DDS's shared memory: best effort would lose many.
-    *("-p", "qos_overrides./camera/image_raw.subscription.reliability:=reliable"),
 )
 
 

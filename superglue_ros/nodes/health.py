@@ -76,7 +76,9 @@ class Rate:
         self.count = 0
 
     def tick(self) -> None:
-        """Count one event now."""
+        """Count one event now; what was before a silence is no measure of the rate."""
+        if self.silent_s():
+            self._times.clear()
         self._times.append(time.monotonic())
         self.count += 1
 

@@ -11,8 +11,9 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -42,6 +43,7 @@ from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 NEWER = "a newer image came"
 DIAGNOSTICS_PERIOD_S = 1.0
 MATCHES_DEPTH = 50
+IMAGES_DEPTH = 5
 WARM_UP_SHAPE = (480, 640)
 
 
@@ -91,17 +93,44 @@ class MatcherNode(Node):
         self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Of a steady clock: simulated time may stand still, and that is worth saying.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=clock)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._look_around, clock=clock)
 
     def _listen(self) -> None:
-        overriding = QoSOverridingOptions.with_default_policies()
-        for kind, topic, callback in (
-            (Image, "image", self._on_image),
-            (CameraInfo, "camera_info", self._on_camera_info),
-        ):
-            self.create_subscription(
-                kind, topic, callback, qos_profile_sensor_data, qos_overriding_options=overriding
-            )
+        self.create_subscription(
+            CameraInfo,
+            "camera_info",
+            self._on_camera_info,
+            qos_profile_sensor_data,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._images_in: Subscription | None = None
+        self._reliable = False
+        self._follow_cameras()
+
+    def _follow_cameras(self) -> None:
+        """Listen to images as reliably as all their publishers send, now and when these change.
+
+        Best effort loses most images that are larger than Fast DDS's shared memory, which colour
+        at 640x480 is; and who listens reliably hears no best-effort camera.
+        """
+        topic = self.resolve_topic_name("image")
+        cameras = self.get_publishers_info_by_topic(topic)
+        reliable = all(
+            camera.qos_profile.reliability == ReliabilityPolicy.RELIABLE for camera in cameras
+        )
+        if self._images_in is not None:
+            wish = self.get_parameter(f"qos_overrides.{topic}.subscription.reliability").value
+            if reliable == self._reliable or wish != "best_available":
+                return
+            self.destroy_subscription(self._images_in)
+        self._reliable = reliable
+        self._images_in = self.create_subscription(
+            Image,
+            "image",
+            self._on_image,
+            QoSProfile(depth=IMAGES_DEPTH, reliability=ReliabilityPolicy.BEST_AVAILABLE),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
 
     def _change_policy(self) -> None:
         self._matcher.policy = self._settings.get(KeyframePolicy)
@@ -188,6 +217,10 @@ class MatcherNode(Node):
                 matches.confidences,
             )
             self._picture_out.publish(image_message(picture, header))
+
+    def _look_around(self) -> None:
+        self._follow_cameras()
+        self._publish_diagnostics()
 
     def _publish_diagnostics(self) -> None:
         core, last, counts = self._matcher.matcher, self._last, self._problems.counts

@@ -113,13 +113,13 @@ class OdometryNode(Node):
         started = time.perf_counter()
         try:
             estimate = self._odometry.process(matches, camera)
-        except (CameraError, ValueError) as error:
+        except (CameraError, MessageError) as error:
             self._problems.report(str(error), f"message dropped: {error}")
             self._refuse(message, str(error))
             return
         except Exception as error:
             # A defect of ours: a new world costs less than the node.
-            self._odometry.reset()
+            self._start_anew()
             text = f"{type(error).__name__}: {error}"
             self._problems.report(type(error).__name__, f"message dropped, starting anew: {text}")
             self._refuse(message, text)
@@ -148,11 +148,15 @@ class OdometryNode(Node):
         last, self._last_stamp_ns = self._last_stamp_ns, matches.stamp_ns
         if last is not None and matches.stamp_ns < last:
             behind_s = (last - matches.stamp_ns) / NS_PER_S
-            self._odometry.reset()
-            self._path.clear()
+            self._start_anew()
             self._problems.report(
                 "clock jumped back", f"stamps jumped back by {behind_s:.3f} s: starting anew"
             )
+
+    def _start_anew(self) -> None:
+        self._odometry.reset()
+        self._path.clear()
+        self._last = None
 
     def _refuse(self, message: Matches, reason: str) -> None:
         """Say in the status and in the diagnostics why a message gave no estimate."""

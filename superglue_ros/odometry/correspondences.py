@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from superglue_ros.errors import MessageError
 from superglue_ros.geometry.camera import normalize_points
 from superglue_ros.types import CameraModel, FloatArray, FrameMatches, IntArray
 
@@ -28,7 +29,7 @@ def usable_correspondences(
     matches: FrameMatches, camera: CameraModel, min_confidence: float
 ) -> Correspondences:
     """Matches with finite points and confidences, undistorted; of two that share a feature the
-    more confident stays. Raises ValueError where the arrays contradict each other."""
+    more confident stays. Raises MessageError where the arrays contradict each other."""
     count = len(matches)
     shapes = {
         "keyframe_points": (matches.keyframe_points, (count, 2)),
@@ -39,7 +40,7 @@ def usable_correspondences(
     }
     for name, (array, shape) in shapes.items():
         if np.shape(array) != shape:
-            raise ValueError(f"{name} has shape {np.shape(array)}, expected {shape}")
+            raise MessageError(f"{name} has shape {np.shape(array)}, expected {shape}")
     keyframe_points = normalize_points(matches.keyframe_points, camera)
     points = normalize_points(matches.points, camera)
     with np.errstate(invalid="ignore"):

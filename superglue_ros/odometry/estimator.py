@@ -77,7 +77,7 @@ class VisualOdometry:
         """Estimate the pose of one frame from its matches.
 
         camera: of the images in which the matches' points are. Raises CameraError where the
-        camera is unusable and ValueError where the message contradicts itself; the state is then
+        camera is unusable and MessageError where the message contradicts itself; the state is then
         as before the call.
         """
         found = usable_correspondences(matches, camera, self.config.min_confidence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import time
@@ -231,7 +232,7 @@ def _load_start(network: SuperGlue, start: Path | None, recipe: SuperGlueRecipe)
 
 def _banks(
     textures: Path | None, recipe: Any, device: torch.device
-) -> tuple[tuple[PhotoBank, PhotoBank], dict[str, int]]:
+) -> tuple[tuple[PhotoBank, PhotoBank], dict[str, str | None]]:
     """Images to train on and to validate on, and what a resumed run must find again of them."""
     photographs: list[ImageArray] = []
     if textures is None:
@@ -241,7 +242,14 @@ def _banks(
         held_out = read_photos(textures, validation=True)
     images = photographs + draw_procedural(recipe.drawings, recipe.seed)
     banks = PhotoBank(images, device), PhotoBank(held_out, device)
-    return banks, {"photographs": len(photographs)}
+    return banks, {"photographs": _digest(photographs) if photographs else None}
+
+
+def _digest(images: Sequence[ImageArray]) -> str:
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(str(image.shape).encode() + image.tobytes())
+    return digest.hexdigest()[:8]
 
 
 def _card(

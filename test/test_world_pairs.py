@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from superglue_ros.cli import world as world_command
 from superglue_ros.errors import SourceError
+from superglue_ros.training import world_raycast
 from superglue_ros.training.assignment import ground_truth_assignment
 from superglue_ros.training.world import RenderedPairs, WorldConfig, WorldPairs
 from superglue_ros.training.world_cameras import Pool, look_at
@@ -30,6 +31,23 @@ SMALL = {"width": 96, "height": 72, "procedural": 12, "texture_size": 64, "scene
 def pairs() -> RenderedPairs:
     """Pairs under the same light, without noise."""
     return WorldPairs(WorldConfig(**SMALL, photometric=False), seed=5).sample(12)
+
+
+def test_a_gpus_casting_gives_what_a_cpus_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_rank = world_raycast._update_by_rank
+    differ: list[float] = []
+
+    def both(cell, surface, depths, nearest, winner):
+        other_nearest, other_winner = nearest.clone(), winner.clone()
+        by_rank(cell, surface, depths, nearest, winner)
+        world_raycast._update_at_once(cell, surface, depths, other_nearest, other_winner)
+        torch.testing.assert_close(other_nearest, nearest, atol=1e-6, rtol=0)
+        differ.append(float((other_winner != winner).float().mean()))
+
+    monkeypatch.setattr(world_raycast, "_update_by_rank", both)
+    WorldPairs(WorldConfig(**SMALL), seed=1).sample(4)
+    assert len(differ) > 4
+    assert max(differ) < 1e-4  # where two surfaces meet, rounding decides
 
 
 def test_shapes_and_ranges(pairs: RenderedPairs) -> None:

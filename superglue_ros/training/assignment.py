@@ -215,8 +215,11 @@ def _assign(
 
 
 def _distances(points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    # Not through the product of the points, which loses what sub-pixel errors need.
-    return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")
+    # cdist takes their product, which loses what sub-pixel errors need, or on a GPU for ever.
+    return torch.hypot(
+        points[:, :, None, 0] - others[:, None, :, 0],
+        points[:, :, None, 1] - others[:, None, :, 1],
+    )
 
 
 def mutual_nearest(error: torch.Tensor, limit: float = math.inf) -> torch.Tensor:

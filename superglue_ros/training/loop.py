@@ -83,12 +83,13 @@ def run_training(
     folder: Path,
     *,
     recipe: dict[str, Any],
-    minutes: float | None,
+    deadline: float = math.inf,
     resume: bool,
     team: Team | None = None,
     log: Callable[[str], None] = tqdm.write,
 ) -> bool:
-    """Train until the schedule ends or `minutes` have passed; True when it has ended.
+    """Train until the schedule ends or `time.monotonic()` passes the deadline; True when it has
+    ended.
 
     Writes `checkpoint.pt` (network, optimiser, step, recipe; see `checkpoint_files`) and appends
     to `log.jsonl` in the folder. With `resume` it goes on from the checkpoint there, whose recipe
@@ -111,7 +112,8 @@ def run_training(
         if step >= schedule.steps:
             return True
     started, waited, first = time.monotonic(), 0.0, step
-    last_saved = started
+    # The first step saves what may have been long in the making: adapted labels.
+    last_saved = -math.inf
     commit = source_commit()
 
     def snapshot() -> dict[str, Any]:
@@ -132,7 +134,7 @@ def run_training(
     )
     with bar:
         while step < schedule.steps:
-            late = minutes is not None and time.monotonic() - started > minutes * 60
+            late = time.monotonic() > deadline
             if (late or team.size > 1) and team.agree(late):
                 break
             for group in optimizer.param_groups:

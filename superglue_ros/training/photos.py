@@ -83,6 +83,11 @@ class PhotoBank:
         return torch.lerp(upper, lower, fy) / 255, inside
 
 
+def photo_paths(folder: Path) -> list[Path]:
+    """Files of the photographs of a folder, in order."""
+    return sorted(p for p in folder.glob("*") if p.suffix.lower() in _SUFFIXES)
+
+
 def read_photos(
     folder: Path, *, validation: bool, longest_side: int = 1024, stride: int = VALIDATION_STRIDE
 ) -> list[ImageArray]:
@@ -90,8 +95,7 @@ def read_photos(
 
     Raises SourceError if the folder holds no readable image.
     """
-    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in _SUFFIXES)
-    chosen = [p for i, p in enumerate(paths) if (i % stride == 0) == validation]
+    chosen = [p for i, p in enumerate(photo_paths(folder)) if (i % stride == 0) == validation]
     images = []
     for path in tqdm(chosen, desc="photographs", unit="image", leave=False):
         image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 import time
 from collections.abc import Sequence
@@ -25,20 +26,21 @@ from superglue_ros.networks.superglue import SuperGlue
 from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
 from superglue_ros.training.homography_pairs import HomographyPairs
 from superglue_ros.training.loop import CHECKPOINT, check_folder, read_checkpoint, run_training
-from superglue_ros.training.photos import PhotoBank, draw_procedural, read_photos
+from superglue_ros.training.photos import PhotoBank, draw_procedural, photo_paths, read_photos
 from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
 from superglue_ros.training.superglue_task import SuperGlueRecipe, SuperGlueTask
 from superglue_ros.training.superglue_task import trial_of as superglue_trial
 from superglue_ros.training.superpoint_recipe import OWN_LABELS, SuperPointRecipe, trial_of
 from superglue_ros.training.superpoint_task import SuperPointTask
 from superglue_ros.training.team import Team, join_team, leave_team
-from superglue_ros.types import ImageArray
 
 DEFAULT_RECIPES = {
     "superpoint": RECIPES / "superpoint_cpu.yaml",
     "superglue": RECIPES / "superglue_cpu.yaml",
 }
 LICENCE = "Apache-2.0"
+_ADAPTATION_S = 240.0
+"""What making a stage's adapted labels takes at most."""
 SUPERPOINT_METHOD = (
     'stages as in arXiv:1712.07629, those of labels "found" as in arXiv:1906.06195 and '
     "2304.06194; presence and place of a keypoint weigh the same; labels are sub-pixel and leave "
@@ -81,18 +83,18 @@ def train(network: str, run: Run) -> tuple[WeightsFile, bool]:
     Returns the weights as they are now and whether the recipe has been trained to its end.
     Under torchrun all its processes train together.
     """
+    deadline = math.inf if run.minutes is None else time.monotonic() + 60 * run.minutes
     team = join_team(run.device)
     try:
         if network == "superpoint":
-            return _train_superpoint(run, team)
-        return _train_superglue(run, team)
+            return _train_superpoint(run, team, deadline)
+        return _train_superglue(run, team, deadline)
     finally:
         leave_team()
 
 
-def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
+def _train_superpoint(run: Run, team: Team, deadline: float) -> tuple[WeightsFile, bool]:
     """Stage after stage, each in a folder of its own, from the network of the one before."""
-    deadline = None if run.minutes is None else time.monotonic() + 60 * run.minutes
     recipe = read_recipe(SuperPointRecipe, run.recipe)
     if run.trial:
         recipe = trial_of(recipe)
@@ -103,10 +105,15 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
     banks, data = _banks(run.textures, recipe, team.device)
     torch.manual_seed(recipe.seed)
     network, begun_from = _start(run, recipe, banks[0])
-    finished = True
+    finished, slice_s = True, deadline - time.monotonic()
     for stage, place in zip(recipe.stages, stages):
-        place.mkdir(parents=True, exist_ok=True)
         begun = run.resume and (place / CHECKPOINT).exists()
+        late = deadline - time.monotonic() < _ADAPTATION_S < slice_s / 2
+        if stage.labels == "adapted" and not begun and team.agree(late):
+            # The next slice makes the labels, which this one might not have the time to.
+            finished = False
+            break
+        place.mkdir(parents=True, exist_ok=True)
         labels = place / f"labels_{team.rank}.pt"
         if not begun:
             # Left by a run that was cut off before its first checkpoint.
@@ -117,7 +124,7 @@ def _train_superpoint(run: Run, team: Team) -> tuple[WeightsFile, bool]:
             stage.schedule,
             place,
             recipe=to_dict(recipe) | data | {"stage": stage.name, "start": begun_from},
-            minutes=None if deadline is None else max(0.0, deadline - time.monotonic()) / 60,
+            deadline=deadline,
             resume=begun,
             team=team,
         )
@@ -166,7 +173,7 @@ def _start(
     return network, f"{file.path.name} {file.short_hash}"
 
 
-def _train_superglue(run: Run, team: Team) -> tuple[WeightsFile, bool]:
+def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile, bool]:
     if run.compiled:
         raise SuperGlueRosError("--compile is SuperPoint's")
     recipe = read_recipe(SuperGlueRecipe, run.recipe)
@@ -191,7 +198,7 @@ def _train_superglue(run: Run, team: Team) -> tuple[WeightsFile, bool]:
         recipe.schedule,
         run.folder,
         recipe=plain | data | {"features": features_file.short_hash, "start": begun_from},
-        minutes=run.minutes,
+        deadline=deadline,
         resume=run.resume,
         team=team,
     )
@@ -234,22 +241,20 @@ def _banks(
     textures: Path | None, recipe: Any, device: torch.device
 ) -> tuple[tuple[PhotoBank, PhotoBank], dict[str, str | None]]:
     """Images to train on and to validate on, and what a resumed run must find again of them."""
-    photographs: list[ImageArray] = []
+    images = draw_procedural(recipe.drawings, recipe.seed)
     if textures is None:
         held_out = draw_procedural(max(2, recipe.drawings // 8), recipe.seed + 1)
     else:
-        photographs = read_photos(textures, validation=False)
+        images = read_photos(textures, validation=False) + images
         held_out = read_photos(textures, validation=True)
-    images = photographs + draw_procedural(recipe.drawings, recipe.seed)
     banks = PhotoBank(images, device), PhotoBank(held_out, device)
-    return banks, {"photographs": _digest(photographs) if photographs else None}
+    return banks, {"photographs": None if textures is None else _digest(textures)}
 
 
-def _digest(images: Sequence[ImageArray]) -> str:
-    digest = hashlib.sha256()
-    for image in images:
-        digest.update(str(image.shape).encode() + image.tobytes())
-    return digest.hexdigest()[:8]
+def _digest(folder: Path) -> str:
+    """Of the names and sizes of a folder's photographs."""
+    listing = [f"{path.name} {path.stat().st_size}" for path in photo_paths(folder)]
+    return hashlib.sha256("\n".join(listing).encode()).hexdigest()[:8]
 
 
 def _card(

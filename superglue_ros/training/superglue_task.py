@@ -29,7 +29,6 @@ from superglue_ros.training.superglue_validation import (
     assignment_figures,
     nearest_neighbours,
     strongest,
-    truth_of,
     validation_figures,
 )
 from superglue_ros.training.team import RANK_SEED, Team
@@ -39,6 +38,8 @@ _VALIDATION_SEED = 2_000_003
 _SETTLING_BATCHES = 8
 _KEPT_BATCHES = 32
 """Batches whose features are kept to be trained on again."""
+_PLANNED_COUNTS = 64
+"""On a GPU numbers of keypoints are multiples of it."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,9 @@ class SuperGlueTask:
             self._kept.append(sample)
         else:
             sample = self._kept[other % len(self._kept)]
+        if self.device.type == "cuda":
+            # cuDNN plans its convolutions anew for each number.
+            count = max(low, count - count % _PLANNED_COUNTS)
         sample = strongest(sample, count)
         data_s = time.monotonic() - started
         log_assignment = self._shared(sample.view0, sample.view1)
@@ -216,7 +220,7 @@ class SuperGlueTask:
                 both.keypoints.chunk(2), both.scores.chunk(2), both.descriptors.chunk(2)
             )
         )
-        return Sample(pairs, view0, view1, truth_of(pairs, view0, view1))
+        return Sample(pairs, view0, view1)
 
     def _validation_samples(self, bank: PhotoBank) -> dict[str, list[Sample]]:
         count = self.recipe.keypoints[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -32,12 +33,16 @@ Pairs = tuple[HomographyPair | RenderedPairs, ...]
 
 @dataclass(frozen=True)
 class Sample:
-    """Features of both views, by falling score, the pairs they are of, and the truth."""
+    """Features of both views, by falling score, and the pairs they are of."""
 
     pairs: Pairs
     view0: ImageKeypoints
     view1: ImageKeypoints
-    truth: Assignment
+
+    @cached_property
+    def truth(self) -> Assignment:
+        """True assignment of the features."""
+        return truth_of(self.pairs, self.view0, self.view1)
 
 
 def strongest(sample: Sample, count: int) -> Sample:
@@ -51,7 +56,7 @@ def strongest(sample: Sample, count: int) -> Sample:
         )
         for view in (sample.view0, sample.view1)
     )
-    return Sample(sample.pairs, view0, view1, truth_of(sample.pairs, view0, view1))
+    return Sample(sample.pairs, view0, view1)
 
 
 def truth_of(pairs: Pairs, view0: ImageKeypoints, view1: ImageKeypoints) -> Assignment:

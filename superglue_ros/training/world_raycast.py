@@ -143,8 +143,29 @@ def _cast_tiles(
     slope = gain[..., :2] / focal[view][:, None]
     coefficients = torch.cat([first[..., None], slope], 2)  # (K, 3 local axes, 3)
 
-    # The k-th surface of every tile at once, so that no tile is written twice in one step.
     cell = view * tiles_per_view + tile
+    # Surface by surface stays in a CPU's cache; a GPU would mostly launch kernels.
+    update = _update_by_rank if cell.device.type == "cpu" else _update_at_once
+    update(
+        cell,
+        surface,
+        lambda rows: evaluate(kind[rows], coefficients[rows], shift[rows], basis),
+        nearest,
+        winner,
+    )
+
+
+Depths = Callable[[torch.Tensor | slice], torch.Tensor]
+
+
+def _update_by_rank(
+    cell: torch.Tensor,
+    surface: torch.Tensor,
+    depths: Depths,
+    nearest: torch.Tensor,
+    winner: torch.Tensor,
+) -> None:
+    """The k-th surface of every tile at once, so that no tile is written twice in one step."""
     count = torch.bincount(cell, minlength=len(nearest))
     rank = torch.arange(len(cell), device=cell.device) - (count.cumsum(0) - count)[cell]
     order = torch.argsort(rank, stable=True)
@@ -153,12 +174,32 @@ def _cast_tiles(
     for size in sizes:
         rows = order[start : start + size]
         start += size
-        depth = evaluate(kind[rows], coefficients[rows], shift[rows], basis)
+        depth = depths(rows)
         cells = cell[rows]
         best, owner = nearest.index_select(0, cells), winner.index_select(0, cells)
         owner = torch.where(depth > best, surface[rows][:, None], owner)
         nearest.index_copy_(0, cells, torch.maximum(depth, best))
         winner.index_copy_(0, cells, owner)
+
+
+def _update_at_once(
+    cell: torch.Tensor,
+    surface: torch.Tensor,
+    depths: Depths,
+    nearest: torch.Tensor,
+    winner: torch.Tensor,
+) -> None:
+    """All surfaces of all tiles at once; of equal depths the first in order wins, as there."""
+    depth = depths(slice(None))
+    place = cell[:, None].expand_as(depth)
+    best = nearest.scatter_reduce(0, place, depth, "amax")
+    row = torch.arange(len(cell), device=cell.device)[:, None].expand_as(depth)
+    wins = (depth > nearest[cell]) & (depth == best[cell])
+    first = torch.full_like(winner, len(cell))
+    first.scatter_reduce_(0, place, torch.where(wins, row, len(cell)), "amin")
+    owner = surface[first.clamp(max=len(cell) - 1)]
+    winner.copy_(torch.where(first < len(cell), owner, winner))
+    nearest.copy_(best)
 
 
 def _flat_tiles(

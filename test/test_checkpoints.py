@@ -57,7 +57,7 @@ def test_weights_that_cannot_be_written_are_one_clear_error(tmp_path):
 
 
 def test_how_keypoints_are_found_is_the_files_matter(tmp_path):
-    own = {"nms_radius": 3, "subpixel_radius": 2, "smoothing_px": 1.0}
+    own = {"nms_radius": 3, "subpixel_radius": 2, "subpixel_power": 1.5, "smoothing_px": 1.0}
     network = SuperPoint(SuperPointConfig(**own))
     save_weights(network, tmp_path / "ours.safetensors", {})
     torch.save(network.state_dict(), tmp_path / "published.pth")

@@ -60,7 +60,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     for branch in superglue.branches():
         torch.nn.init.normal_(branch[-1].weight, std=0.01)
     paths = {name: folder / f"{name}.safetensors" for name in ("superpoint", "superglue")}
-    own = SuperPointConfig(nms_radius=3, subpixel_radius=2, smoothing_px=1.0)
+    own = SuperPointConfig(nms_radius=3, subpixel_radius=2, subpixel_power=1.5, smoothing_px=1.0)
     save_weights(SuperPoint(own), paths["superpoint"], {})
     save_weights(superglue, paths["superglue"], {})
     return {name: str(path) for name, path in paths.items()}

@@ -102,7 +102,9 @@ def agreement(logits0, logits1, H_0to1, valid) -> torch.Tensor:
     points0 = torch.tensor([[[5.2, 10.3], [11.0, 4.0]]])
     shift = H_0to1[0, :2, 2]
     generator = torch.Generator().manual_seed(0)
-    return agreement_loss(logits0, logits1, points0, points0 + shift, valid, H_0to1, 2, generator)
+    return agreement_loss(
+        logits0, logits1, points0, points0 + shift, valid, H_0to1, (2, 1.0), generator
+    )
 
 
 def test_agreement_is_the_distance_between_the_places_in_both_views():

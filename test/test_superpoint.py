@@ -106,6 +106,8 @@ def test_sub_pixel_places_are_means_of_the_probabilities_around():
     keypoints = torch.tensor([[[6.0, 5.0], [0.0, 11.0]]])
     refined = refine_keypoints(scores, keypoints, 2)
     torch.testing.assert_close(refined, torch.tensor([[[6.2, 5.2], [0.0, 11.0]]]))
+    squared = refine_keypoints(scores, keypoints, 2, 2.0)  # 0.36, 0.04, 0.04
+    torch.testing.assert_close(squared, torch.tensor([[[6 + 1 / 11, 5 + 1 / 11], [0.0, 11.0]]]))
     torch.testing.assert_close(refine_keypoints(scores, keypoints, 0), keypoints)
 
 
@@ -183,7 +185,13 @@ def test_wrong_shapes_are_refused(shape):
 
 @pytest.mark.parametrize(
     "options",
-    [{"max_keypoints": 0}, {"max_keypoints": -2}, {"keypoint_threshold": 1.0}, {"nms_radius": -1}],
+    [
+        {"max_keypoints": 0},
+        {"max_keypoints": -2},
+        {"keypoint_threshold": 1.0},
+        {"nms_radius": -1},
+        {"subpixel_power": 0.0},
+    ],
 )
 def test_wrong_options_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):

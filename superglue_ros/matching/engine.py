@@ -64,6 +64,7 @@ class EngineManifest:
     weights_hash: str
     nms_radius: int
     subpixel_radius: int
+    subpixel_power: float
     superglue: SuperGlueConfig
     bin_score: float
     max_keypoints: int
@@ -160,7 +161,11 @@ def load_engine(
     """Networks of the graphs in a folder; raises EngineError and DeviceError."""
     graphs = {name: _open_graph(folder, manifest, name, device) for name in GRAPHS}
     # The smoothing is in the graph.
-    own = {"nms_radius": manifest.nms_radius, "subpixel_radius": manifest.subpixel_radius}
+    own = {
+        "nms_radius": manifest.nms_radius,
+        "subpixel_radius": manifest.subpixel_radius,
+        "subpixel_power": manifest.subpixel_power,
+    }
     points = SuperPointConfig(**(own | config.superpoint_options()))
     matching = replace(
         manifest.superglue,

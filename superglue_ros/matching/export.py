@@ -95,6 +95,7 @@ def export_engine(
         networks.weights_hash,
         networks.superpoint.config.nms_radius,
         networks.superpoint.config.subpixel_radius,
+        networks.superpoint.config.subpixel_power,
         networks.superglue.config,
         float(networks.superglue.bin_score),
         limits.max_keypoints if limits else 0,

@@ -21,7 +21,7 @@ from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
 
 WEIGHTS_FOLDER = Path(__file__).parent.parent / "weights"
 SHIPPED = {"superpoint": "superpoint.safetensors", "superglue": "superglue.safetensors"}
-SUPERPOINT_OPTIONS = ("nms_radius", "subpixel_radius", "smoothing_px")
+SUPERPOINT_OPTIONS = ("nms_radius", "subpixel_radius", "subpixel_power", "smoothing_px")
 """Of a `SuperPointConfig`, what weights files say; the published ones take its defaults."""
 
 

@@ -30,9 +30,9 @@ class SuperPointConfig:
 
     max_keypoints: strongest kept, -1 for all; keypoint_threshold: least probability in [0, 1];
     nms_radius: pixels; border: pixels along the image's edge without keypoints; subpixel_radius,
-    of the window over which a keypoint's place is averaged (0: whole pixels); smoothing_px,
-    deviation of the Gaussian that the image goes through first (0: none). The defaults are those
-    of the published weights.
+    of the window over which a keypoint's place is averaged (0: whole pixels), weighted by the
+    probabilities to the power subpixel_power; smoothing_px, deviation of the Gaussian that the
+    image goes through first (0: none). The defaults are those of the published weights.
     """
 
     max_keypoints: int = 1024
@@ -40,6 +40,7 @@ class SuperPointConfig:
     nms_radius: int = 4
     border: int = 4
     subpixel_radius: int = 0
+    subpixel_power: float = 1.0
     smoothing_px: float = 0.0
 
     def __post_init__(self) -> None:
@@ -51,6 +52,8 @@ class SuperPointConfig:
             )
         if min(self.nms_radius, self.border, self.subpixel_radius) < 0:
             raise ValueError("nms_radius, border and subpixel_radius must not be negative")
+        if not 0.1 <= self.subpixel_power <= 10.0:
+            raise ValueError(f"subpixel_power must be in [0.1, 10], not {self.subpixel_power}")
         if not 0.0 <= self.smoothing_px <= 4.0:
             raise ValueError(f"smoothing_px must be in [0, 4], not {self.smoothing_px}")
 
@@ -167,7 +170,8 @@ class SuperPoint(nn.Module):
         probabilities = probability_map(logits)
         scores = suppress_nonmaxima(probabilities, self.config.nms_radius)
         keypoints, values, counts = select_keypoints(scores, self.config)
-        refined = refine_keypoints(probabilities, keypoints, self.config.subpixel_radius)
+        radius, power = self.config.subpixel_radius, self.config.subpixel_power
+        refined = refine_keypoints(probabilities, keypoints, radius, power)
         return refined, values, counts
 
     def forward(self, image: Tensor) -> Keypoints:
@@ -293,10 +297,13 @@ def select_keypoints(scores: Tensor, config: SuperPointConfig) -> tuple[Tensor, 
     return keypoints, values, counts
 
 
-def refine_keypoints(probabilities: Tensor, keypoints: Tensor, radius: int) -> Tensor:
+def refine_keypoints(
+    probabilities: Tensor, keypoints: Tensor, radius: int, power: float = 1.0
+) -> Tensor:
     """Keypoints (B, K, 2) moved to the mean place under the probabilities (B, H, W) around them.
 
-    The window is (2 radius + 1) pixels a side; 0 leaves whole pixels.
+    The window is (2 radius + 1) pixels a side; 0 leaves whole pixels. The probabilities count to
+    a power: above 1 what is far from the peak says less.
     """
     if radius == 0:
         return keypoints
@@ -308,7 +315,7 @@ def refine_keypoints(probabilities: Tensor, keypoints: Tensor, radius: int) -> T
     inside_y = ((y >= 0) & (y < height)).to(probabilities.dtype)
     index = y.clamp(0, height - 1)[..., None] * width + x.clamp(0, width - 1)[..., None, :]
     window = probabilities.flatten(1).gather(1, index.flatten(1)).view(index.shape)
-    window = window * inside_y[..., None] * inside_x[..., None, :]
+    window = window**power * inside_y[..., None] * inside_x[..., None, :]
     total = window.sum((2, 3)).clamp(min=1e-12)
     step = offsets.to(window.dtype)
     moved = (window.sum(2) @ step / total, window.sum(3) @ step / total)

@@ -87,7 +87,9 @@ def find_candidates(
     chosen = replace(options, max_keypoints=_CANDIDATES * count, keypoint_threshold=0.0)
     peaks = suppress_nonmaxima(probabilities, options.nms_radius) * valid
     points, scores, _ = select_keypoints(peaks, chosen)
-    places = refine_keypoints(probabilities, points, options.subpixel_radius)
+    places = refine_keypoints(
+        probabilities, points, options.subpixel_radius, options.subpixel_power
+    )
     vectors = sample_descriptors(places, descriptors)
     real = scores > 0
     strong = real & (scores.argsort(1, descending=True).argsort(1) < count)

@@ -109,22 +109,22 @@ def agreement_loss(
     points1: Tensor,
     valid: Tensor,
     H_0to1: Tensor,
-    radius: int,
+    window: tuple[int, float],
     generator: torch.Generator,
 ) -> Tensor:
     """Mean distance in pixels between the places that two views give the same keypoints, as in
     ALIKE's reprojection loss (arXiv:2112.02906).
 
-    A place is the mean under the probabilities of logits (B, 65, h, w), over a window of `radius`
-    as in inference (`refine_keypoints`), around a corresponding point (B, N, 2) shaken by up to a
-    pixel, so that keeping to the window's centre is no way out; valid (B, N). Distances count up
-    to 2 pixels.
+    A place is the mean under the probabilities of logits (B, 65, h, w), with a window's radius and
+    power as in inference (`refine_keypoints`), around a corresponding point (B, N, 2) shaken by up
+    to a pixel, so that keeping to the window's centre is no way out; valid (B, N). Distances count
+    up to 2 pixels.
     """
     places = []
     for logits, points in ((logits0, points0), (logits1, points1)):
         shaken = torch.rand(points.shape, generator=generator, device=points.device) * 2 - 1
         centres = (points + shaken).round()
-        places.append(refine_keypoints(probability_map(logits), centres, radius))
+        places.append(refine_keypoints(probability_map(logits), centres, *window))
     distance = (warp_points(places[0], H_0to1) - places[1]).norm(dim=-1).clamp(max=2.0)
     return (distance * valid).sum() / valid.sum().clamp(min=1)
 

@@ -71,8 +71,9 @@ class SuperPointRecipe:
     """A whole run: its stages, in their order.
 
     drawings: procedural images beside the photographs; bfloat16: of the products while training,
-    where the device multiplies it in hardware; nms_radius, subpixel_radius, smoothing_px: what the
-    weights are to be used with, see `SuperPointConfig`; validation_batches: of 8 pairs each.
+    where the device multiplies it in hardware; nms_radius, subpixel_radius, subpixel_power,
+    smoothing_px: what the weights are to be used with, see `SuperPointConfig`; validation_batches:
+    of 8 pairs each.
     """
 
     seed: int = 0
@@ -80,6 +81,7 @@ class SuperPointRecipe:
     bfloat16: bool = True
     nms_radius: int = 2
     subpixel_radius: int = 2
+    subpixel_power: float = 1.5
     smoothing_px: float = 1.5
     validation_batches: int = 4
     validation: PairConfig = field(

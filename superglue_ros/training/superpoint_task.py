@@ -176,9 +176,9 @@ class SuperPointTask:
             points0, points1, valid, sure = self._correspondences(pair)
         if stage.agreement_weight:
             l0, l1 = logits.chunk(2)
-            radius, generator = self.recipe.subpixel_radius, self.data.generator
+            window = self.recipe.subpixel_radius, self.recipe.subpixel_power
             agreement = agreement_loss(
-                l0, l1, points0, points1, sure, pair.H_0to1, radius, generator
+                l0, l1, points0, points1, sure, pair.H_0to1, window, self.data.generator
             )
             loss = loss + stage.agreement_weight * agreement
             figures["agreement_px"] = agreement.detach()

@@ -143,7 +143,7 @@ def test_without_camera_there_are_matches_only(tmp_path: Path) -> None:
     write_report(tmp_path, result)
     with pytest.raises(CameraError):
         replay(World(5, camera=CameraModel(320, 240, np.zeros((3, 3)))))
-    with pytest.raises(CameraError, match="CameraInfo is for 640 x 480, images are 320 x 240"):
+    with pytest.raises(CameraError, match="is of 640 x 480 pixels, the images are of 320 x 240"):
         replay(World(5, camera=replace(CAMERA, width=640, height=480)))
 
 

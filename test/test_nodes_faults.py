@@ -162,7 +162,10 @@ def test_unusable_camera_info(camera: Camera) -> None:
     harness = camera.harness
     for info, words in (
         (camera_info(0, focal=0.0), "camera matrix is all zero"),
-        (camera_info(0, width=320), "CameraInfo is for 320 x 120, images are 160 x 120"),
+        (
+            camera_info(0, width=320),
+            "calibration is of 320 x 120 pixels, the images are of 160 x 120",
+        ),
     ):
         started = time.monotonic()
         harness.infos.publish(info)

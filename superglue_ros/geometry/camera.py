@@ -63,9 +63,9 @@ def check_camera_fits(camera: CameraModel, image_size: tuple[int, int]) -> None:
     """Raise CameraError where a camera is of images of another size than (width, height); one
     that does not know its size fits any."""
     size = (camera.width, camera.height)
-    if 0 not in size and size != tuple(image_size):
-        images = "{} x {}".format(*image_size)
-        raise CameraError("CameraInfo is for {} x {}, images are ".format(*size) + images)
+    if 0 not in size and size != image_size:
+        text = "the calibration is of {} x {} pixels, the images are of {} x {}"
+        raise CameraError(text.format(*size, *image_size))
 
 
 def scale_camera(camera: CameraModel, width: int, height: int) -> CameraModel:

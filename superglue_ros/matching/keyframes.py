@@ -106,8 +106,7 @@ class KeyframeMatcher:
         if self._keyframe is None:
             return True
         age_s = (frame.stamp_ns - self._keyframe[0].stamp_ns) * 1e-9
-        old = policy.max_age_s > 0 and age_s > policy.max_age_s
-        if old:
+        if 0 < policy.max_age_s < age_s:
             return True
         if len(extracted) < policy.min_matches <= len(self._keyframe[1]):
             return False  # the view may only have darkened, and will match again

@@ -136,12 +136,9 @@ class OdometryNode(Node):
             return None, f"no CameraInfo on {topic} yet"
         try:
             check_camera(camera)
-        except CameraError as error:
-            return None, f"unusable CameraInfo: {error}"
-        try:
             check_camera_fits(camera, matches.image_size)
         except CameraError as error:
-            return None, str(error)
+            return None, f"unusable CameraInfo: {error}"
         return camera, ""
 
     def _note_jumps(self, matches: FrameMatches) -> None:

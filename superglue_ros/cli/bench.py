@@ -117,13 +117,15 @@ def _check(args: argparse.Namespace) -> None:
 
 def _measure(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list[Any]:
     """Ours alone, stage by stage."""
-    from superglue_ros.evaluation.speed import measure_speed, untrain
+    from superglue_ros.evaluation.speed import measure_speed, release_memory, untrain
     from superglue_ros.matching import ImageMatcher
 
     results = []
     done = set()
     for precision in args.precision:
         for count in keypoints:
+            matcher = None
+            release_memory()
             matcher = ImageMatcher.from_config(_config(args, count, precision))
             if (matcher.precision, count) in done:
                 continue  # "auto" is a precision that was named, too
@@ -131,6 +133,7 @@ def _measure(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list
             if args.layers is not None:
                 untrain(matcher, args.layers)
             for size in sizes:
+                release_memory()
                 results.append(measure_speed(matcher, size, args.runs))
                 _print_stages(results[-1])
     return results

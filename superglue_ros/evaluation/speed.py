@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import platform
 import time
 from collections.abc import Callable
@@ -163,6 +164,13 @@ def noise_image(size: tuple[int, int], seed: int) -> ImageArray:
     return np.asarray(enlarged, np.uint8)
 
 
+def release_memory() -> None:
+    """Give back what measurements before have left, which would count as the next one's."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def untrain(matcher: ImageMatcher, layers: int) -> None:
     """Give a matcher an untrained SuperGlue of so many layers, which takes as long as a trained
     one."""
@@ -206,7 +214,8 @@ def _growth_of(function: Callable[[], Any], device: torch.device) -> float | Non
 
 def _held_mb(device: torch.device) -> float | None:
     if device.type == "cuda":
-        return torch.cuda.memory_allocated() / 2**20
+        # Of the whole GPU: what cuDNN and the driver hold is not torch's to count.
+        return _gpu_memory_mb(device)
     try:
         return resident_mb()
     except SuperGlueRosError:

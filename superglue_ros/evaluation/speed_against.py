@@ -19,7 +19,7 @@ from superglue_ros.evaluation.speed import noise_image, untrain
 from superglue_ros.matching import ImageMatcher, MatcherConfig
 from superglue_ros.networks.superglue import SuperGlueConfig
 from superglue_ros.networks.superglue_inference import EncodedKeypoints
-from superglue_ros.networks.superpoint import SuperPointConfig
+from superglue_ros.networks.superpoint import SuperPointConfig, exact_convolutions
 from superglue_ros.types import UNMATCHED, ImageArray
 
 REFERENCE_WEIGHTS = ("superpoint_v1.pth", "superglue_outdoor.pth")
@@ -108,11 +108,21 @@ def reference_checkout(folder: Path, config: MatcherConfig, device: torch.device
             data |= {f"{key}{i}": torch.stack(tuple(value)) for key, value in found.items()}
             data[f"image{i}"] = tensor
         return {
-            SUPERPOINT: lambda: detector({"image": tensors[1]}),
-            SUPERGLUE: lambda: matcher(data),
+            SUPERPOINT: _exactly(lambda: detector({"image": tensors[1]})),
+            SUPERGLUE: _exactly(lambda: matcher(data)),
         }
 
     return Opponent(str(folder), str(weights[0]), str(weights[1]), work)
+
+
+def _exactly(function: Callable[[], Any]) -> Callable[[], Any]:
+    """In float32 that a GPU does not round to TF32, as ours."""
+
+    def run() -> Any:
+        with exact_convolutions():
+            return function()
+
+    return run
 
 
 def transformers_model(config: MatcherConfig, device: torch.device) -> Opponent:
@@ -138,7 +148,7 @@ def transformers_model(config: MatcherConfig, device: torch.device) -> Opponent:
 
     def work(image0: ImageArray, image1: ImageArray) -> dict[str, Callable[[], Any]]:
         pair = torch.stack([_tensor(i, device)[0].expand(3, -1, -1) for i in (image0, image1)])
-        return {PAIR: lambda: model(pixel_values=pair[None])}
+        return {PAIR: _exactly(lambda: model(pixel_values=pair[None]))}
 
     return Opponent(f"transformers {package.__version__}", "", "", work)
 

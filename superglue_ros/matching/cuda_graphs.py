@@ -48,6 +48,8 @@ class CapturedNetworks:
         self._superglue = PaddedSuperGlue(superglue)
         self._width = superglue.config.descriptor_dim
         self._device = superglue.bin_score.device
+        # One for all captures: cuBLAS keeps a workspace for each stream it has seen.
+        self._stream = torch.cuda.Stream() if self._device.type == "cuda" else None
         self._frames: dict[tuple[int, int], _Captured] = {}
         self._matching: _Captured | None = None
 
@@ -61,6 +63,7 @@ class CapturedNetworks:
             frame = _Captured(
                 self._frame,
                 [torch.zeros(1, 1, height, width, dtype=torch.uint8, device=self._device)],
+                self._stream,
             )
             self._frames[height, width] = frame
         found = frame([torch.from_numpy(image)[None, None]])
@@ -74,7 +77,8 @@ class CapturedNetworks:
         if self._matching is None:
             states = torch.zeros(1, self._keypoints, self._width, device=self._device)
             counts = torch.ones(1, dtype=torch.int64, device=self._device)
-            self._matching = _Captured(self._assign, [states, states, counts, counts])
+            inputs = [states, states, counts, counts]
+            self._matching = _Captured(self._assign, inputs, self._stream)
         found = self._matching(
             [encoded0.states, encoded1.states, encoded0.counts, encoded1.counts]
         )
@@ -100,26 +104,29 @@ class CapturedNetworks:
 
 
 class _Captured:
-    """A function of tensors of fixed shapes, captured once and replayed."""
+    """A function of tensors of fixed shapes, captured once on a stream and replayed; without a
+    stream it runs as it is."""
 
     def __init__(
-        self, function: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor]
+        self,
+        function: Callable[..., tuple[Tensor, ...]],
+        inputs: Sequence[Tensor],
+        stream: torch.cuda.Stream | None,
     ) -> None:
         self._function = function
         self._graph: torch.cuda.CUDAGraph | None = None
-        if inputs[0].device.type != "cuda":
+        if stream is None:
             return
         self._inputs = [tensor.clone() for tensor in inputs]
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
             # Kernels are chosen, compiled and given their workspaces before the capture.
             for _ in range(_WARM_UPS):
                 function(*self._inputs)
-        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         # What other threads do on the GPU is not captured, nor does it disturb.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
             self._outputs = function(*self._inputs)
 
     def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

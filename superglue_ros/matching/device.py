@@ -11,10 +11,13 @@ from superglue_ros.networks.precision import has_bfloat16
 def choose_device(wish: str) -> torch.device:
     """The device of "auto", "cuda" or "cpu"; DeviceError where CUDA is asked for in vain."""
     available = torch.cuda.is_available()
-    if wish == "auto":
-        return torch.device("cuda" if available else "cpu")
     if wish == "cuda" and not available:
         raise DeviceError("device cuda was asked for, but torch finds no CUDA device here")
+    if wish == "auto":
+        wish = "cuda" if available else "cpu"
+    if wish == "cuda":
+        # cuDNN's attention is planned anew, for up to a second, at every new number of keypoints.
+        torch.backends.cuda.enable_cudnn_sdp(False)
     return torch.device(wish)
 
 

@@ -59,7 +59,13 @@ def _iterate(  # type: ignore[no-untyped-def]
             u_row = marginal_row - top - tl.log(tl.sum(tl.exp(x - top), axis=0))
             tl.store(u + batch * height + row, u_row)
             partial += tl.exp(x + u_row)
-    tl.atomic_add(sums + place, partial, mask=inside)
+    # Relaxed: only the next kernel reads the sums.
+    tl.atomic_add(sums + place, partial, mask=inside, sem="relaxed")
+
+
+def warps_of(block: int) -> int:
+    """Warps of a program whose rows have so many columns: more would run out of registers."""
+    return min(32, max(4, block // 256))
 
 
 def sinkhorn_potentials(
@@ -75,6 +81,7 @@ def sinkhorn_potentials(
     v = scores.new_zeros(iterations, batch, width)
     sums = scores.new_zeros(iterations, batch, width)
     grid = (triton.cdiv(height, _ROWS), batch)
+    block = triton.next_power_of_2(width)
     for step in range(iterations):
         _iterate[grid](
             scores,
@@ -90,8 +97,8 @@ def sinkhorn_potentials(
             _LEAST_SUM,
             FIRST=step == 0,
             ROWS=_ROWS,
-            BLOCK=triton.next_power_of_2(width),
-            num_warps=8,
+            BLOCK=block,
+            num_warps=warps_of(block),
         )
     last = iterations - 1
     return u, v[last] + log_nu - sums[last].clamp(min=_LEAST_SUM).log()

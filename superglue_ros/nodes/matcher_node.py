@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -61,11 +62,6 @@ class MatcherNode(Node):
             self, fixed=[MatcherConfig], live=[KeyframePolicy], on_change=self._change_policy
         )
         core = ImageMatcher.from_config(self._settings.get(MatcherConfig))
-        try:
-            warm_up(core)
-        except EngineError as error:
-            # Built for smaller images than the noise; those that come may well suit.
-            self.get_logger().warning(f"not warmed up: {error}")
         self._matcher = KeyframeMatcher(core, self._settings.get(KeyframePolicy))
         self._problems = Problems(self.get_logger().warning)
         self._received, self._matched = Rate(), Rate()
@@ -76,10 +72,12 @@ class MatcherNode(Node):
         self._last: FrameMatches | None = None
         self._problems_shown = 0
         self._mailbox: Mailbox[tuple[Image, float]] = Mailbox()
-        self._publish_to_topics()
-        self._listen()
+        self._warmed_up: Future[None] = Future()
         self._worker = threading.Thread(target=self._work, name="matcher", daemon=True)
         self._worker.start()
+        self._warmed_up.result()
+        self._publish_to_topics()
+        self._listen()
         self.get_logger().info(
             f"matching on {core.device} in {core.precision} with {core.model} "
             f"({core.weights_hash})"
@@ -145,6 +143,13 @@ class MatcherNode(Node):
 
     def _work(self) -> None:
         """Match the newest image, until the mailbox closes; no image ends it."""
+        try:
+            # In this thread: cuDNN's plans are a thread's own.
+            self._warm_up()
+        except Exception as error:
+            self._warmed_up.set_exception(error)
+            return
+        self._warmed_up.set_result(None)
         while (item := self._mailbox.take()) is not None:
             message, arrived = item
             try:
@@ -161,6 +166,13 @@ class MatcherNode(Node):
                 )
             else:
                 self._matched.tick()
+
+    def _warm_up(self) -> None:
+        try:
+            warm_up(self._matcher.matcher)
+        except EngineError as error:
+            # Built for smaller images than the noise; those that come may well suit.
+            self.get_logger().warning(f"not warmed up: {error}")
 
     def _process(self, message: Image, arrived: float) -> None:
         frame = frame_from_image(message, self._camera)

@@ -217,7 +217,10 @@ def save_weights(
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        # A file of that name may be mapped into memory, and a full disk must not cost it.
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(content)
+        partial.replace(path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error}") from error
     write_card(path, {**card, "sha256": hashlib.sha256(content).hexdigest()})

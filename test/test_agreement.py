@@ -48,11 +48,11 @@ def test_the_fast_forms_on_rendered_pairs(tmp_path: Path):
     assert console.main(words) == 0
     exact, half = json.loads((tmp_path / "agreement.json").read_text())["scores"]["rendered"]
     assert (exact["form"], half["form"]) == ("float32 on cpu", "float16 on cpu")
-    for row in (exact, half):
+    for row, percent in ((exact, 99.5), (half, 99)):
         assert row["num_pairs"] == 2
         assert row["num_matches"] > 20
-        assert row["keypoints_percent"] > 99
-        assert row["matches_percent"] > 99
+        assert row["keypoints_percent"] > percent
+        assert row["matches_percent"] > percent
     assert exact["descriptor_difference"] < 1e-4 < half["descriptor_difference"]
 
 

@@ -217,14 +217,22 @@ def save_weights(
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A file of that name may be mapped into memory, and a full disk must not cost it.
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(content)
-        partial.replace(path)
+        replace_file(path, content)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error}") from error
     write_card(path, {**card, "sha256": hashlib.sha256(content).hexdigest()})
     return read_weights(path)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file as a whole; OSError leaves what was there, which may be mapped into memory."""
+    partial = path.with_suffix(".partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def write_card(weights: Path, card: Mapping[str, Any]) -> None:

@@ -10,6 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+DIAGNOSTICS_PERIOD_S = 1.0
 
 LOG_PERIOD_S = 10.0
 """A cause that keeps on is logged this often."""
@@ -116,6 +120,13 @@ class Milliseconds:
             return "none yet"
         median, high = np.percentile(values, [50, 90])
         return f"median {median:.2f} ms, 90 % under {high:.2f} ms, worst {max(values):.2f} ms"
+
+
+def diagnose_regularly(node: Node, publish: Callable[[], None]) -> None:
+    """Call every second of a steady clock: simulated time may stand still, and that is worth
+    saying."""
+    clock = Clock(clock_type=ClockType.STEADY_TIME)
+    node.create_timer(DIAGNOSTICS_PERIOD_S, publish, clock=clock)
 
 
 def diagnostics(

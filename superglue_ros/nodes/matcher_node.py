@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -35,14 +34,20 @@ from superglue_ros.nodes.conversions import (
     matches_message,
     stamp_to_ns,
 )
-from superglue_ros.nodes.health import OVERHEAD, Milliseconds, Problems, Rate, diagnostics
+from superglue_ros.nodes.health import (
+    OVERHEAD,
+    Milliseconds,
+    Problems,
+    Rate,
+    diagnose_regularly,
+    diagnostics,
+)
 from superglue_ros.nodes.mailbox import Mailbox
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
 from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 
 NEWER = "a newer image came"
-DIAGNOSTICS_PERIOD_S = 1.0
 MATCHES_DEPTH = 50
 IMAGES_DEPTH = 5
 WARM_UP_SHAPE = (480, 640)
@@ -89,9 +94,7 @@ class MatcherNode(Node):
         self._features_out = self.create_publisher(Features, "~/features", 2)
         self._picture_out = self.create_publisher(Image, "~/match_picture", 2)
         self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # Of a steady clock: simulated time may stand still, and that is worth saying.
-        clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._look_around, clock=clock)
+        diagnose_regularly(self, self._look_around)
 
     def _listen(self) -> None:
         self.create_subscription(

@@ -10,7 +10,6 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry, Path
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -27,7 +26,13 @@ from superglue_ros.nodes.conversions import (
     matches_from_message,
     stamp_to_ns,
 )
-from superglue_ros.nodes.health import Milliseconds, Problems, Rate, diagnostics
+from superglue_ros.nodes.health import (
+    Milliseconds,
+    Problems,
+    Rate,
+    diagnose_regularly,
+    diagnostics,
+)
 from superglue_ros.nodes.odometry_messages import (
     landmarks_message,
     odometry_message,
@@ -47,7 +52,6 @@ from superglue_ros.odometry import (
 )
 from superglue_ros.types import CameraModel, FrameMatches
 
-DIAGNOSTICS_PERIOD_S = 1.0
 MATCHES_DEPTH = 50
 
 
@@ -89,9 +93,7 @@ class OdometryNode(Node):
         self._path_out = self.create_publisher(Path, "~/path", 2)
         self._landmarks_out = self.create_publisher(PointCloud2, "~/landmarks", 2)
         self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # Of a steady clock: simulated time may stand still, and that is worth saying.
-        clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=clock)
+        diagnose_regularly(self, self._publish_diagnostics)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera = camera_from_message(message)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from superglue_ros.errors import CheckpointError
+from superglue_ros.networks.checkpoints import replace_file
 
 PART_BYTES = 15 * 2**20
 """Largest file: what carries runs from machine to machine often takes 16 MiB."""
@@ -31,24 +32,14 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
         digest = hashlib.sha256(content).hexdigest()
         for i, start in enumerate(range(0, len(content), PART_BYTES)):
             parts.append(f"{path.stem}_{digest[:8]}_{i}{path.suffix}")
-            _replace(path.parent / parts[-1], content[start : start + PART_BYTES])
+            replace_file(path.parent / parts[-1], content[start : start + PART_BYTES])
         buffer = io.BytesIO()
         torch.save({_PARTS: parts, _HASH: digest}, buffer)
         content = buffer.getvalue()
-    _replace(path, content)
+    replace_file(path, content)
     for other in path.parent.glob(f"{path.stem}_{_DIGEST}_*{path.suffix}"):
         if other.name not in parts:
             other.unlink(missing_ok=True)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_suffix(".partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -132,6 +132,18 @@ def test_untrained_is_optimal_transport_over_the_cosines():
         torch.testing.assert_close(network(*sides), expected, atol=1e-4, rtol=1e-4)
 
 
+def test_untrained_attention_finds_the_like():
+    network = make_network()
+    network.initialize_as_transport(attention_logit=100.0)
+    attention = network.gnn.propagations[1].attn
+    for passing in (attention.projections[2], attention.merge):
+        nn.init.dirac_(passing.weight)
+        nn.init.zeros_(passing.bias)
+    x = make_features(12)[2].transpose(1, 2)
+    messages = attention(x, x.flip(2))
+    assert F.cosine_similarity(messages, x, dim=1).min() > 0.8
+
+
 def test_assignment_is_read_by_hand():
     probability = torch.tensor(
         [[[0.8, 0.1, 0.05, 0.05], [0.6, 0.15, 0.05, 0.2], [0.1, 0.1, 0.1, 0.7], [0.0, 0.5, 0, 0]]]

@@ -189,17 +189,31 @@ class SuperGlue(nn.Module):
         return [self.kenc.encoder, *(layer.mlp for layer in self.gnn.propagations)]
 
     @torch.no_grad()
-    def initialize_as_transport(self, temperature: float = 0.05, bin_cosine: float = 0.7) -> None:
+    def initialize_as_transport(
+        self, temperature: float = 0.05, bin_cosine: float = 0.7, attention_logit: float = 10.0
+    ) -> None:
         """Make the untrained network optimal transport over the descriptors' cosines.
 
         The encoder's and each residual branch's last layer become zero and the projection a
         scaled identity, so that scores are cosine / temperature and the dustbin's score
         bin_cosine / temperature; training can only add to that.
+
+        Query and key become the same scaled rotation: a keypoint attends to those whose
+        descriptors are like its own, by logits of about attention_logit * cosine. By default they
+        would be some hundredths, as a channel of a descriptor of norm 1 is about 1/16: all
+        keypoints would attend to the mean of all, which training hardly leaves.
         """
         for branch in self.branches():
             for parameter in branch[-1].parameters():
                 nn.init.zeros_(parameter)
-        dim = self.config.descriptor_dim
+        dim, heads = self.config.descriptor_dim, self.config.num_heads
+        # A head of a rotation's rows keeps 1 / heads of the product, and is scaled (eq. 4).
+        gain = (attention_logit * heads * (dim / heads) ** 0.5) ** 0.5
+        for layer in self.gnn.propagations:
+            query, key, _ = layer.attn.projections
+            query.weight.copy_(gain * nn.init.orthogonal_(torch.empty(dim, dim))[:, :, None])
+            nn.init.zeros_(query.state_dict()["bias"])
+            key.load_state_dict(query.state_dict())
         scale = (dim**0.5 / temperature) ** 0.5
         self.final_proj.weight.copy_(scale * torch.eye(dim)[:, :, None])
         nn.init.zeros_(self.final_proj.state_dict()["bias"])

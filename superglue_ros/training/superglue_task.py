@@ -46,14 +46,14 @@ _PLANNED_COUNTS = 64
 class SuperGlueRecipe:
     """A whole run; batch counts pairs, keypoints is the range of their number an image.
 
-    branch_rate, bin_rate: learning rates of the last layers of the branches and of the dustbin's
-    score, as shares;
+    branch_rate, attention_rate, bin_rate: learning rates of the last layers of the branches, of
+    queries and keys and of the dustbin's score, as shares;
     reuse: steps for each new batch; the others train on a kept one, with another number of its
     keypoints (the features cost more than the step);
     rendered_share: share of a batch's pairs from the rendered world; apart_share: share of them
     from the rendered world, too, but without common surface; the others are homographies;
-    temperature, bin_cosine: see `SuperGlue.initialize_as_transport`; validation_batches: of 6
-    pairs, of either kind.
+    temperature, bin_cosine, attention_logit: see `SuperGlue.initialize_as_transport`;
+    validation_batches: of 6 pairs, of either kind.
     """
 
     seed: int = 0
@@ -64,9 +64,11 @@ class SuperGlueRecipe:
     apart_share: float = 0.0
     reuse: int = 1
     branch_rate: float = 0.05
+    attention_rate: float = 4.0
     bin_rate: float = 20.0
     temperature: float = 0.05
     bin_cosine: float = 0.7
+    attention_logit: float = 10.0
     bfloat16: bool = True
     validation_batches: int = 4
     network: SuperGlueConfig = field(default_factory=SuperGlueConfig)
@@ -118,7 +120,9 @@ class SuperGlueTask:
         self._dtype = training_dtype(self.device, recipe.bfloat16)
         self.superpoint = superpoint.prepare(self.device, self._dtype)
         self.network = SuperGlue(recipe.network)
-        self.network.initialize_as_transport(recipe.temperature, recipe.bin_cosine)
+        self.network.initialize_as_transport(
+            recipe.temperature, recipe.bin_cosine, recipe.attention_logit
+        )
         self.network.to(self.device)
         team = team or Team(device=self.device)
         self._team = team
@@ -138,17 +142,25 @@ class SuperGlueTask:
         return 2 * self.recipe.batch
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The layers that start at zero learn slower, the dustbin's score faster.
+        """The layers that start at zero learn slower, queries, keys and the dustbin's score faster.
 
         They add to descriptors whose channels are about 1/16; at the full rate a few steps would
-        drown them. The score is about 10, which the full rate leaves where it was.
+        drown them. Queries' and keys' weights are about 1 and the score about 10, which the full
+        rate leaves where they were.
         """
         last = [p for branch in self.network.branches() for p in branch[-1].parameters()]
-        own = {id(p) for p in (*last, self.network.bin_score)}
+        attention = [
+            parameter
+            for layer in self.network.gnn.propagations
+            for projection in layer.attn.projections[:2]
+            for parameter in projection.parameters()
+        ]
+        own = {id(p) for p in (*last, *attention, self.network.bin_score)}
         others = [p for p in self.network.parameters() if id(p) not in own]
         return [
             {"params": others, "scale": 1.0},
             {"params": last, "scale": self.recipe.branch_rate},
+            {"params": attention, "scale": self.recipe.attention_rate},
             {"params": [self.network.bin_score], "scale": self.recipe.bin_rate},
         ]
 

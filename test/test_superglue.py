@@ -134,7 +134,7 @@ def test_untrained_is_optimal_transport_over_the_cosines():
 
 def test_untrained_attention_finds_the_like():
     network = make_network()
-    network.initialize_as_transport(attention_logit=100.0)
+    network.initialize_as_transport(attention_logit=400.0)
     attention = network.gnn.propagations[1].attn
     for passing in (attention.projections[2], attention.merge):
         nn.init.dirac_(passing.weight)

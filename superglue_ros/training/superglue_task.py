@@ -142,11 +142,11 @@ class SuperGlueTask:
         return 2 * self.recipe.batch
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The layers that start at zero learn slower, queries, keys and the dustbin's score faster.
+        """Layers that start at zero learn slower, queries, keys and the dustbin's score faster.
 
-        They add to descriptors whose channels are about 1/16; at the full rate a few steps would
-        drown them. Queries' and keys' weights are about 1 and the score about 10, which the full
-        rate leaves where they were.
+        The former add to descriptors whose channels are about 1/16; at the full rate a few steps
+        would drown them. The weights of queries and keys are about 1 and the score about 10,
+        which the full rate leaves where they were.
         """
         last = [p for branch in self.network.branches() for p in branch[-1].parameters()]
         attention = [

@@ -37,7 +37,9 @@ from superglue_ros.training.photometry import augment_photometry
 from superglue_ros.training.photos import PhotoBank, draw_procedural
 from superglue_ros.training.recipes import RECIPES, from_dict, read_recipe, to_dict
 from superglue_ros.training.shapes import ShapeImages
-from superglue_ros.training.superglue_task import SuperGlueRecipe, SuperGlueTask
+from superglue_ros.training.superglue_recipe import SuperGlueRecipe, SuperGlueStage
+from superglue_ros.training.superglue_recipe import trial_of as superglue_trial
+from superglue_ros.training.superglue_task import SuperGlueTask, untrained
 from superglue_ros.training.superpoint_recipe import (
     LABELS,
     StageConfig,
@@ -249,6 +251,14 @@ def test_recipes_go_to_plain_values_and_back_and_refuse_unknown_keys():
         from_dict(SuperPointRecipe, {"batches": 3})
     with pytest.raises(ValueError, match="subpixel_radius above 0"):
         SuperPointRecipe(subpixel_radius=0, stages=(StageConfig("a", agreement_weight=1.0),))
+    stage = SuperGlueStage("a")
+    for stages, wrong in (((), "needs stages"), ((stage, stage), "name of its own")):
+        with pytest.raises(ValueError, match=wrong):
+            SuperGlueRecipe(stages=stages)
+    with pytest.raises(ValueError, match="letters, digits and _"):
+        SuperGlueRecipe(stages=(SuperGlueStage("a/b"),))
+    with pytest.raises(ValueError, match="shares of one batch"):
+        SuperGlueStage("a", rendered_share=0.7, apart_share=0.4)
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
@@ -256,10 +266,9 @@ def test_the_shipped_recipes_read(path):
     kind = SuperPointRecipe if path.stem.startswith("superpoint") else SuperGlueRecipe
     recipe = read_recipe(kind, path)
     assert set(yaml.safe_load(path.read_text())) <= {f.name for f in dataclasses.fields(recipe)}
-    if isinstance(recipe, SuperPointRecipe):
-        tried = trial_of(recipe)
-        assert [stage.name for stage in tried.stages] == [stage.name for stage in recipe.stages]
-        assert sum(stage.schedule.steps * stage.batch for stage in tried.stages) < 50
+    tried = trial_of(recipe) if isinstance(recipe, SuperPointRecipe) else superglue_trial(recipe)
+    assert [stage.name for stage in tried.stages] == [stage.name for stage in recipe.stages]
+    assert sum(stage.schedule.steps * stage.batch for stage in tried.stages) < 50
 
 
 def test_the_rate_rises_and_falls():
@@ -381,8 +390,9 @@ def test_two_processes_train_together(tmp_path, tiny_recipe):
 @pytest.mark.slow
 def test_two_processes_train_superglue_together(tmp_path, tiny_superglue):
     card = train_in_two_processes("superglue", tiny_superglue, tmp_path / "run")
-    assert card["pairs_seen"] == 24
-    assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 1
+    assert card["pairs_seen"] == 32
+    for place in ("1_mixed", "2_rendered"):
+        assert len((tmp_path / "run" / place / "log.jsonl").read_text().splitlines()) == 1
 
 
 def test_large_checkpoints_come_in_parts(tmp_path, monkeypatch):
@@ -413,13 +423,14 @@ def test_large_checkpoints_come_in_parts(tmp_path, monkeypatch):
 def tiny_superglue(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(
-        "batch: 3\nkeypoints: [20, 30]\ndrawings: 2\nbfloat16: false\n"
-        "rendered_share: 0.34\napart_share: 0.34\n"
-        "validation_batches: 1\n"
+        "keypoints: [20, 30]\ndrawings: 2\nbfloat16: false\nvalidation_batches: 1\n"
         "network: {num_layers: 2, sinkhorn_iterations: 10}\n"
         "pairs: {size: [96, 80]}\n"
         "world: {width: 96, height: 80, procedural: 4, texture_size: 64, scenes: 2}\n"
-        "schedule: {steps: 4, validate_every: 4, warmup_steps: 1, learning_rate: 0.0005}\n"
+        "stages:\n"
+        "- {name: mixed, batch: 3, rendered_share: 0.34, apart_share: 0.34,\n"
+        "   schedule: &schedule {steps: 4, validate_every: 4, warmup_steps: 1}}\n"
+        "- {name: rendered, batch: 2, rendered_share: 1, reuse: 2, schedule: *schedule}\n"
     )
     return path
 
@@ -436,7 +447,8 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_
     assert set(card["validation"]) == set(card["validation_untrained"])
     assert set(card["validation"]) == set(card["validation_nearest_neighbour"])
     assert {"rendered_auc10", "homography_accuracy", "apart_matches"} <= set(card["validation"])
-    assert card["pairs_seen"] == 12
+    assert [stage["pairs_seen"] for stage in card["stages"].values()] == [12, 4]
+    assert card["pairs_seen"] == 16
     # A pair of each kind together in every batch, and the weights can be trained on.
     again = runs.Run(path, tmp_path / "again", start=weights.path)
     runs.train("superglue", again)
@@ -445,6 +457,7 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_
     more = dataclasses.replace(again, folder=tmp_path / "sliced", minutes=0.0)
     assert not runs.train("superglue", more)[1]
     more = dataclasses.replace(more, minutes=None, resume=True)
+    assert not (tmp_path / "sliced" / "2_rendered").exists()
     other = SuperPoint(SuperPointConfig(nms_radius=3))
     other = save_weights(other, tmp_path / "other.safetensors", {}).path
     with pytest.raises(CheckpointError, match=r"another recipe \(features\)"):
@@ -461,8 +474,8 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_
 
 def test_the_dustbins_score_learns_fast_and_is_settled_afterwards(bank, tiny_superglue):
     recipe = read_recipe(SuperGlueRecipe, tiny_superglue)
-    task = SuperGlueTask(recipe, load_superpoint()[0], bank, bank)
-    network = task.network
+    network = untrained(recipe)
+    task = SuperGlueTask(recipe, recipe.stages[0], network, load_superpoint()[0], bank, {})
     scales = {id(p): group["scale"] for group in task.parameter_groups() for p in group["params"]}
     assert set(scales) == {id(p) for p in network.parameters()}
     assert scales[id(network.bin_score)] == recipe.bin_rate > 1

@@ -50,6 +50,15 @@ class ScheduleConfig:
         return self.learning_rate * warm * (self.last_share + (1 - self.last_share) * falling)
 
 
+def check_names(stages: list[str]) -> None:
+    """ValueError where a recipe has no stages, or two of one name, or one that names no folder."""
+    if not stages or len(set(stages)) < len(stages):
+        raise ValueError("a recipe needs stages, each with a name of its own")
+    for name in stages:
+        if not name.isidentifier():
+            raise ValueError(f"a stage's name is letters, digits and _, not {name!r}")
+
+
 class Task(Protocol):
     """What is trained: a network, its loss on the next batch and its figures on fixed data."""
 

@@ -22,14 +22,21 @@ from superglue_ros.networks.checkpoints import (
     read_weights,
     save_weights,
 )
+from superglue_ros.networks.precision import training_dtype
 from superglue_ros.networks.superglue import SuperGlue
 from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
 from superglue_ros.training.homography_pairs import HomographyPairs
 from superglue_ros.training.loop import CHECKPOINT, check_folder, read_checkpoint, run_training
 from superglue_ros.training.photos import PhotoBank, draw_procedural, photo_paths, read_photos
 from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
-from superglue_ros.training.superglue_task import SuperGlueRecipe, SuperGlueTask
-from superglue_ros.training.superglue_task import trial_of as superglue_trial
+from superglue_ros.training.superglue_recipe import SuperGlueRecipe
+from superglue_ros.training.superglue_recipe import trial_of as superglue_trial
+from superglue_ros.training.superglue_task import SuperGlueTask, network_figures, untrained
+from superglue_ros.training.superglue_validation import (
+    nearest_neighbours,
+    validation_figures,
+    validation_samples,
+)
 from superglue_ros.training.superpoint_recipe import OWN_LABELS, SuperPointRecipe, trial_of
 from superglue_ros.training.superpoint_task import SuperPointTask
 from superglue_ros.training.team import Team, join_team, leave_team
@@ -100,8 +107,7 @@ def _train_superpoint(run: Run, team: Team, deadline: float) -> tuple[WeightsFil
         recipe = trial_of(recipe)
     if recipe.stages[0].labels in OWN_LABELS and run.start is None:
         raise SuperGlueRosError("the first stage has no network whose keypoints could label it")
-    stages = [run.folder / f"{i}_{stage.name}" for i, stage in enumerate(recipe.stages, 1)]
-    check_folder(stages[0] / CHECKPOINT, run.resume)
+    stages = _folders(run, [stage.name for stage in recipe.stages])
     banks, data = _banks(run.textures, recipe, team.device)
     torch.manual_seed(recipe.seed)
     network, begun_from = _start(run, recipe, banks[0])
@@ -174,37 +180,51 @@ def _start(
 
 
 def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile, bool]:
+    """Stage after stage, each in a folder of its own, from the network of the one before."""
     if run.compiled:
         raise SuperGlueRosError("--compile is SuperPoint's")
     recipe = read_recipe(SuperGlueRecipe, run.recipe)
     if run.trial:
         recipe = superglue_trial(recipe)
-    check_folder(run.folder / CHECKPOINT, run.resume)
+    stages = _folders(run, [stage.name for stage in recipe.stages])
     banks, data = _banks(run.textures, recipe, team.device)
     recipe = replace(recipe, world=replace(recipe.world, photographs=run.textures))
     features, features_file = load_superpoint(run.superpoint)
-    task = SuperGlueTask(recipe, features, *banks, team)
-    plain = to_dict(recipe)
-    plain["world"]["photographs"] = None  # a path says nothing about another machine
+    dtype = training_dtype(team.device, recipe.bfloat16)
+    features.prepare(team.device, dtype)
+    # The leader alone validates.
+    samples = validation_samples(recipe, features, banks[1]) if team.leads else {}
+    network = untrained(recipe).to(team.device)
     before = run.folder / "before.json"
     if not run.resume and team.leads:
         # Untrained it is optimal transport over the descriptors: what training must beat.
         run.folder.mkdir(parents=True, exist_ok=True)
-        figures = {"untrained": task.validate(), "nearest_neighbour": task.nearest_neighbours()}
+        figures = {
+            "untrained": network_figures(network, samples, dtype),
+            "nearest_neighbour": validation_figures(samples, nearest_neighbours),
+        }
         before.write_text(json.dumps(figures) + "\n", encoding="utf-8")
-    begun_from = _load_start(task.network, run.start, recipe)
-    finished = run_training(
-        task,
-        recipe.schedule,
-        run.folder,
-        recipe=plain | data | {"features": features_file.short_hash, "start": begun_from},
-        deadline=deadline,
-        resume=run.resume,
-        team=team,
-    )
+    begun_from = _load_start(network, run.start, recipe)
+    plain = to_dict(recipe)
+    plain["world"]["photographs"] = None  # a path says nothing about another machine
+    plain |= data | {"features": features_file.short_hash, "start": begun_from}
+    finished = True
+    for stage, place in zip(recipe.stages, stages):
+        task = SuperGlueTask(recipe, stage, network, features, banks[0], samples, team)
+        finished = run_training(
+            task,
+            stage.schedule,
+            place,
+            recipe=plain | {"stage": stage.name},
+            deadline=deadline,
+            resume=run.resume and (place / CHECKPOINT).exists(),
+            team=team,
+        )
+        if not finished:
+            break
     weights = run.folder / "superglue.safetensors"
     if team.leads:
-        done = [read_checkpoint(run.folder / CHECKPOINT)]
+        done = [read_checkpoint(p / CHECKPOINT) for p in stages if (p / CHECKPOINT).exists()]
         if finished:
             # After the last checkpoint: the weights have it, and no slice waits for it.
             task.settle_dustbin()
@@ -214,13 +234,30 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
         card["features"] = f"{features_file.path.name} {features_file.short_hash}"
         if begun_from:
             card["start"] = begun_from
-        card["pairs_seen"] = card["steps"] * recipe.batch * team.size // recipe.reuse
+        card["stages"] = {
+            stage.name: {
+                "rendered_share": stage.rendered_share,
+                "apart_share": stage.apart_share,
+                "steps": state["step"],
+                "pairs_seen": state["step"] * stage.batch * team.size // stage.reuse,
+                "minutes": round(state["trained_s"] / 60, 1),
+            }
+            for stage, state in zip(recipe.stages, done)
+        }
+        card["pairs_seen"] = sum(stage["pairs_seen"] for stage in card["stages"].values())
         if before.is_file():
             for name, values in json.loads(before.read_text(encoding="utf-8")).items():
                 card[f"validation_{name}"] = {k: round(v, 4) for k, v in values.items()}
-        save_weights(task.network, weights, card)
+        save_weights(network, weights, card)
     team.wait()
     return read_weights(weights), finished
+
+
+def _folders(run: Run, names: Sequence[str]) -> list[Path]:
+    """One a stage; CheckpointError where the run would start over, or go on from nothing."""
+    folders = [run.folder / f"{number}_{name}" for number, name in enumerate(names, 1)]
+    check_folder(folders[0] / CHECKPOINT, run.resume)
+    return folders
 
 
 def _load_start(network: SuperGlue, start: Path | None, recipe: SuperGlueRecipe) -> str | None:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from superglue_ros.geometry import area_under_recall, estimate_two_view, pose_errors_deg
-from superglue_ros.networks.superglue import ImageKeypoints, read_assignment
-from superglue_ros.training.assignment import (
-    Assignment,
-    ground_truth_assignment,
-    homography_assignment,
-)
-from superglue_ros.training.homography_pairs import HomographyPair
-from superglue_ros.training.world_pairs import RenderedPairs
+from superglue_ros.networks.superglue import read_assignment
+from superglue_ros.networks.superpoint import SuperPoint
+from superglue_ros.training.homography_pairs import HomographyPairs
+from superglue_ros.training.photos import PhotoBank
+from superglue_ros.training.superglue_recipe import SuperGlueRecipe
+from superglue_ros.training.superglue_samples import Sample, extract_features
+from superglue_ros.training.world_pairs import RenderedPairs, WorldPairs
 from superglue_ros.types import IntArray, Pose
 
 APART = "apart"
@@ -27,63 +23,26 @@ APART = "apart"
 
 AUC_DEG = 10.0
 INLIER_PX = 1.0
-
-Pairs = tuple[HomographyPair | RenderedPairs, ...]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Features of both views, by falling score, and the pairs they are of."""
-
-    pairs: Pairs
-    view0: ImageKeypoints
-    view1: ImageKeypoints
-
-    @cached_property
-    def truth(self) -> Assignment:
-        """True assignment of the features."""
-        return truth_of(self.pairs, self.view0, self.view1)
+_SEED = 2_000_003
 
 
-def strongest(sample: Sample, count: int) -> Sample:
-    """A sample with only the `count` strongest keypoints of each view."""
-    view0, view1 = (
-        ImageKeypoints(
-            view.keypoints[:, :count],
-            view.scores[:, :count],
-            view.descriptors[:, :count],
-            view.image_size,
-        )
-        for view in (sample.view0, sample.view1)
-    )
-    return Sample(sample.pairs, view0, view1)
-
-
-def truth_of(pairs: Pairs, view0: ImageKeypoints, view1: ImageKeypoints) -> Assignment:
-    """True assignment of a batch of pairs of any kinds, which follow one another in the views."""
-    counts = [len(pair.images0) for pair in pairs]
-    parts = [
-        _truth_of_one(pair, points0, points1, view0.image_size)
-        for pair, points0, points1 in zip(
-            pairs, view0.keypoints.split(counts), view1.keypoints.split(counts)
-        )
-    ]
-    return Assignment(
-        torch.cat([part.matches0 for part in parts]), torch.cat([part.matches1 for part in parts])
-    )
-
-
-def _truth_of_one(
-    pair: HomographyPair | RenderedPairs,
-    points0: Tensor,
-    points1: Tensor,
-    image_size: tuple[int, int],
-) -> Assignment:
-    if isinstance(pair, RenderedPairs):
-        return ground_truth_assignment(
-            points0, points1, pair.depth0, pair.depth1, pair.K0, pair.K1, pair.T_0to1
-        )
-    return homography_assignment(points0, points1, pair.H_0to1, image_size)
+def validation_samples(
+    recipe: SuperGlueRecipe, superpoint: SuperPoint, bank: PhotoBank
+) -> dict[str, list[Sample]]:
+    """Fixed pairs: homographies, rendered ones, and rendered ones without common surface."""
+    sources: dict[str, HomographyPairs | WorldPairs] = {
+        "homography": HomographyPairs(bank, recipe.pairs, _SEED),
+        "rendered": WorldPairs(recipe.world, bank.device, _SEED),
+        APART: WorldPairs(recipe.world.apart(), bank.device, _SEED),
+    }
+    count = recipe.keypoints[1]
+    return {
+        kind: [
+            extract_features(superpoint, (source.sample(6),), count)
+            for _ in range(recipe.validation_batches)
+        ]
+        for kind, source in sources.items()
+    }
 
 
 def assignment_figures(found: Tensor, matches0: Tensor) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from superglue_ros.networks.superpoint import SuperPointConfig
 from superglue_ros.training.adaptation import AdaptationConfig
 from superglue_ros.training.found_again import FoundConfig
 from superglue_ros.training.homography_pairs import PairConfig
-from superglue_ros.training.loop import ScheduleConfig
+from superglue_ros.training.loop import ScheduleConfig, check_names
 
 FOUND = "found"
 OWN_LABELS = ("adapted", FOUND)
@@ -62,8 +62,6 @@ class StageConfig:
         weights = (self.descriptor_weight, self.agreement_weight, self.keep_weight)
         if min(self.renew_steps, *weights) < 0:
             raise ValueError("renew_steps and the weights must not be negative")
-        if not self.name.isidentifier():
-            raise ValueError(f"a stage's name is letters, digits and _, not {self.name!r}")
 
 
 @dataclass(frozen=True)
@@ -90,9 +88,7 @@ class SuperPointRecipe:
     stages: tuple[StageConfig, ...] = (StageConfig("joint"),)
 
     def __post_init__(self) -> None:
-        names = [stage.name for stage in self.stages]
-        if not names or len(set(names)) < len(names):
-            raise ValueError("a recipe needs stages, each with a name of its own")
+        check_names([stage.name for stage in self.stages])
         if min(self.validation_batches, self.drawings) < 1:
             raise ValueError("validation_batches and drawings must be positive")
         self.keypoints()

@@ -67,6 +67,10 @@ class WorldConfig:
         if not 0 <= self.street_share <= 1:
             raise ValueError(f"street_share must be within 0..1, not {self.street_share}")
 
+    def apart(self) -> WorldConfig:
+        """The same for pairs without common surface."""
+        return replace(self, overlap=(0.0, 0.0))
+
 
 @dataclass(frozen=True)
 class RenderedPairs:

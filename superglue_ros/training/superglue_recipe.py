@@ -1,0 +1,78 @@
+"""What a SuperGlue recipe says: the network, its data, and the stages of a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from superglue_ros.networks.superglue import SuperGlueConfig
+from superglue_ros.training.homography_pairs import PairConfig
+from superglue_ros.training.loop import ScheduleConfig, check_names
+from superglue_ros.training.world_pairs import WorldConfig
+
+
+@dataclass(frozen=True)
+class SuperGlueStage:
+    """One stage of the training; it goes on from the network of the stage before.
+
+    batch: pairs a step; rendered_share: share of them from the rendered world; apart_share: share
+    from the rendered world, too, but without common surface; the others are homographies;
+    reuse: steps for each new batch; the others train on a kept one, with another number of its
+    keypoints (the features cost more than the step).
+    """
+
+    name: str
+    batch: int = 6
+    rendered_share: float = 0.6
+    apart_share: float = 0.0
+    reuse: int = 1
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self) -> None:
+        if min(self.batch, self.reuse) < 1:
+            raise ValueError("batch and reuse must be positive")
+        shares = self.rendered_share, self.apart_share
+        if min(shares) < 0 or sum(shares) > 1:
+            raise ValueError("rendered_share and apart_share are shares of one batch")
+
+
+@dataclass(frozen=True)
+class SuperGlueRecipe:
+    """A whole run: its stages, in their order.
+
+    keypoints: range of their number an image; drawings: procedural images beside the photographs;
+    branch_rate, attention_rate, bin_rate: learning rates of the last layers of the branches, of
+    queries and keys and of the dustbin's score, as shares;
+    temperature, bin_cosine, attention_logit: see `SuperGlue.initialize_as_transport`;
+    bfloat16: of the products while training, where the device multiplies it in hardware;
+    validation_batches: of 6 pairs, of each kind.
+    """
+
+    seed: int = 0
+    keypoints: tuple[int, int] = (96, 256)
+    drawings: int = 60
+    branch_rate: float = 0.05
+    attention_rate: float = 4.0
+    bin_rate: float = 20.0
+    temperature: float = 0.05
+    bin_cosine: float = 0.7
+    attention_logit: float = 10.0
+    bfloat16: bool = True
+    validation_batches: int = 4
+    network: SuperGlueConfig = field(default_factory=SuperGlueConfig)
+    pairs: PairConfig = field(default_factory=lambda: PairConfig(size=(240, 176)))
+    world: WorldConfig = field(default_factory=lambda: WorldConfig(width=240, height=176))
+    stages: tuple[SuperGlueStage, ...] = (SuperGlueStage("mixed"),)
+
+    def __post_init__(self) -> None:
+        check_names([stage.name for stage in self.stages])
+
+
+def trial_of(recipe: SuperGlueRecipe) -> SuperGlueRecipe:
+    """The recipe with a few steps of few pairs a stage: does all of it run?"""
+
+    def shortened(stage: SuperGlueStage) -> SuperGlueStage:
+        schedule = replace(stage.schedule, steps=4, validate_every=2, warmup_steps=1)
+        return replace(stage, batch=3, schedule=schedule)
+
+    stages = tuple(shortened(stage) for stage in recipe.stages)
+    return replace(recipe, drawings=4, validation_batches=1, stages=stages)

@@ -13,7 +13,7 @@ def add_parser(subparsers: Any) -> None:
         "train",
         help="train SuperPoint or SuperGlue",
         description="Trains a network from a recipe; writes checkpoint.pt and log.jsonl, in a "
-        "folder a stage for SuperPoint, and the weights with their card to the output folder. "
+        "folder a stage, and the weights with their card to the output folder. "
         "On several GPUs: torchrun --nproc-per-node N -m superglue_ros.cli.main train ...",
     )
     parser.add_argument("network", choices=("superpoint", "superglue"))

@@ -135,6 +135,7 @@ def run_training(
             "recipe": recipe,
             "step": step,
             "trained_s": trained_s + time.monotonic() - started,
+            "team_size": team.size,
             "commit": commit,
         }
 

@@ -29,7 +29,7 @@ from superglue_ros.training.homography_pairs import HomographyPairs
 from superglue_ros.training.loop import CHECKPOINT, check_folder, read_checkpoint, run_training
 from superglue_ros.training.photos import PhotoBank, draw_procedural, photo_paths, read_photos
 from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
-from superglue_ros.training.superglue_recipe import SuperGlueRecipe
+from superglue_ros.training.superglue_recipe import SuperGlueRecipe, SuperGlueStage
 from superglue_ros.training.superglue_recipe import trial_of as superglue_trial
 from superglue_ros.training.superglue_task import SuperGlueTask, network_figures, untrained
 from superglue_ros.training.superglue_validation import (
@@ -37,7 +37,12 @@ from superglue_ros.training.superglue_validation import (
     validation_figures,
     validation_samples,
 )
-from superglue_ros.training.superpoint_recipe import OWN_LABELS, SuperPointRecipe, trial_of
+from superglue_ros.training.superpoint_recipe import (
+    OWN_LABELS,
+    StageConfig,
+    SuperPointRecipe,
+    trial_of,
+)
 from superglue_ros.training.superpoint_task import SuperPointTask
 from superglue_ros.training.team import Team, join_team, leave_team
 
@@ -141,21 +146,9 @@ def _train_superpoint(run: Run, team: Team, deadline: float) -> tuple[WeightsFil
         done = [read_checkpoint(p / CHECKPOINT) for p in stages if (p / CHECKPOINT).exists()]
         card = _card("superpoint", run, done, task.validate(), team)
         card["method"] = SUPERPOINT_METHOD
-        card["stages"] = {
-            stage.name: {
-                "labels": stage.labels,
-                "smoothing_px": stage.smoothing_px,
-                "agreement_weight": stage.agreement_weight,
-                "keep_weight": stage.keep_weight,
-                "steps": state["step"],
-                "pairs_seen": state["step"] * stage.batch * team.size,
-                "minutes": round(state["trained_s"] / 60, 1),
-            }
-            for stage, state in zip(recipe.stages, done)
-        }
-        if begun_from:
-            card["start"] = begun_from
-        card["pairs_seen"] = sum(stage["pairs_seen"] for stage in card["stages"].values())
+        asked = ("labels", "smoothing_px", "agreement_weight", "keep_weight")
+        pairs = [state["step"] * stage.batch for stage, state in zip(recipe.stages, done)]
+        card |= _stages(recipe.stages, asked, done, pairs, begun_from)
         folded = network.folded()
         folded.config = recipe.keypoints()
         folded.round_weights()
@@ -232,19 +225,11 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
         card["data"] += "; a procedurally rendered world"
         card["method"] = SUPERGLUE_METHOD
         card["features"] = f"{features_file.path.name} {features_file.short_hash}"
-        if begun_from:
-            card["start"] = begun_from
-        card["stages"] = {
-            stage.name: {
-                "rendered_share": stage.rendered_share,
-                "apart_share": stage.apart_share,
-                "steps": state["step"],
-                "pairs_seen": state["step"] * stage.batch * team.size // stage.reuse,
-                "minutes": round(state["trained_s"] / 60, 1),
-            }
-            for stage, state in zip(recipe.stages, done)
-        }
-        card["pairs_seen"] = sum(stage["pairs_seen"] for stage in card["stages"].values())
+        asked = ("rendered_share", "apart_share", "reuse")
+        pairs = [
+            state["step"] * stage.batch // stage.reuse for stage, state in zip(recipe.stages, done)
+        ]
+        card |= _stages(recipe.stages, asked, done, pairs, begun_from)
         if before.is_file():
             for name, values in json.loads(before.read_text(encoding="utf-8")).items():
                 card[f"validation_{name}"] = {k: round(v, 4) for k, v in values.items()}
@@ -256,7 +241,8 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
 def _folders(run: Run, names: Sequence[str]) -> list[Path]:
     """One a stage; CheckpointError where the run would start over, or go on from nothing."""
     folders = [run.folder / f"{number}_{name}" for number, name in enumerate(names, 1)]
-    check_folder(folders[0] / CHECKPOINT, run.resume)
+    for folder in folders[:1] if run.resume else folders:
+        check_folder(folder / CHECKPOINT, run.resume)
     return folders
 
 
@@ -316,6 +302,28 @@ def _card(
         "steps": sum(state["step"] for state in checkpoints),
         "validation": {key: round(value, 4) for key, value in scores.items()},
     }
+
+
+def _stages(
+    stages: Sequence[StageConfig | SuperGlueStage],
+    asked: Sequence[str],
+    checkpoints: Sequence[dict[str, Any]],
+    pairs: Sequence[int],
+    begun_from: str | None,
+) -> dict[str, Any]:
+    """A card's part on what each stage was asked for and did; pairs: those of one process."""
+    rows = {
+        stage.name: {name: getattr(stage, name) for name in asked}
+        | {
+            "steps": state["step"],
+            "pairs_seen": own * state["team_size"],
+            "minutes": round(state["trained_s"] / 60, 1),
+        }
+        for stage, state, own in zip(stages, checkpoints, pairs)
+    }
+    card: dict[str, Any] = {"start": begun_from} if begun_from else {}
+    total = sum(own * state["team_size"] for own, state in zip(pairs, checkpoints))
+    return card | {"stages": rows, "pairs_seen": total}
 
 
 def check_textures(textures: Path | None) -> None:

@@ -34,6 +34,13 @@ class SuperGlueStage:
         if min(shares) < 0 or sum(shares) > 1:
             raise ValueError("rendered_share and apart_share are shares of one batch")
 
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Of a batch's pairs the rendered ones, those apart and the homographies."""
+        rendered = round(self.batch * self.rendered_share)
+        both = round(self.batch * (self.rendered_share + self.apart_share))
+        return rendered, both - rendered, self.batch - both
+
 
 @dataclass(frozen=True)
 class SuperGlueRecipe:
@@ -72,7 +79,7 @@ def trial_of(recipe: SuperGlueRecipe) -> SuperGlueRecipe:
 
     def shortened(stage: SuperGlueStage) -> SuperGlueStage:
         schedule = replace(stage.schedule, steps=4, validate_every=2, warmup_steps=1)
-        return replace(stage, batch=3, schedule=schedule)
+        return replace(stage, batch=8, schedule=schedule)
 
     stages = tuple(shortened(stage) for stage in recipe.stages)
     return replace(recipe, drawings=4, validation_batches=1, stages=stages)

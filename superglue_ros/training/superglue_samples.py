@@ -15,8 +15,10 @@ from superglue_ros.training.assignment import (
     ground_truth_assignment,
     homography_assignment,
 )
-from superglue_ros.training.homography_pairs import HomographyPair
-from superglue_ros.training.world_pairs import RenderedPairs
+from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs
+from superglue_ros.training.photos import PhotoBank
+from superglue_ros.training.superglue_recipe import SuperGlueRecipe, SuperGlueStage
+from superglue_ros.training.world_pairs import RenderedPairs, WorldPairs
 
 Pairs = tuple[HomographyPair | RenderedPairs, ...]
 
@@ -33,6 +35,34 @@ class Sample:
     def truth(self) -> Assignment:
         """True assignment of the features."""
         return truth_of(self.pairs, self.view0, self.view1)
+
+
+class MixedPairs:
+    """Batches of a stage. Its kinds are together in each, since a batch norm tells batches of
+    different kinds apart."""
+
+    def __init__(
+        self, recipe: SuperGlueRecipe, stage: SuperGlueStage, bank: PhotoBank, seed: int
+    ) -> None:
+        self._world_config, self._device = recipe.world, bank.device
+        self._counts = stage.counts
+        self.homographies = HomographyPairs(bank, recipe.pairs, seed)
+        self.draw_worlds(seed)
+
+    def draw_worlds(self, seed: int) -> None:
+        """Begin with other scenes."""
+        self._world = WorldPairs(self._world_config, self._device, seed)
+        self._apart = WorldPairs(self._world_config.apart(), self._device, seed + 1)
+
+    def sample(self) -> Pairs:
+        """A new batch."""
+        rendered, apart, flat = self._counts
+        sources: list[tuple[WorldPairs | HomographyPairs, int]] = [
+            (self._world, rendered),
+            (self._apart, apart),
+            (self.homographies, flat),
+        ]
+        return tuple(source.sample(count) for source, count in sources if count)
 
 
 @torch.no_grad()

@@ -13,16 +13,20 @@ from torch import Tensor, nn
 from superglue_ros.networks.precision import training_dtype
 from superglue_ros.networks.superglue import ImageKeypoints, SuperGlue, read_assignment
 from superglue_ros.networks.superpoint import SuperPoint
-from superglue_ros.training.homography_pairs import HomographyPairs
 from superglue_ros.training.losses import matching_loss
 from superglue_ros.training.photos import PhotoBank
 from superglue_ros.training.superglue_recipe import SuperGlueRecipe, SuperGlueStage
-from superglue_ros.training.superglue_samples import Sample, extract_features, strongest
+from superglue_ros.training.superglue_samples import (
+    MixedPairs,
+    Sample,
+    extract_features,
+    strongest,
+)
 from superglue_ros.training.superglue_validation import assignment_figures, validation_figures
 from superglue_ros.training.team import RANK_SEED, Team
-from superglue_ros.training.world_pairs import WorldPairs
 
 _STAGE_SEED = 1_000
+_SETTLING_SEED = 2_500_009
 _SETTLING_BATCHES = 8
 _KEPT_BATCHES = 32
 """Batches whose features are kept to be trained on again."""
@@ -79,21 +83,21 @@ class SuperGlueTask:
         validation: dict[str, list[Sample]],
         team: Team | None = None,
     ) -> None:
-        """network: `untrained`, or what the stage before has trained; superpoint: of
-        `frozen_features`; validation: of `validation_samples`, none where the team's leader alone
-        has them."""
+        """network: `untrained`, or what the stage before has trained; superpoint: frozen by its
+        `prepare`; validation: of `validation_samples`, empty but for the team's leader, which
+        alone validates."""
         self.recipe = recipe
         self.stage = stage
         self.device = bank.device
         self.superpoint = superpoint
-        self.network = network.to(self.device)
+        self.network = network
         team = team or Team(device=self.device)
         self._team = team
         self._dtype = training_dtype(self.device, recipe.bfloat16)
         self._shared = team.share(_Assigning(self.network, self._dtype))
         seed = recipe.seed + _STAGE_SEED * recipe.stages.index(stage) + RANK_SEED * team.rank
-        self.homographies = HomographyPairs(bank, recipe.pairs, seed)
-        self._draw_worlds(seed)
+        self.bank = bank
+        self.pairs = MixedPairs(recipe, stage, bank, seed)
         self.generator = torch.Generator().manual_seed(seed)
         self._kept: deque[Sample] = deque(maxlen=_KEPT_BATCHES)
         self._validation = validation
@@ -132,7 +136,7 @@ class SuperGlueTask:
         low, high = self.recipe.keypoints
         count, other = torch.randint(low, high + 1, (2,), generator=self.generator).tolist()
         if step % self.stage.reuse == 0 or not self._kept:
-            sample = self._new_sample(high)
+            sample = extract_features(self.superpoint, self.pairs.sample(), high)
             self._kept.append(sample)
         else:
             sample = self._kept[other % len(self._kept)]
@@ -149,14 +153,19 @@ class SuperGlueTask:
 
     @torch.no_grad()
     def settle_dustbin(self) -> None:
-        """Move the dustbin's score to where equation 10, unbalanced, is the least on new pairs.
+        """Move the dustbin's score to where equation 10, unbalanced, is the least on new pairs,
+        the same ones whenever it is asked.
 
         Balanced, the loss counts a match for more than an unmatched keypoint, of which there are
         more, and confidences come out too high.
         """
         self.network.eval()
         count = self.recipe.keypoints[1]
-        samples = [self._new_sample(count) for _ in range(_SETTLING_BATCHES)]
+        pairs = MixedPairs(self.recipe, self.stage, self.bank, _SETTLING_SEED)
+        samples = [
+            extract_features(self.superpoint, pairs.sample(), count)
+            for _ in range(_SETTLING_BATCHES)
+        ]
         scores = [self.network.scores(sample.view0, sample.view1) for sample in samples]
         trained = self.network.bin_score.item()
 
@@ -171,17 +180,6 @@ class SuperGlueTask:
         tried = [trained + step / 4 for step in range(-8, 41)]
         self.network.bin_score.fill_(min(tried, key=loss))
 
-    def _new_sample(self, keypoints: int) -> Sample:
-        """A new batch. Its kinds are always together, since a batch norm tells batches of
-        different kinds apart."""
-        stage = self.stage
-        rendered = round(stage.batch * stage.rendered_share)
-        apart = round(stage.batch * stage.apart_share)
-        flat = stage.batch - rendered - apart
-        counts = ((self.world, rendered), (self.apart, apart), (self.homographies, flat))
-        pairs = tuple(source.sample(count) for source, count in counts if count > 0)
-        return extract_features(self.superpoint, pairs, keypoints)
-
     def validate(self) -> dict[str, float]:
         """Figures on the validation's samples."""
         return network_figures(self.network, self._validation, self._dtype)
@@ -189,7 +187,7 @@ class SuperGlueTask:
     def state(self) -> dict[str, Any]:
         """States of the generators."""
         return {
-            "homographies": self.homographies.generator.get_state().cpu(),
+            "homographies": self.pairs.homographies.generator.get_state().cpu(),
             "generator": self.generator.get_state(),
             "device": self.device.type,
         }
@@ -198,11 +196,7 @@ class SuperGlueTask:
         """Take up the generators where the checkpoint left them; CheckpointError where they are
         of another kind of device."""
         self._team.check_device(state["device"])
-        self._team.take_up(self.homographies.generator, state["homographies"])
+        self._team.take_up(self.pairs.homographies.generator, state["homographies"])
         self._team.take_up(self.generator, state["generator"])
         # A world cannot go on where it was; it must not show the first slice's scenes again.
-        self._draw_worlds(int(torch.randint(2**31, (), generator=self.generator)))
-
-    def _draw_worlds(self, seed: int) -> None:
-        self.world = WorldPairs(self.recipe.world, self.device, seed)
-        self.apart = WorldPairs(self.recipe.world.apart(), self.device, seed + 1)
+        self.pairs.draw_worlds(int(torch.randint(2**31, (), generator=self.generator)))

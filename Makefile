@@ -1,6 +1,7 @@
 # make setup   virtual environment, ROS 2, messages and nodes (made once; again when its parts change)
 # make test    lint, types, all tests; TESTS=test/test_nodes.py for some, without the rest
-# make demo    the main job on a rendered flight; SOURCE=path for a bag or a dataset folder
+# make demo    the main job on a rendered flight; SOURCE=path for a bag or a dataset folder,
+#              TOPIC=name for a bag with several image topics
 # make clean   removes what setup built, but not the virtual environment
 #
 # ROS_WHEELS=kilted takes that distribution's wheels, into a virtual environment of its own.
@@ -61,7 +62,8 @@ lint: setup
 	@$(IN_ROS) python -m ruff check . && python -m mypy
 
 demo: setup
-	@$(IN_ROS) python -m superglue_ros.nodes.demo --output $(OUTPUT) $(if $(SOURCE),"$(SOURCE)")
+	@$(IN_ROS) python -m superglue_ros.nodes.demo --output $(OUTPUT) $(if $(TOPIC),--topic "$(TOPIC)") \
+		$(if $(SOURCE),"$(SOURCE)")
 
 clean:
 	rm -rf $(BASE)/build $(BASE)/install $(BASE)/log

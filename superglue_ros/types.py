@@ -78,8 +78,10 @@ class FrameMatches:
     M matches: keyframe_points and points (M, 2) float32 pixels, keyframe_indices and indices (M,)
     int32 into the two feature lists, confidences (M,) in [0, 1]. `keyframe_id` names the keyframe
     matched against; where `is_keyframe` is true this frame becomes keyframe `keyframe_id + 1`, so
-    that the next message's `keyframe_indices` count in this message's feature list. The first
-    frame has keyframe_id 0 (no keyframe yet), no matches, and is a keyframe.
+    that the next message's `keyframe_indices` count in this message's feature list.
+    Without a keyframe (the first frame has keyframe_id 0; after the clock jumped back or the size
+    changed the id goes on) there are no matches, and the keyframe's stamp and size are the
+    frame's own; it becomes a keyframe unless it has hardly any features.
     """
 
     stamp_ns: int

@@ -89,6 +89,7 @@ class Harness(Node):
         self.landmarks: list[PointCloud2] = []
         self.values: dict[str, dict[str, str]] = {}
         self.said: dict[str, str] = {}
+        self.levels: dict[str, bytes] = {}
         self.listen(Matches, "/matcher_node/matches", self.matches)
         self.listen(OdometryStatus, "/odometry_node/status", self.statuses)
         self.listen(Odometry, "/odometry_node/odometry", self.odometry)
@@ -102,6 +103,7 @@ class Harness(Node):
         for status in message.status:
             self.values[status.name] = {value.key: value.value for value in status.values}
             self.said[status.name] = status.message
+            self.levels[status.name] = status.level
 
     def wait_until_heard(self, *nodes: NodeProcess) -> None:
         """Until these processes listen to this node; NodeError when one of them has ended."""

@@ -16,6 +16,7 @@ FLOORS = {
     "types": 0,
     "errors": 0,
     "provenance": 0,
+    "stamps": 0,
     "networks": 1,
     "geometry": 1,
     "sources": 1,
@@ -28,7 +29,7 @@ FLOORS = {
 }
 """Rooms of the package, lowest first; a room imports only itself and lower floors."""
 
-GROUND = {"types", "errors", "provenance"}
+GROUND = {"types", "errors", "provenance", "stamps"}
 ALLOWED = {
     "matching": {*GROUND, "networks", "geometry"},
     "odometry": {*GROUND, "geometry"},

@@ -112,6 +112,16 @@ def test_an_earlier_time_or_another_size_starts_anew(keyframes, drawing, change)
     assert keyframes.process(replace(frame, stamp_ns=7 * SECOND)).keyframe_id == 2
 
 
+def test_a_late_frame_is_refused_and_changes_nothing(keyframes, drawing):
+    keyframes.process(shifted(drawing, 0, 5))
+    with pytest.raises(ImageError, match=r"late, 0\.100 s behind"):
+        keyframes.process(shifted(drawing, 2, 4.9))
+    result = keyframes.process(shifted(drawing, 4, 5.1))
+    assert result.keyframe_id == 1
+    assert len(result) > 20
+    assert keyframes.restarts == 0
+
+
 def test_an_image_that_cannot_be_matched_changes_nothing(keyframes, drawing):
     keyframes.process(shifted(drawing, 0, 1))
     with pytest.raises(ImageError):

@@ -18,9 +18,10 @@ from node_harness import SMALL, TOPICS, Harness, camera_info, image, textured, w
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from superglue_ros.msg import Features
+from superglue_ros.nodes import health
 from superglue_ros.nodes.conversions import features_from_message, matches_from_message
 from superglue_ros.nodes.running import NodeProcess, executable, run_node, spinning
 
@@ -60,6 +61,29 @@ def test_told_to_stop_between_two_waits(monkeypatch: pytest.MonkeyPatch) -> None
     assert run_node(lambda: Node("stopped"), []) == 0
     with pytest.raises(RuntimeError, match="wait set"):
         run_node(lambda: Node("broken"), [])
+
+
+def test_a_topic_on_which_nothing_comes_is_said(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(health, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(health, "REMIND_S", 0.0)
+    node = Node("waiting")
+    awaited = health.Awaited(node, "nothing_here", "sensor_msgs/msg/Image")
+    awaited.look()
+    line = "no sensor_msgs/msg/Image on /nothing_here yet: "
+    assert line + "nobody publishes there" in capfd.readouterr().err
+    publisher = harness.create_publisher(CompressedImage, "/nothing_here", 1)
+    wait_for(lambda: node.get_publishers_info_by_topic("/nothing_here"), "the publisher")
+    awaited.look()
+    assert line + "sensor_msgs/msg/CompressedImage is published there" in capfd.readouterr().err
+    monkeypatch.setattr(health, "REMIND_S", 30.0)
+    awaited.look()
+    capfd.readouterr()
+    awaited.look()
+    assert "yet" not in capfd.readouterr().err
+    harness.destroy_publisher(publisher)
+    node.destroy_node()
 
 
 def test_costly_topics_only_for_listeners(harness: Harness, matcher: NodeProcess) -> None:

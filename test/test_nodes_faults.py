@@ -16,6 +16,7 @@ pytest.importorskip("rclpy")
 pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
 from node_harness import (
     HEIGHT,
     SMALL,
@@ -239,6 +240,35 @@ def test_clock_jumps_back(camera: Camera) -> None:
     wait_for(lambda: "clock jumped back" in harness.problems("/odometry_node"), "the same")
     camera.said_once("stamps jumped back", started, nodes=2)
     assert np.all(np.diag(np.reshape(harness.odometry[-1].pose.covariance, (6, 6))) > 0)
+
+
+def test_a_late_image_is_dropped_alone(camera: Camera) -> None:
+    harness = camera.harness
+    camera.alive()
+    before = harness.matches[-1].keyframe_id
+    jumps = harness.problems().get("clock jumped back", 0)
+    harness.images.publish(image(camera.stamp_ns - S // 100))
+    wait_for(lambda: any("late" in cause for cause in harness.problems()), "the late image")
+    camera.alive()
+    assert len(harness.matches[-1].confidences) > 10
+    assert harness.matches[-1].keyframe_id - before <= 1
+    assert harness.problems().get("clock jumped back", 0) == jumps
+
+
+def test_where_nothing_is_matched_any_more_the_diagnostics_are_an_error(camera: Camera) -> None:
+    levels = camera.harness.levels
+    camera.alive()
+    wait_for(lambda: levels["/matcher_node"] == DiagnosticStatus.OK, "the matcher to work")
+    camera.harness.images.publish(broken_image(camera.tick(), step=1))
+    wait_for(lambda: levels["/matcher_node"] == DiagnosticStatus.ERROR, "the error")
+    camera.alive()
+    wait_for(lambda: levels["/matcher_node"] == DiagnosticStatus.OK, "the matcher to work again")
+
+
+def test_an_unstamped_image_is_said(camera: Camera) -> None:
+    camera.harness.images.publish(image(0))
+    wait_for(lambda: "no stamp" in camera.harness.problems(), "the image without a stamp")
+    camera.alive()
 
 
 def test_malformed_matches_message(camera: Camera) -> None:

@@ -268,6 +268,18 @@ def test_a_clock_that_jumps_back_begins_a_new_world() -> None:
         np.testing.assert_array_equal(one.pose.matrix, two.pose.matrix)
 
 
+def test_a_camera_that_only_turns_waits_with_what_it_still_sees() -> None:
+    turning = [Pose(exp_rotation(np.array([0, 0.01 * i, 0])), np.zeros(3)) for i in range(40)]
+    odometry = VisualOdometry()
+    run(matches_of(WORLD, turning, noise_px=0.5, max_age=1), odometry)
+    waiting = odometry._waiting
+    assert len(waiting) > odometry.config.window_views
+    assert all(len(frame.rows) == len(frame.points) for frame in waiting)
+    assert all((frame.rows >= 0).all() for frame in waiting)
+    assert len(waiting[0].rows) == 0  # none of its views is left
+    assert len(waiting[-1].rows) > 100
+
+
 def test_a_restarted_matcher_goes_on_from_the_last_pose() -> None:
     messages = matches_of(WORLD, DRIVE[:20], noise_px=0.5)
     restarted = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from superglue_ros.sources import (
     read_depth,
     read_image,
 )
+from superglue_ros.sources.calibration import camera_from_info
 from superglue_ros.sources.encodings import ENCODINGS, decode_compressed, decode_raw
 
 CALIB = "700 0 300 0 0 700 100 0 0 0 1 0\n700 0 300 -350 0 700 100 0 0 0 1 0\n"
@@ -105,12 +107,35 @@ class TestRawEncodings:
             ({"step": 2}, "step of 2"),
             ({"encoding": "32FC1"}, "unknown image encoding"),
             ({"encoding": ""}, "unknown image encoding"),
+            ({"width": 1, "encoding": "yuv422"}, "no yuv422 image has 1x2 pixels"),
         ],
     )
     def test_bad_messages(self, options: dict, message: str) -> None:
         arguments = {"width": 4, "height": 2, "encoding": "mono8", "step": 4} | options
         with pytest.raises(ImageError, match=message):
             decode_raw(b"12345678", **arguments)
+
+
+def test_camera_of_a_binned_part_of_the_sensor() -> None:
+    def info(binning: int, **roi: int) -> SimpleNamespace:
+        region = {"x_offset": 0, "y_offset": 0, "width": 0, "height": 0} | roi
+        return SimpleNamespace(
+            **{"width": 1280, "height": 1024, "distortion_model": "plumb_bob", "d": [0.1] * 5},
+            **{"k": [800, 0, 639.5, 0, 800, 511.5, 0, 0, 1], "roi": SimpleNamespace(**region)},
+            **{"binning_x": binning, "binning_y": binning},
+        )
+
+    for none in (0, 1):
+        whole = camera_from_info(info(none))
+        assert (whole.width, whole.height) == (1280, 1024)
+        assert whole.matrix[0].tolist() == [800, 0, 639.5]
+    # The middle of the sensor stays the middle of the image.
+    binned = camera_from_info(info(2))
+    assert (binned.width, binned.height) == (640, 512)
+    np.testing.assert_allclose(binned.matrix, [[400, 0, 319.5], [0, 400, 255.5], [0, 0, 1]])
+    part = camera_from_info(info(2, x_offset=320, y_offset=256, width=640, height=512))
+    assert (part.width, part.height) == (320, 256)
+    np.testing.assert_allclose(part.matrix, [[400, 0, 159.5], [0, 400, 127.5], [0, 0, 1]])
 
 
 class TestFiles:

@@ -6,8 +6,10 @@ import time
 
 import numpy as np
 
+from superglue_ros.errors import ImageError
 from superglue_ros.matching.config import KeyframePolicy
 from superglue_ros.matching.image_matcher import ExtractedFeatures, FeatureMatches, ImageMatcher
+from superglue_ros.stamps import Order, StampOrder
 from superglue_ros.types import Features, FloatArray, Frame, FrameMatches, ImageArray
 
 _FEWEST_KEYPOINTS = 8
@@ -19,8 +21,8 @@ _NOTHING = FeatureMatches(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros
 class KeyframeMatcher:
     """Matches each frame against the current keyframe and chooses the next one.
 
-    A frame of another size than the keyframe's, or of an earlier time than the last frame's,
-    starts anew: it is matched to nothing and becomes a keyframe.
+    A frame of another size than the keyframe's starts anew, and so does one after the clock
+    jumped back (see `StampOrder`): it is matched to nothing and becomes a keyframe.
     """
 
     def __init__(self, matcher: ImageMatcher, policy: KeyframePolicy | None = None) -> None:
@@ -28,6 +30,7 @@ class KeyframeMatcher:
         self.policy = policy or KeyframePolicy()
         self.restarts = 0
         self._keyframe_id = 0
+        self._order = StampOrder()
         self.reset()
 
     def reset(self) -> None:
@@ -48,12 +51,17 @@ class KeyframeMatcher:
     def process(self, frame: Frame) -> FrameMatches:
         """Matches of a frame against the keyframe.
 
-        Raises ImageError for an image that cannot be matched; the state is as before then.
+        Raises ImageError for an image that cannot be matched or that comes after a later one;
+        the state is as before then.
         """
         started = time.perf_counter()
         extracted = self.matcher.extract(frame.image)
         between = time.perf_counter()
-        if self._must_restart(frame, extracted):
+        behind_s = self._order.behind_s(frame.stamp_ns)
+        order = self._order.follow(frame.stamp_ns)
+        if order is Order.LATE:
+            raise ImageError(f"it comes late, {behind_s:.3f} s behind the newest")
+        if order is Order.JUMPED_BACK or self._size_changed(extracted):
             self.restarts += 1
             self.reset()
         found = _NOTHING
@@ -90,12 +98,8 @@ class KeyframeMatcher:
         self._last = (frame, extracted)
         return result
 
-    def _must_restart(self, frame: Frame, extracted: ExtractedFeatures) -> bool:
-        if self._last is not None and frame.stamp_ns < self._last[0].stamp_ns:
-            return True
-        if self._keyframe is None:
-            return False
-        return extracted.image_size != self._keyframe[1].image_size
+    def _size_changed(self, extracted: ExtractedFeatures) -> bool:
+        return self._keyframe is not None and extracted.image_size != self._keyframe[1].image_size
 
     def _becomes_keyframe(
         self, frame: Frame, extracted: ExtractedFeatures, points0: FloatArray, points1: FloatArray

@@ -56,12 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; 1 with one line for what users can mend."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__.splitlines()[0])
     parser.add_argument("source", nargs="?", type=Path, help="bag, KITTI- or TUM-style folder")
+    parser.add_argument("--topic", metavar="T", help="image topic of a bag with several")
     parser.add_argument("--output", type=Path, default=Path("demo_output"))
     parser.add_argument("--rate", type=float, default=1.0, help="times real time")
     parser.add_argument("--frames", type=int, default=FLIGHT_FRAMES, help="of the flight")
     options = parser.parse_args(arguments)
     try:
-        run_demo(options.source, options.output, options.rate, options.frames)
+        run_demo(options.source, options.output, options.rate, options.frames, options.topic)
     except (SuperGlueRosError, ValueError) as error:
         print(f"demo: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -71,11 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run_demo(path: Path | None, output: Path, rate: float, frames: int) -> None:
+def run_demo(
+    path: Path | None, output: Path, rate: float, frames: int, topic: str | None = None
+) -> None:
     """Make the bag, play it through the nodes, write the report and print the table."""
     output = make_folder(output)
-    bag, groundtruth = recorded_bag(path, output) if path else flight_bag(output, frames)
-    source = open_source(bag)
+    bag, groundtruth = recorded_bag(path, output, topic) if path else flight_bag(output, frames)
+    source = open_source(bag, topic=topic)
     recording, sent, seconds = play(source, output, Playback(rate, MAX_AHEAD, LISTENERS))
     result = replay_result(source, recording, seconds)
     errors: TrajectoryErrors | None = None
@@ -108,9 +111,11 @@ def flight_bag(output: Path, frames: int) -> tuple[Path, Trajectory | None]:
     return bag, read_stamped_trajectory(truth)
 
 
-def recorded_bag(path: Path, output: Path) -> tuple[Path, Trajectory | None]:
+def recorded_bag(
+    path: Path, output: Path, topic: str | None = None
+) -> tuple[Path, Trajectory | None]:
     """Bag of a recording (written to the output unless it is one), and its ground truth."""
-    source = open_source(path)
+    source = open_source(path, topic=topic)
     folder = path if path.is_dir() else path.parent
     found = find_groundtruth(folder)
     groundtruth = read_stamped_trajectory(found) if found else None

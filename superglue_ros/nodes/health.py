@@ -24,6 +24,12 @@ MAX_CAUSES = 40
 OVERHEAD = "latency without inference"
 """Name of a value of the matcher's: from an image's callback to its matches published."""
 
+PATIENCE_S = 5.0
+"""A topic on which nothing has come for so long since the start is worth a line."""
+
+REMIND_S = 30.0
+"""And another one this often."""
+
 SILENCE_S = 3.0
 """Without an event for so long, what came often has stopped."""
 
@@ -104,6 +110,30 @@ class Rate:
         return silent if silent > max(SILENCE_S, 5 * apart) else 0.0
 
 
+class Awaited:
+    """Says in the log that nothing has come on a topic since the start, and why that may be."""
+
+    def __init__(self, node: Node, topic: str, kind: str) -> None:
+        """kind: what is awaited there, as `sensor_msgs/msg/Image`."""
+        self._node, self._kind = node, kind
+        self._topic = node.resolve_topic_name(topic)
+        self._due = time.monotonic() + PATIENCE_S
+
+    def look(self) -> None:
+        """To be called now and then while nothing has come."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + REMIND_S
+        publishers = self._node.get_publishers_info_by_topic(self._topic)
+        others = sorted({p.topic_type for p in publishers} - {self._kind})
+        there = f"{len(publishers)} publishers have sent none"
+        if not publishers:
+            there = "nobody publishes there"
+        elif others:
+            there = f"{', '.join(others)} is published there"
+        self._node.get_logger().warning(f"no {self._kind} on {self._topic} yet: {there}")
+
+
 class Milliseconds:
     """Median, nine tenths and worst of the latest durations."""
 
@@ -130,11 +160,18 @@ def diagnose_regularly(node: Node, publish: Callable[[], None]) -> None:
 
 
 def diagnostics(
-    stamp: object, name: str, hardware: str, problem: str, values: dict[str, object]
+    stamp: object,
+    name: str,
+    hardware: str,
+    problem: str,
+    values: dict[str, object],
+    failing: bool = False,
 ) -> DiagnosticArray:
-    """One status of a node; `problem`, if there is one, makes it a warning."""
+    """One status of a node; `problem`, if there is one, makes it a warning, and an error where
+    nothing succeeds any more."""
     status = DiagnosticStatus(name=name, hardware_id=hardware, message=problem or "working")
-    status.level = DiagnosticStatus.WARN if problem else DiagnosticStatus.OK
+    level = DiagnosticStatus.ERROR if failing else DiagnosticStatus.WARN
+    status.level = level if problem else DiagnosticStatus.OK
     status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     message = DiagnosticArray(status=[status])
     message.header.stamp = stamp

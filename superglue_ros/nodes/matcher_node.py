@@ -36,6 +36,7 @@ from superglue_ros.nodes.conversions import (
 )
 from superglue_ros.nodes.health import (
     OVERHEAD,
+    Awaited,
     Milliseconds,
     Problems,
     Rate,
@@ -75,7 +76,7 @@ class MatcherNode(Node):
         self._camera: CameraModel | None = None
         self._keyframe_header = Header()
         self._last: FrameMatches | None = None
-        self._problems_shown = 0
+        self._problems_shown, self._matched_shown = 0, 0
         self._mailbox: Mailbox[tuple[Image, float]] = Mailbox()
         self._warmed_up: Future[None] = Future()
         self._worker = threading.Thread(target=self._work, name="matcher", daemon=True)
@@ -104,6 +105,7 @@ class MatcherNode(Node):
             qos_profile_sensor_data,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
+        self._awaited = Awaited(self, "image", "sensor_msgs/msg/Image")
         self._images_in: Subscription | None = None
         self._reliable = False
         self._follow_cameras()
@@ -190,6 +192,9 @@ class MatcherNode(Node):
         if matches.is_keyframe:
             self._keyframe_header = message.header
         self._note_jumps(matches)
+        if not matches.stamp_ns:
+            text = "images without a stamp: no speed, no ages, and every pose at the time 0"
+            self._problems.report("no stamp", text)
         self._last = matches
         self._extract.add(matches.extract_ms)
         self._match.add(matches.match_ms)
@@ -235,6 +240,8 @@ class MatcherNode(Node):
 
     def _look_around(self) -> None:
         self._follow_cameras()
+        if not self._received.count:
+            self._awaited.look()
         self._publish_diagnostics()
 
     def _publish_diagnostics(self) -> None:
@@ -268,12 +275,16 @@ class MatcherNode(Node):
         problem = "" if self._received.count else "no image yet"
         if silent_s := self._received.silent_s():
             problem = f"no image for {silent_s:.0f} s"
+        failing = False
         if wrong > self._problems_shown:
             problem = f"{wrong - self._problems_shown} new problems"
-        self._problems_shown = wrong
+            failing = self._matched.count == self._matched_shown
+        self._problems_shown, self._matched_shown = wrong, self._matched.count
         stamp = self.get_clock().now().to_msg()
         name = self.get_fully_qualified_name()
-        self._diagnostics_out.publish(diagnostics(stamp, name, core.device, problem, values))
+        self._diagnostics_out.publish(
+            diagnostics(stamp, name, core.device, problem, values, failing)
+        )
 
     def close(self) -> None:
         """End the worker once its image is done."""

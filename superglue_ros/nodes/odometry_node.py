@@ -20,13 +20,13 @@ from superglue_ros.errors import CameraError, MessageError
 from superglue_ros.geometry import check_camera, check_camera_fits
 from superglue_ros.msg import Matches, OdometryStatus
 from superglue_ros.nodes.conversions import (
-    NS_PER_S,
     camera_from_message,
     make_header,
     matches_from_message,
     stamp_to_ns,
 )
 from superglue_ros.nodes.health import (
+    Awaited,
     Milliseconds,
     Problems,
     Rate,
@@ -50,6 +50,7 @@ from superglue_ros.odometry import (
     TrackingState,
     VisualOdometry,
 )
+from superglue_ros.stamps import Order, StampOrder
 from superglue_ros.types import CameraModel, FrameMatches
 
 MATCHES_DEPTH = 50
@@ -71,13 +72,14 @@ class OdometryNode(Node):
         self._received, self._estimate_ms = Rate(), Milliseconds()
         self._camera: CameraModel | None = None
         self._camera_problem = ""
-        self._last_stamp_ns: int | None = None
+        self._order = StampOrder()
         self._last: OdometryEstimate | None = None
-        self._refusal = ""
+        self._refusal, self._state = "", ""
         self._path: deque[PoseStamped] = deque(maxlen=self._options.path_max_poses)
         self._path_published = 0.0
         self._tf = make_broadcaster(self) if self._options.publish_tf else None
         self._publish_to_topics()
+        self._awaited = Awaited(self, "matches", "superglue_ros/msg/Matches")
         overriding = QoSOverridingOptions.with_default_policies()
         for kind, topic, callback, quality in (
             (Matches, "matches", self._on_matches, QoSProfile(depth=MATCHES_DEPTH)),
@@ -93,7 +95,7 @@ class OdometryNode(Node):
         self._path_out = self.create_publisher(Path, "~/path", 2)
         self._landmarks_out = self.create_publisher(PointCloud2, "~/landmarks", 2)
         self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        diagnose_regularly(self, self._publish_diagnostics)
+        diagnose_regularly(self, self._look_around)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera = camera_from_message(message)
@@ -106,7 +108,8 @@ class OdometryNode(Node):
             self._refusal = f"bad message: {error}"
             self._problems.report("bad message", f"message dropped: {error}")
             return
-        self._note_jumps(matches)
+        if self._comes_late(matches):
+            return
         camera, problem = self._usable_camera(matches)
         if camera is None:
             self._problems.report(problem, f"no odometry: {problem}")
@@ -143,14 +146,20 @@ class OdometryNode(Node):
             return None, f"unusable CameraInfo: {error}"
         return camera, ""
 
-    def _note_jumps(self, matches: FrameMatches) -> None:
-        last, self._last_stamp_ns = self._last_stamp_ns, matches.stamp_ns
-        if last is not None and matches.stamp_ns < last:
-            behind_s = (last - matches.stamp_ns) / NS_PER_S
+    def _comes_late(self, matches: FrameMatches) -> bool:
+        """Whether a message comes after a later one and is dropped; starts anew where the clock
+        jumped back."""
+        behind_s = self._order.behind_s(matches.stamp_ns)
+        order = self._order.follow(matches.stamp_ns)
+        if order is Order.LATE:
+            text = f"message dropped: it comes late, {behind_s:.3f} s behind the newest"
+            self._problems.report("late message", text)
+        elif order is Order.JUMPED_BACK:
             self._start_anew()
             self._problems.report(
                 "clock jumped back", f"stamps jumped back by {behind_s:.3f} s: starting anew"
             )
+        return order is Order.LATE
 
     def _start_anew(self) -> None:
         self._odometry.reset()
@@ -178,7 +187,10 @@ class OdometryNode(Node):
         odometry = odometry_message(estimate, header, self._options.odom_frame)
         self._odometry_out.publish(odometry)
         if self._tf is not None and estimate.state is TrackingState.TRACKING:
-            self._tf.sendTransform(transform_message(odometry))
+            if header.frame_id:
+                self._tf.sendTransform(transform_message(odometry))
+            else:
+                self._problems.report("no frame_id", "images without a frame_id: no TF")
         self._publish_status(status_message(estimate, header), elapsed_ms)
         self._extend_path(estimate)
         if self._landmarks_out.get_subscription_count():
@@ -191,6 +203,7 @@ class OdometryNode(Node):
         now_ns = self.get_clock().now().nanoseconds
         status.latency_ms = (now_ns - stamp_to_ns(status.header.stamp)) * 1e-6
         status.estimate_ms = elapsed_ms
+        self._state = status.state
         self._status_out.publish(status)
 
     def _extend_path(self, estimate: OdometryEstimate) -> None:
@@ -207,6 +220,11 @@ class OdometryNode(Node):
             self._path_published = now
             self._path_out.publish(Path(header=stamped.header, poses=list(self._path)))
 
+    def _look_around(self) -> None:
+        if not self._received.count:
+            self._awaited.look()
+        self._publish_diagnostics()
+
     def _publish_diagnostics(self) -> None:
         last, counts = self._last, self._problems.counts
         values: dict[str, object] = {
@@ -214,7 +232,7 @@ class OdometryNode(Node):
             "rate [Hz]": f"{self._received.per_second():.2f}",
             "estimate": self._estimate_ms,
             "camera_info": "received" if self._camera else "none yet",
-            "state": last.state.value if last else "no estimate yet",
+            "state": self._state or "no estimate yet",
             "reason": self._refusal or (last.reason if last else ""),
             "inliers": last.num_inliers if last else 0,
             "matches": last.num_matches if last else 0,
@@ -224,6 +242,8 @@ class OdometryNode(Node):
         problem = self._refusal
         if silent_s := self._received.silent_s():
             problem = f"no matches for {silent_s:.0f} s"
+        elif not self._received.count:
+            problem = "no matches yet"
         elif not problem and (last is None or last.state is not TrackingState.TRACKING):
             problem = "not tracking"
         stamp = self.get_clock().now().to_msg()

@@ -275,7 +275,11 @@ class VisualOdometry:
         while len(self._store.views) > self.config.window_views:
             place = surplus_view(self._store, keyframe_id, tolerances)
             new_rows = self._store.drop_view(place)
-            self._waiting = [
-                replace(waiting, rows=renumber(waiting.rows, new_rows))
-                for waiting in self._waiting
-            ]
+            self._waiting = [_renumbered(waiting, new_rows) for waiting in self._waiting]
+
+
+def _renumbered(waiting: Observation, new_rows: IntArray) -> Observation:
+    """What a waiting frame still sees after a view was dropped."""
+    rows = renumber(waiting.rows, new_rows)
+    kept = rows != UNMATCHED
+    return replace(waiting, rows=rows[kept], points=waiting.points[kept])

@@ -25,7 +25,8 @@ def camera_from_info(message: Any) -> CameraModel:
     """Camera of a sensor_msgs/CameraInfo of ROS 1 or ROS 2; all-zero distortion becomes "none",
     but for the equidistant model, which bends rays without any coefficients.
 
-    Takes any object with the message's fields; checks nothing (`geometry.camera` does).
+    It is of the image as published: of the message's region of interest, binned. Takes any object
+    with the message's fields; checks nothing (`geometry.camera` does).
     """
     lower = hasattr(message, "k")
     matrix = np.array(message.k if lower else message.K, float).reshape(3, 3)
@@ -33,7 +34,18 @@ def camera_from_info(message: Any) -> CameraModel:
     model = str(message.distortion_model)
     if model != "equidistant" and not np.any(distortion):
         model, distortion = "none", np.zeros(0)
-    return CameraModel(int(message.width), int(message.height), matrix, model, distortion)
+    width, height, roi = int(message.width), int(message.height), message.roi
+    if roi.width and roi.height:
+        width, height = int(roi.width), int(roi.height)
+        matrix[:2, 2] -= roi.x_offset, roi.y_offset
+    for axis, binning in enumerate((int(message.binning_x), int(message.binning_y))):
+        if binning > 1:
+            # Pixel centres are whole numbers, so (x + 0.5) scales, not x.
+            matrix[axis, 2] += 0.5
+            matrix[axis] /= binning
+            matrix[axis, 2] -= 0.5
+    size = width // max(int(message.binning_x), 1), height // max(int(message.binning_y), 1)
+    return CameraModel(*size, matrix, model, distortion)
 
 
 def read_calibration(path: Path, size: tuple[int, int]) -> CameraModel:

@@ -79,7 +79,11 @@ def decode_raw(
     pixels = pixels.reshape(shape)
     conversion = _TO_BGR.get(encoding, _BAYER_TO_BGR.get(encoding.rstrip("0123456789")))
     if conversion is not None:
-        pixels = cv2.cvtColor(pixels, conversion)
+        try:
+            pixels = cv2.cvtColor(pixels, conversion)
+        except cv2.error as error:
+            # Two pixels share their colour in some encodings: their width is even.
+            raise ImageError(f"no {encoding} image has {width}x{height} pixels") from error
     return to_uint8(pixels)
 
 

@@ -92,6 +92,23 @@ def test_a_scene_of_few_keypoints_is_matched_too(matcher, drawing):
     assert keyframes.process(Frame(few, 40 * SECOND)).is_keyframe
 
 
+def test_a_bare_view_gets_a_keyframe_of_its_own_after_some_seconds(matcher, drawing):
+    keyframes = KeyframeMatcher(matcher, KeyframePolicy(min_matches=150, max_age_s=0.0))
+    bare = np.full_like(drawing, 128)
+    bare[80:160, 100:220] = draw_procedural(1, seed=11, size=(120, 80))[0]
+    assert keyframes.process(shifted(drawing, 0, 1)).is_keyframe
+    for time_s in (2, 3, 5):
+        result = keyframes.process(Frame(bare, time_s * SECOND))
+        assert 8 <= result.num_features < 150
+        assert not result.is_keyframe
+    # Between them it was dark: that is no bare view.
+    keyframes.process(Frame(np.zeros_like(drawing), 6 * SECOND))
+    for time_s in (7, 8, 10):
+        assert not keyframes.process(Frame(bare, time_s * SECOND)).is_keyframe
+    assert keyframes.process(Frame(bare, 11 * SECOND)).is_keyframe
+    assert len(keyframes.process(Frame(bare, 12 * SECOND))) > 8
+
+
 def test_more_matches_asked_for_while_running_than_there_are(keyframes, drawing):
     keyframes.process(shifted(drawing, 0, 1))
     assert not keyframes.process(shifted(drawing, 0, 2)).is_keyframe

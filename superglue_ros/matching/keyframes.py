@@ -15,6 +15,10 @@ from superglue_ros.types import Features, FloatArray, Frame, FrameMatches, Image
 _FEWEST_KEYPOINTS = 8
 """Of a keyframe; to fewer hardly anything can be matched."""
 
+_DARK_S = 3.0
+"""A view that has only darkened, and still has some keypoints, will match its keyframe again; one
+that has not for so long is another, barer one."""
+
 _NOTHING = FeatureMatches(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
@@ -37,6 +41,7 @@ class KeyframeMatcher:
         """Forget the keyframe; identifiers keep growing."""
         self._keyframe: tuple[Frame, ExtractedFeatures] | None = None
         self._last: tuple[Frame, ExtractedFeatures] | None = None
+        self._bare_since_ns: int | None = None
 
     @property
     def last_features(self) -> Features | None:
@@ -95,6 +100,7 @@ class KeyframeMatcher:
         if is_keyframe:
             self._keyframe_id += 1
             self._keyframe = (frame, extracted)
+            self._bare_since_ns = None
         self._last = (frame, extracted)
         return result
 
@@ -106,6 +112,7 @@ class KeyframeMatcher:
     ) -> bool:
         policy = self.policy
         if len(extracted) < _FEWEST_KEYPOINTS:
+            self._bare_since_ns = None
             return False
         if self._keyframe is None:
             return True
@@ -113,7 +120,8 @@ class KeyframeMatcher:
         if 0 < policy.max_age_s < age_s:
             return True
         if len(extracted) < policy.min_matches <= len(self._keyframe[1]):
-            return False  # the view may only have darkened, and will match again
+            return self._stays_bare(frame, len(points0) / len(extracted))
+        self._bare_since_ns = None
         if len(points0) < max(policy.min_matches, 1):
             return True
         possible = min(len(extracted), len(self._keyframe[1]))
@@ -121,3 +129,13 @@ class KeyframeMatcher:
             return True
         displacement = float(np.median(np.linalg.norm(points1 - points0, axis=1)))
         return displacement > policy.max_displacement * extracted.image_size[0]
+
+    def _stays_bare(self, frame: Frame, matched: float) -> bool:
+        """Whether a frame of few keypoints, of which a share is matched, follows others like it
+        for long enough to be no view that has only darkened."""
+        if matched >= self.policy.min_ratio:
+            self._bare_since_ns = None
+            return False
+        if self._bare_since_ns is None:
+            self._bare_since_ns = frame.stamp_ns
+        return frame.stamp_ns - self._bare_since_ns > _DARK_S * 1e9

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 
 import pytest
 import torch
@@ -71,22 +70,6 @@ def test_how_keypoints_are_found_is_the_files_matter(tmp_path):
         options = MatcherConfig(nms_radius=radius).superpoint_options()
         asked, _ = load_superpoint(tmp_path / "ours.safetensors", **options)
         assert asked.config.nms_radius == expected
-
-
-def test_the_match_threshold_is_the_files_matter(tmp_path):
-    network = SuperGlue(replace(SMALL, match_threshold=0.3, sinkhorn_iterations=9))
-    save_weights(network, tmp_path / "ours.safetensors", {})
-    torch.save(SuperGlue().state_dict(), tmp_path / "published.pth")
-    options = MatcherConfig().superglue_options()
-    for file, expected in (("ours.safetensors", 0.3), ("published.pth", 0.2)):
-        found, _ = load_superglue(tmp_path / file, **options)
-        assert found.config.match_threshold == expected
-        assert found.config.sinkhorn_iterations == 100
-    # What the user asks for comes before what the file says.
-    for asked in (0.0, 0.7):
-        options = MatcherConfig(match_threshold=asked).superglue_options()
-        found, _ = load_superglue(tmp_path / "ours.safetensors", **options)
-        assert found.config.match_threshold == asked
 
 
 def test_superpoint_loads_and_refuses_others_weights(tmp_path, small_file):

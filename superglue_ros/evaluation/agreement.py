@@ -77,7 +77,9 @@ class PlainMatcher:
         self._superpoint = _PlainSuperPoint(network.config).eval()
         self._superpoint.load_state_dict(network.state_dict())
         self._superglue, matcher = load_superglue(
-            _path(config.superglue), **config.superglue_options()
+            _path(config.superglue),
+            match_threshold=config.match_threshold,
+            sinkhorn_iterations=config.sinkhorn_iterations,
         )
         self.weights_hash = f"{detector.short_hash}+{matcher.short_hash}"
 

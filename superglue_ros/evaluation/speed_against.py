@@ -91,7 +91,7 @@ def reference_checkout(folder: Path, config: MatcherConfig, device: torch.device
             {
                 "weights": "outdoor",
                 "sinkhorn_iterations": config.sinkhorn_iterations,
-                "match_threshold": _published_matching(config).match_threshold,
+                "match_threshold": config.match_threshold,
             }
         )
     except Exception as error:
@@ -142,7 +142,7 @@ def transformers_model(config: MatcherConfig, device: torch.device) -> Opponent:
     settings = package.SuperGlueConfig(
         keypoint_detector_config=detector,
         sinkhorn_iterations=config.sinkhorn_iterations,
-        matching_threshold=_published_matching(config).match_threshold,
+        matching_threshold=config.match_threshold,
     )
     model = package.SuperGlueForKeypointMatching(settings).eval().to(device)
 
@@ -235,11 +235,6 @@ def _published(config: MatcherConfig) -> SuperPointConfig:
     return SuperPointConfig(**config.superpoint_options())
 
 
-def _published_matching(config: MatcherConfig) -> SuperGlueConfig:
-    """How the assignment of published weights is read with a config's options."""
-    return SuperGlueConfig(**config.superglue_options())
-
-
 def matcher_beside(opponent: Opponent, config: MatcherConfig) -> ImageMatcher:
     """Ours with the opponent's weights, or where it has no files as untrained as its network."""
     ours = ImageMatcher.from_config(
@@ -248,7 +243,6 @@ def matcher_beside(opponent: Opponent, config: MatcherConfig) -> ImageMatcher:
             superpoint=opponent.superpoint,
             superglue=opponent.superglue,
             nms_radius=_published(config).nms_radius,
-            match_threshold=_published_matching(config).match_threshold,
         )
     )
     if not opponent.superglue:

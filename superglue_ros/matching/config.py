@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from superglue_ros.networks.superglue import SuperGlueConfig
 from superglue_ros.networks.superpoint import SuperPointConfig
 
 DEVICES = ("auto", "cuda", "cpu")
@@ -58,11 +57,7 @@ class MatcherConfig:
         unit="px",
         range=(-1, 64),
     )
-    match_threshold: float = option(
-        -1.0,
-        "least probability of a match, -1: as the weights say (published 0.2)",
-        range=(-1.0, 1.0),
-    )
+    match_threshold: float = option(0.2, "least probability of a match", range=(0.0, 1.0))
     sinkhorn_iterations: int = option(
         100, "iterations of the optimal matching layer", range=(1, 1000)
     )
@@ -93,7 +88,6 @@ class MatcherConfig:
         if 0 < self.resize < 16:
             raise ValueError(f"resize must be 0 or at least 16, not {self.resize}")
         SuperPointConfig(**self.superpoint_options())
-        SuperGlueConfig(**self.superglue_options())
 
     def superpoint_options(self) -> dict[str, Any]:
         """The fields of `SuperPointConfig` that are not left to the weights."""
@@ -103,26 +97,19 @@ class MatcherConfig:
         }
         return options if self.nms_radius < 0 else {**options, "nms_radius": self.nms_radius}
 
-    def superglue_options(self) -> dict[str, Any]:
-        """The fields of `SuperGlueConfig` that are not left to the weights."""
-        options: dict[str, Any] = {"sinkhorn_iterations": self.sinkhorn_iterations}
-        asked = self.match_threshold >= 0
-        return {**options, "match_threshold": self.match_threshold} if asked else options
-
 
 @dataclass(frozen=True)
 class KeyframePolicy:
     """When a frame becomes the next keyframe; ValueError for a value out of range.
 
     Any one condition suffices. But a frame with fewer than `min_matches` keypoints follows only
-    none, an old keyframe, one as poor or one that has not matched for 3 s; one with fewer than 8
-    never does.
+    none, an old keyframe or one as poor, and one with fewer than 8 never does.
     """
 
     min_matches: int = option(
         60,
-        "fewer matches make a keyframe, unless the frame has fewer keypoints and the keyframe has "
-        "not; then 3 s of hardly any matches do",
+        "fewer matches make a keyframe, unless the frame has fewer keypoints and the keyframe, "
+        "not yet old, has not",
         range=(0, 16384),
     )
     min_ratio: float = option(

@@ -167,7 +167,11 @@ def load_engine(
         "subpixel_power": manifest.subpixel_power,
     }
     points = SuperPointConfig(**(own | config.superpoint_options()))
-    matching = replace(manifest.superglue, **config.superglue_options())
+    matching = replace(
+        manifest.superglue,
+        match_threshold=config.match_threshold,
+        sinkhorn_iterations=config.sinkhorn_iterations,
+    )
     return Networks(
         ExportedSuperPoint(points, graphs["superpoint"]),
         ExportedSuperGlue(

@@ -99,7 +99,7 @@ class ImageMatcher:
         max_keypoints: int = 1024,
         keypoint_threshold: float = 0.005,
         nms_radius: int = -1,
-        match_threshold: float = -1.0,
+        match_threshold: float = 0.2,
         sinkhorn_iterations: int = 100,
         resize: int | None = None,
         device: str = "auto",

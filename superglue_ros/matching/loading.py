@@ -41,7 +41,9 @@ def load_networks(
         Path(config.superpoint) if config.superpoint else None, **config.superpoint_options()
     )
     matcher, matcher_file = load_superglue(
-        Path(config.superglue) if config.superglue else None, **config.superglue_options()
+        Path(config.superglue) if config.superglue else None,
+        match_threshold=config.match_threshold,
+        sinkhorn_iterations=config.sinkhorn_iterations,
     )
     if matcher.config.descriptor_dim != detector.descriptor_dim:
         raise CheckpointError(

@@ -117,16 +117,22 @@ def load_superpoint(path: Path | None = None, **options: Any) -> tuple[SuperPoin
 
 
 def load_superglue(
-    path: Path | None = None, *, sinkhorn_iterations: int = 100, **options: Any
+    path: Path | None = None,
+    *,
+    match_threshold: float = 0.2,
+    sinkhorn_iterations: int = 100,
 ) -> tuple[SuperGlue, WeightsFile]:
     """SuperGlue in eval mode with the weights of a file, the shipped ones by default.
 
-    options: further fields of `SuperGlueConfig`, before what the file says; the network's shape
-    is the file's, from the configuration it carries, else from its tensors.
+    The network's shape is the file's: from the configuration it carries, else from its tensors.
     """
     file = read_weights(path or shipped_path("superglue"))
-    own = _superglue_config(file)
-    network = SuperGlue(replace(own, sinkhorn_iterations=sinkhorn_iterations, **options))
+    config = replace(
+        _superglue_config(file),
+        match_threshold=match_threshold,
+        sinkhorn_iterations=sinkhorn_iterations,
+    )
+    network = SuperGlue(config)
     _load_strictly(network, file)
     return network.eval(), file
 

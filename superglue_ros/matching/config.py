@@ -103,13 +103,14 @@ class KeyframePolicy:
     """When a frame becomes the next keyframe; ValueError for a value out of range.
 
     Any one condition suffices. But a frame with fewer than `min_matches` keypoints follows only
-    none, an old keyframe or one as poor, and one with fewer than 8 never does.
+    none, an old keyframe, one as poor or one that has not matched for 3 s; one with fewer than 8
+    never does.
     """
 
     min_matches: int = option(
         60,
-        "fewer matches make a keyframe, unless the frame has fewer keypoints and the keyframe, "
-        "not yet old, has not",
+        "fewer matches make a keyframe, unless the frame has fewer keypoints and the keyframe has "
+        "not; then 3 s of hardly any matches do",
         range=(0, 16384),
     )
     min_ratio: float = option(

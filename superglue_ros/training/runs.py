@@ -312,7 +312,7 @@ def _stages(
     begun_from: str | None,
 ) -> dict[str, Any]:
     """A card's part on what each stage was asked for and did; pairs: those of one process."""
-    rows = {
+    rows: dict[str, dict[str, Any]] = {
         stage.name: {name: getattr(stage, name) for name in asked}
         | {
             "steps": state["step"],
@@ -322,8 +322,7 @@ def _stages(
         for stage, state, own in zip(stages, checkpoints, pairs)
     }
     card: dict[str, Any] = {"start": begun_from} if begun_from else {}
-    total = sum(own * state["team_size"] for own, state in zip(pairs, checkpoints))
-    return card | {"stages": rows, "pairs_seen": total}
+    return card | {"stages": rows, "pairs_seen": sum(row["pairs_seen"] for row in rows.values())}
 
 
 def check_textures(textures: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ pytest.importorskip("rclpy")
 pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
 
 import rclpy
+import torch
 from nav_msgs.msg import Path as PathMessage
 from node_harness import SMALL, TOPICS, Harness, camera_info, image, textured, wait_for
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
@@ -20,10 +22,13 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
+from superglue_ros.matching import KeyframeMatcher
 from superglue_ros.msg import Features
 from superglue_ros.nodes import health
 from superglue_ros.nodes.conversions import features_from_message, matches_from_message
+from superglue_ros.nodes.matcher_node import MOST_FAILURES, MatcherNode
 from superglue_ros.nodes.running import NodeProcess, executable, run_node, spinning
+from superglue_ros.types import Frame
 
 pytestmark = pytest.mark.ros
 
@@ -61,6 +66,30 @@ def test_told_to_stop_between_two_waits(monkeypatch: pytest.MonkeyPatch) -> None
     assert run_node(lambda: Node("stopped"), []) == 0
     with pytest.raises(RuntimeError, match="wait set"):
         run_node(lambda: Node("broken"), [])
+
+
+def test_a_matcher_that_only_fails_ends_with_an_error(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(matcher: KeyframeMatcher, frame: Frame) -> None:
+        if frame.stamp_ns == 0:
+            raise torch.OutOfMemoryError("not now")
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    def send(node: MatcherNode) -> None:
+        for sent, stamp_ns in enumerate([0] * (MOST_FAILURES + 1) + [1] * MOST_FAILURES):
+            wait_for(lambda sent=sent: sum(node._problems.counts.values()) == sent, "the worker")
+            node._on_image(image(stamp_ns))
+
+    def make() -> MatcherNode:
+        node = MatcherNode()
+        threading.Thread(target=send, args=(node,), daemon=True).start()
+        return node
+
+    monkeypatch.setattr(KeyframeMatcher, "process", fail)
+    assert run_node(make, ["--ros-args", *SMALL]) == 1
+    said = capfd.readouterr().err
+    assert f"{MOST_FAILURES} failures in a row, the last CUDA error: an illegal memory" in said
 
 
 def test_a_topic_on_which_nothing_comes_is_said(

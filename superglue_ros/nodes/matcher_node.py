@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
+import rclpy
+import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
@@ -52,6 +54,9 @@ NEWER = "a newer image came"
 MATCHES_DEPTH = 50
 IMAGES_DEPTH = 5
 WARM_UP_SHAPE = (480, 640)
+MOST_FAILURES = 20
+"""So many defects in a row, and nothing will be matched any more: a GPU's context that is broken
+stays so for the process. Whoever started the node can start it again."""
 
 
 class MatcherNode(Node):
@@ -69,6 +74,7 @@ class MatcherNode(Node):
         )
         core = ImageMatcher.from_config(self._settings.get(MatcherConfig))
         self._matcher = KeyframeMatcher(core, self._settings.get(KeyframePolicy))
+        self.exit_status = 0
         self._problems = Problems(self.get_logger().warning)
         self._received, self._matched = Rate(), Rate()
         self._latency, self._overhead = Milliseconds(), Milliseconds()
@@ -155,6 +161,7 @@ class MatcherNode(Node):
             self._warmed_up.set_exception(error)
             return
         self._warmed_up.set_result(None)
+        failures = 0
         while (item := self._mailbox.take()) is not None:
             message, arrived = item
             try:
@@ -169,8 +176,19 @@ class MatcherNode(Node):
                 self._problems.report(
                     type(error).__name__, f"image dropped: {type(error).__name__}: {text}"
                 )
+                # Memory may be free again in a while.
+                failures += not isinstance(error, torch.OutOfMemoryError)
+                if failures == MOST_FAILURES:
+                    self._give_up(f"{failures} failures in a row, the last {text}")
+                    return
             else:
+                failures = 0
                 self._matched.tick()
+
+    def _give_up(self, text: str) -> None:
+        self.exit_status = 1
+        self.get_logger().fatal(text)
+        rclpy.try_shutdown(context=self.context)
 
     def _warm_up(self) -> None:
         try:

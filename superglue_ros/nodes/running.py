@@ -26,7 +26,10 @@ class NodeError(SuperGlueRosError):
 
 
 def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
-    """Make a node and spin it until SIGINT or SIGTERM; 1 with one line if it cannot be made."""
+    """Make a node and spin it until SIGINT or SIGTERM; 1 with one line if it cannot be made.
+
+    A node that ends by itself says with which status in `exit_status`.
+    """
     rclpy.init(args=None if arguments is None else list(arguments))
     node = None
     try:
@@ -49,7 +52,7 @@ def run_node(make: Callable[[], Node], arguments: Sequence[str] | None = None) -
                 node.close()
             node.destroy_node()
         rclpy.try_shutdown()
-    return 0
+    return int(getattr(node, "exit_status", 0))
 
 
 @contextmanager

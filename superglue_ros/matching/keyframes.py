@@ -35,13 +35,13 @@ class KeyframeMatcher:
         self.restarts = 0
         self._keyframe_id = 0
         self._order = StampOrder()
+        self._bare_since_ns: int | None = None
         self.reset()
 
     def reset(self) -> None:
         """Forget the keyframe; identifiers keep growing."""
         self._keyframe: tuple[Frame, ExtractedFeatures] | None = None
         self._last: tuple[Frame, ExtractedFeatures] | None = None
-        self._bare_since_ns: int | None = None
 
     @property
     def last_features(self) -> Features | None:
@@ -100,7 +100,6 @@ class KeyframeMatcher:
         if is_keyframe:
             self._keyframe_id += 1
             self._keyframe = (frame, extracted)
-            self._bare_since_ns = None
         self._last = (frame, extracted)
         return result
 
@@ -111,8 +110,8 @@ class KeyframeMatcher:
         self, frame: Frame, extracted: ExtractedFeatures, points0: FloatArray, points1: FloatArray
     ) -> bool:
         policy = self.policy
+        self._bare_since_ns = bare_since_ns = self._bare_since(frame, extracted, len(points0))
         if len(extracted) < _FEWEST_KEYPOINTS:
-            self._bare_since_ns = None
             return False
         if self._keyframe is None:
             return True
@@ -120,8 +119,8 @@ class KeyframeMatcher:
         if 0 < policy.max_age_s < age_s:
             return True
         if len(extracted) < policy.min_matches <= len(self._keyframe[1]):
-            return self._stays_bare(frame, len(points0) / len(extracted))
-        self._bare_since_ns = None
+            # The view may only have darkened, and will match again.
+            return bare_since_ns is not None and frame.stamp_ns - bare_since_ns > _DARK_S * 1e9
         if len(points0) < max(policy.min_matches, 1):
             return True
         possible = min(len(extracted), len(self._keyframe[1]))
@@ -130,12 +129,13 @@ class KeyframeMatcher:
         displacement = float(np.median(np.linalg.norm(points1 - points0, axis=1)))
         return displacement > policy.max_displacement * extracted.image_size[0]
 
-    def _stays_bare(self, frame: Frame, matched: float) -> bool:
-        """Whether a frame of few keypoints, of which a share is matched, follows others like it
-        for long enough to be no view that has only darkened."""
-        if matched >= self.policy.min_ratio:
-            self._bare_since_ns = None
-            return False
-        if self._bare_since_ns is None:
-            self._bare_since_ns = frame.stamp_ns
-        return frame.stamp_ns - self._bare_since_ns > _DARK_S * 1e9
+    def _bare_since(
+        self, frame: Frame, extracted: ExtractedFeatures, num_matches: int
+    ) -> int | None:
+        """Stamp from which on every frame up to this one has had few keypoints, hardly any of
+        them matched to the keyframe's many; None where this one has not."""
+        richer = self._keyframe is not None and len(self._keyframe[1]) >= self.policy.min_matches
+        few = _FEWEST_KEYPOINTS <= len(extracted) < self.policy.min_matches
+        if not (richer and few) or num_matches / len(extracted) >= self.policy.min_ratio:
+            return None
+        return frame.stamp_ns if self._bare_since_ns is None else self._bare_since_ns

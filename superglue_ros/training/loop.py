@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,14 +49,9 @@ class ScheduleConfig:
         falling = 0.5 * (1 + math.cos(math.pi * step / self.steps))
         return self.learning_rate * warm * (self.last_share + (1 - self.last_share) * falling)
 
-
-def check_names(stages: list[str]) -> None:
-    """ValueError where a recipe has no stages, or two of one name, or one that names no folder."""
-    if not stages or len(set(stages)) < len(stages):
-        raise ValueError("a recipe needs stages, each with a name of its own")
-    for name in stages:
-        if not name.isidentifier():
-            raise ValueError(f"a stage's name is letters, digits and _, not {name!r}")
+    def shortened(self) -> ScheduleConfig:
+        """The same with a few steps, for a trial."""
+        return replace(self, steps=4, validate_every=2, warmup_steps=1)
 
 
 class Task(Protocol):

@@ -16,6 +16,15 @@ RECIPES = Path(__file__).parent / "recipes"
 T = TypeVar("T")
 
 
+def check_stage_names(stages: list[str]) -> None:
+    """ValueError where a recipe has no stages, or two of one name, or one that names no folder."""
+    if not stages or len(set(stages)) < len(stages):
+        raise ValueError("a recipe needs stages, each with a name of its own")
+    for name in stages:
+        if not name.isidentifier():
+            raise ValueError(f"a stage's name is letters, digits and _, not {name!r}")
+
+
 def from_dict(kind: type[T], values: dict[str, Any]) -> T:
     """A dataclass, nested ones too, filled from plain values; ValueError for an unknown key."""
     hints = typing.get_type_hints(kind)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from superglue_ros.networks.superglue import SuperGlueConfig
 from superglue_ros.training.homography_pairs import PairConfig
-from superglue_ros.training.loop import ScheduleConfig, check_names
+from superglue_ros.training.loop import ScheduleConfig
+from superglue_ros.training.recipes import check_stage_names
 from superglue_ros.training.world_pairs import WorldConfig
 
 
@@ -71,15 +72,14 @@ class SuperGlueRecipe:
     stages: tuple[SuperGlueStage, ...] = (SuperGlueStage("mixed"),)
 
     def __post_init__(self) -> None:
-        check_names([stage.name for stage in self.stages])
+        check_stage_names([stage.name for stage in self.stages])
 
 
 def trial_of(recipe: SuperGlueRecipe) -> SuperGlueRecipe:
     """The recipe with a few steps of few pairs a stage: does all of it run?"""
 
     def shortened(stage: SuperGlueStage) -> SuperGlueStage:
-        schedule = replace(stage.schedule, steps=4, validate_every=2, warmup_steps=1)
-        return replace(stage, batch=8, schedule=schedule)
+        return replace(stage, batch=8, schedule=stage.schedule.shortened())
 
     stages = tuple(shortened(stage) for stage in recipe.stages)
     return replace(recipe, drawings=4, validation_batches=1, stages=stages)

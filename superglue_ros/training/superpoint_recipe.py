@@ -10,7 +10,8 @@ from superglue_ros.networks.superpoint import SuperPointConfig
 from superglue_ros.training.adaptation import AdaptationConfig
 from superglue_ros.training.found_again import FoundConfig
 from superglue_ros.training.homography_pairs import PairConfig
-from superglue_ros.training.loop import ScheduleConfig, check_names
+from superglue_ros.training.loop import ScheduleConfig
+from superglue_ros.training.recipes import check_stage_names
 
 FOUND = "found"
 OWN_LABELS = ("adapted", FOUND)
@@ -88,7 +89,7 @@ class SuperPointRecipe:
     stages: tuple[StageConfig, ...] = (StageConfig("joint"),)
 
     def __post_init__(self) -> None:
-        check_names([stage.name for stage in self.stages])
+        check_stage_names([stage.name for stage in self.stages])
         if min(self.validation_batches, self.drawings) < 1:
             raise ValueError("validation_batches and drawings must be positive")
         self.keypoints()
@@ -112,7 +113,7 @@ def trial_of(recipe: SuperPointRecipe) -> SuperPointRecipe:
             crops=8,
             batch=2,
             adaptation=replace(stage.adaptation, homographies=2),
-            schedule=replace(stage.schedule, steps=4, validate_every=2, warmup_steps=1),
+            schedule=stage.schedule.shortened(),
         )
 
     stages = tuple(shortened(stage) for stage in recipe.stages)

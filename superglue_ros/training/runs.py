@@ -225,7 +225,7 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
         card["data"] += "; a procedurally rendered world"
         card["method"] = SUPERGLUE_METHOD
         card["features"] = f"{features_file.path.name} {features_file.short_hash}"
-        asked = ("rendered_share", "apart_share", "reuse")
+        asked = ("keypoints", "rendered_share", "apart_share", "reuse")
         pairs = [
             state["step"] * stage.batch // stage.reuse for stage, state in zip(recipe.stages, done)
         ]

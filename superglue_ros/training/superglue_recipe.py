@@ -15,13 +15,14 @@ from superglue_ros.training.world_pairs import WorldConfig
 class SuperGlueStage:
     """One stage of the training; it goes on from the network of the stage before.
 
-    batch: pairs a step; rendered_share: share of them from the rendered world; apart_share: share
-    from the rendered world, too, but without common surface; the others are homographies;
-    reuse: steps for each new batch; the others train on a kept one, with another number of its
-    keypoints (the features cost more than the step).
+    keypoints: range of their number an image; batch: pairs a step; rendered_share: share of them
+    from the rendered world; apart_share: share from the rendered world, too, but without common
+    surface; the others are homographies; reuse: steps for each new batch; the others train on a
+    kept one, with another number of its keypoints (the features cost more than the step).
     """
 
     name: str
+    keypoints: tuple[int, int] = (96, 256)
     batch: int = 6
     rendered_share: float = 0.6
     apart_share: float = 0.0
@@ -31,6 +32,9 @@ class SuperGlueStage:
     def __post_init__(self) -> None:
         if min(self.batch, self.reuse) < 1:
             raise ValueError("batch and reuse must be positive")
+        low, high = self.keypoints
+        if not 1 <= low <= high:
+            raise ValueError(f"keypoints {self.keypoints} are no range of numbers from 1")
         shares = self.rendered_share, self.apart_share
         if min(shares) < 0 or sum(shares) > 1:
             raise ValueError("rendered_share and apart_share are shares of one batch")
@@ -47,7 +51,7 @@ class SuperGlueStage:
 class SuperGlueRecipe:
     """A whole run: its stages, in their order.
 
-    keypoints: range of their number an image; drawings: procedural images beside the photographs;
+    drawings: procedural images beside the photographs;
     branch_rate, attention_rate, bin_rate: learning rates of the last layers of the branches, of
     queries and keys and of the dustbin's score, as shares;
     temperature, bin_cosine, attention_logit: see `SuperGlue.initialize_as_transport`;
@@ -56,7 +60,6 @@ class SuperGlueRecipe:
     """
 
     seed: int = 0
-    keypoints: tuple[int, int] = (96, 256)
     drawings: int = 60
     branch_rate: float = 0.05
     attention_rate: float = 4.0
@@ -73,6 +76,11 @@ class SuperGlueRecipe:
 
     def __post_init__(self) -> None:
         check_stage_names([stage.name for stage in self.stages])
+
+    @property
+    def most_keypoints(self) -> int:
+        """Of an image, in any of the stages; the validation's number."""
+        return max(stage.keypoints[1] for stage in self.stages)
 
 
 def trial_of(recipe: SuperGlueRecipe) -> SuperGlueRecipe:

@@ -133,7 +133,7 @@ class SuperGlueTask:
     def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor], float]:
         """Loss of the next batch, of rendered or of homography pairs."""
         started = time.monotonic()
-        low, high = self.recipe.keypoints
+        low, high = self.stage.keypoints
         count, other = torch.randint(low, high + 1, (2,), generator=self.generator).tolist()
         if step % self.stage.reuse == 0 or not self._kept:
             sample = extract_features(self.superpoint, self.pairs.sample(), high)
@@ -160,7 +160,7 @@ class SuperGlueTask:
         more, and confidences come out too high.
         """
         self.network.eval()
-        count = self.recipe.keypoints[1]
+        count = self.stage.keypoints[1]
         pairs = MixedPairs(self.recipe, self.stage, self.bank, _SETTLING_SEED)
         samples = [
             extract_features(self.superpoint, pairs.sample(), count)

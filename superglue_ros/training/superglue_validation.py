@@ -35,7 +35,7 @@ def validation_samples(
         "rendered": WorldPairs(recipe.world, bank.device, _SEED),
         APART: WorldPairs(recipe.world.apart(), bank.device, _SEED),
     }
-    count = recipe.keypoints[1]
+    count = recipe.most_keypoints
     return {
         kind: [
             extract_features(superpoint, (source.sample(6),), count)

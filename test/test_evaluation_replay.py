@@ -116,6 +116,46 @@ def test_trajectory_is_right_and_the_same_each_time() -> None:
     )
 
 
+class DeepWorld(World):
+    """The same with a depth image for each frame; that of frame 0 is of another size if wanted."""
+
+    wrong_first = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        for i, frame in enumerate(super().__iter__()):
+            pose = self.poses[i]
+            in_camera = (self.points - pose.position) @ pose.rotation
+            pixels = project_points(in_camera, CAMERA)
+            inside = np.all((pixels > 0) & (pixels < [319, 239]), axis=1)
+            depth = np.zeros((240, 320), np.float32)
+            columns, rows = np.round(pixels[inside]).astype(int).T
+            depth[rows, columns] = in_camera[inside, 2]
+            if self.wrong_first and i == 0:
+                depth = depth[:120]
+            yield replace(frame, depth_m=depth)
+
+
+def test_depth_gives_metres() -> None:
+    world = DeepWorld()
+    matcher = KeyframeMatcher(PointMatcher(world), KeyframePolicy())  # type: ignore[arg-type]
+    result = run_replay(world, matcher, VisualOdometry(use_depth=True))
+    assert result.scale_is_metric
+    errors = absolute_trajectory_error(result.trajectory, world.groundtruth(), "se3")
+    assert errors.num_poses == len(world)
+    assert errors.rmse_percent < 1
+    assert not run_replay(world, matcher, VisualOdometry()).scale_is_metric
+
+
+def test_a_keyframe_without_depth_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    world = DeepWorld()
+    world.wrong_first = True
+    matcher = KeyframeMatcher(PointMatcher(world), KeyframePolicy())  # type: ignore[arg-type]
+    result = run_replay(world, matcher, VisualOdometry(use_depth=True))
+    assert "a keyframe without depth: the depth has shape (120, 320)" in caplog.text
+    assert result.records[2].state == "initialising"
+    assert len(result.trajectory) == len(world)  # placed once the next keyframe has depth
+
+
 def test_records_say_what_happened() -> None:
     world = World()
     result = replay(world)

@@ -108,13 +108,37 @@ def test_priors_hold_landmarks_that_parallax_does_not() -> None:
     assert np.abs(solution.landmarks - points).max() < 0.5
 
 
-def test_gradient_is_that_of_the_cost() -> None:
+def with_depths(points: FloatArray, observations: FloatArray) -> FloatArray:
+    """The observations with exact inverse depths for two thirds of the landmarks."""
+    depths = [((points - pose.position) @ pose.rotation)[:, 2] for pose in POSES]
+    inverse = 1 / np.stack(depths, axis=1)[..., None]
+    inverse[::3] = np.nan
+    return np.concatenate([observations, inverse], axis=2)
+
+
+def test_depths_bring_back_the_scale() -> None:
+    points, observations = scene()
+    rng = np.random.default_rng(1)
+    start = tuple(Pose(p.rotation, 1.2 * p.position) for p in disturbed(rng, 0.02, ONE_FIXED))
+    seen = with_depths(points, observations)
+    seen[1::12, :, 2] *= 3  # a few of them wrong
+    solution = adjust_window(start, 1.2 * points, seen, ONE_FIXED, NOISE, 30, depth_noise=0.002)
+    for found, pose in zip(solution.poses, POSES):
+        assert np.linalg.norm(found.position - pose.position) < 0.01
+    free = solution.pose_covariances[1:]
+    assert (np.linalg.eigvalsh(free) > 0).all()
+
+
+@pytest.mark.parametrize("depths", [False, True])
+def test_gradient_is_that_of_the_cost(depths: bool) -> None:
     points, observations = scene(10)
+    if depths:
+        observations = with_depths(points, observations)
     rng = np.random.default_rng(2)
     poses = disturbed(rng, 0.01, TWO_FIXED)
     landmarks = points + 0.05 * rng.normal(size=points.shape)
     priors = np.tile(np.eye(3), (10, 1, 1))
-    problem = Problem.from_observations(observations, TWO_FIXED, NOISE, points, priors)
+    problem = Problem.from_observations(observations, TWO_FIXED, NOISE, points, priors, 0.01)
     state = State(
         np.stack([p.rotation for p in poses]), np.stack([p.position for p in poses]), landmarks
     )

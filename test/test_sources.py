@@ -12,6 +12,7 @@ import pytest
 from superglue_ros.errors import ImageError, SourceError
 from superglue_ros.sources import (
     find_groundtruth,
+    measures_depth,
     open_source,
     read_calibration,
     read_depth,
@@ -317,6 +318,24 @@ class TestFolders:
         assert [frame.stamp_ns for frame in source] == [0, 200_000_000]
         assert source.skipped == 1
         assert "b.png is truncated" in caplog.text
+
+    def test_a_frame_with_unreadable_depth_comes_without(
+        self, tmp_path: Path, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        write_images(tmp_path / "rgb", ["1.5.png", "2.5.png"], rng)
+        (tmp_path / "depth").mkdir()
+        cv2.imwrite(str(tmp_path / "depth" / "1.6.png"), np.full((24, 32), 5000, np.uint16))
+        (tmp_path / "depth" / "2.6.png").write_bytes(b"\x89PNG broken")
+        rows = "1.5 rgb/1.5.png 1.6 depth/1.6.png\n2.5 rgb/2.5.png 2.6 depth/2.6.png\n"
+        (tmp_path / "associations.txt").write_text(rows)
+        source = open_source(tmp_path)
+        first, second = source
+        assert first.depth_m is not None
+        assert second.depth_m is None
+        assert source.skipped == 0
+        assert "a frame without depth" in caplog.text
+        assert measures_depth(source)
+        assert not measures_depth(open_source(tmp_path / "rgb"))
 
     @pytest.mark.parametrize(
         ("make", "message"),

@@ -259,6 +259,8 @@ def test_recipes_go_to_plain_values_and_back_and_refuse_unknown_keys():
         SuperGlueRecipe(stages=(SuperGlueStage("a/b"),))
     with pytest.raises(ValueError, match="shares of one batch"):
         SuperGlueStage("a", rendered_share=0.7, apart_share=0.4)
+    with pytest.raises(ValueError, match="no range of numbers"):
+        SuperGlueStage("a", keypoints=(200, 100))
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)

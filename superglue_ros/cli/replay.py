@@ -30,7 +30,7 @@ from superglue_ros.evaluation.trajectory import (
 from superglue_ros.geometry import check_camera
 from superglue_ros.matching import ImageMatcher, KeyframeMatcher
 from superglue_ros.odometry import OdometryConfig, VisualOdometry
-from superglue_ros.sources import open_source, read_trajectory
+from superglue_ros.sources import measures_depth, open_source, read_trajectory
 
 SUMMARY = "run matching and odometry over a bag, folder, video or dataset"
 
@@ -51,6 +51,12 @@ def add_parser(subparsers: Any) -> None:
         choices=("auto", *ALIGNMENTS),
         default="auto",
         help="to the ground truth; auto: sim3 up to scale, se3 where the scale is metric",
+    )
+    parser.add_argument(
+        "--depth",
+        choices=("auto", "no"),
+        default="auto",
+        help="auto: metric scale from the source's depth or right images where it has them",
     )
     parser.add_argument("--topic", metavar="T", help="image topic of a bag with several")
     parser.add_argument("--camera-info-topic", metavar="T", help="default: beside the image topic")
@@ -80,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
     odometry = None
     if source.camera is not None:
         check_camera(source.camera)
-        odometry = VisualOdometry(odometry_config)
+        use_depth = args.depth == "auto" and measures_depth(source)
+        odometry = VisualOdometry(odometry_config, use_depth)
     else:
         print("no camera calibration: matches only (give --calibration for a trajectory)")
     matcher = KeyframeMatcher(ImageMatcher.from_config(config), policy)

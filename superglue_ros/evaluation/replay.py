@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from superglue_ros.errors import CameraError, ImageError
 from superglue_ros.evaluation.gallery import Gallery, MatchPicture
-from superglue_ros.geometry import check_camera_fits
+from superglue_ros.geometry import check_camera_fits, stereo_depth
 from superglue_ros.matching import KeyframeMatcher
 from superglue_ros.odometry import OdometryEstimate, TrackingState, VisualOdometry
 from superglue_ros.sources import FrameSource, trajectory_from_poses
-from superglue_ros.types import CameraModel, Frame, FrameMatches, Pose, Trajectory
+from superglue_ros.types import CameraModel, FloatArray, Frame, FrameMatches, Pose, Trajectory
 
 logger = logging.getLogger(__name__)
 
@@ -85,13 +85,15 @@ def run_replay(
     """Match every frame of a source and, with odometry, estimate its pose.
 
     The same input gives the same trajectory. Without odometry, or for frames without a camera,
-    there are matches only. Raises CameraError for an unusable camera, and for one of images
+    there are matches only. An odometry that uses depth gets that of the keyframes' frames, or of
+    their rectified stereo pairs. Raises CameraError for an unusable camera, and for one of images
     of another size than the first.
     """
     records: list[FrameRecord] = []
     poses: dict[int, Pose] = {}
     gallery = Gallery(len(source))
     skipped, metric, weights = 0, False, ("", "")
+    keyframe_depth: FloatArray | None = None
     started = time.perf_counter()
 
     def fits(camera: CameraModel, matches: FrameMatches) -> bool:
@@ -115,9 +117,11 @@ def run_replay(
         estimate, odometry_ms = None, 0.0
         if odometry is not None and frame.camera is not None and fits(frame.camera, matches):
             before = time.perf_counter()
-            estimate = odometry.process(matches, frame.camera)
+            estimate = odometry.process(matches, frame.camera, keyframe_depth)
             odometry_ms = (time.perf_counter() - before) * 1e3
             metric = estimate.scale_is_metric
+            if matches.is_keyframe and odometry.use_depth:
+                keyframe_depth = _depth(frame, frame.camera, source.name)
             _collect_poses(poses, estimate)
         records.append(_record(matches, estimate, odometry_ms))
         gallery.offer(frame.image, matches)
@@ -136,6 +140,23 @@ def run_replay(
         model=weights[0],
         weights_hash=weights[1],
     )
+
+
+def _depth(frame: Frame, camera: CameraModel, name: str) -> FloatArray | None:
+    """The frame's depth (H, W) metres, measured or from its stereo pair; None without."""
+    depth, problem = frame.depth_m, "neither depth nor a right image"
+    if depth is None and frame.right is not None and frame.baseline_m is not None:
+        try:
+            focal_px = float(camera.matrix[0, 0])
+            depth = stereo_depth(frame.image, frame.right, focal_px, frame.baseline_m)
+        except ImageError as error:
+            problem = str(error)
+    if depth is not None and depth.shape != frame.image.shape[:2]:
+        problem = f"the depth has shape {depth.shape}, the image {frame.image.shape[:2]}"
+        depth = None
+    if depth is None:
+        logger.warning("%s: a keyframe without depth: %s", name, problem)
+    return depth
 
 
 def _frames(source: FrameSource, max_frames: int | None, progress: bool) -> Iterable[Frame]:

@@ -9,6 +9,7 @@ from superglue_ros.geometry.camera import (
     project_points,
     scale_camera,
 )
+from superglue_ros.geometry.depth import depth_of_points, stereo_depth
 from superglue_ros.geometry.pnp import PoseEstimate, estimate_pose, refine_pose
 from superglue_ros.geometry.pose_errors import area_under_recall, pose_errors_deg
 from superglue_ros.geometry.rotations import exp_rotation, fit_rotation, log_rotation
@@ -22,6 +23,7 @@ __all__ = [
     "area_under_recall",
     "check_camera",
     "check_camera_fits",
+    "depth_of_points",
     "estimate_pose",
     "estimate_two_view",
     "exp_rotation",
@@ -34,5 +36,6 @@ __all__ = [
     "project_points",
     "refine_pose",
     "scale_camera",
+    "stereo_depth",
     "triangulate",
 ]

@@ -32,6 +32,14 @@ class OdometryConfig:
         0.1,
         50.0,
     )
+    depth_noise: float = _option(
+        0.005,
+        "Standard deviation of the inverse of a measured depth: with 0.005, 2 cm at 2 m. Depths "
+        "beyond a third of its inverse are not used.",
+        "1/metres",
+        1e-5,
+        1.0,
+    )
     min_inliers: int = _option(
         15, "Fewest landmarks that must agree on a pose, else tracking is lost.", "", 6, 10000
     )

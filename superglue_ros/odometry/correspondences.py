@@ -13,9 +13,10 @@ from superglue_ros.types import CameraModel, FloatArray, FrameMatches, IntArray
 
 @dataclass(frozen=True)
 class Correspondences:
-    """keyframe_points and points (M, 2) normalised, keyframe_features and features (M,) their
-    indices, each index at most once."""
+    """keyframe_pixels (M, 2); keyframe_points and points (M, 2) normalised; keyframe_features and
+    features (M,) their indices, each index at most once."""
 
+    keyframe_pixels: FloatArray
     keyframe_points: FloatArray
     points: FloatArray
     keyframe_features: IntArray
@@ -55,6 +56,7 @@ def usable_correspondences(
         order = order[np.sort(first)]
     order = np.sort(order)
     return Correspondences(
+        matches.keyframe_points[order],
         keyframe_points[order],
         points[order],
         np.asarray(matches.keyframe_indices[order], np.int64),

@@ -1,4 +1,4 @@
-"""Monocular visual odometry from match messages."""
+"""Visual odometry from match messages, and from depths of the keyframes where there are some."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from superglue_ros.errors import MessageError
 from superglue_ros.geometry.camera import mean_focal
+from superglue_ros.geometry.depth import depth_of_points
 from superglue_ros.odometry.config import OdometryConfig
 from superglue_ros.odometry.correspondences import Correspondences, usable_correspondences
 from superglue_ros.odometry.estimate import OdometryEstimate, TrackingState
-from superglue_ros.odometry.initialization import start_landmarks
+from superglue_ros.odometry.initialization import Start, start_from_depths, start_landmarks
 from superglue_ros.odometry.landmarks import LandmarkStore, View, renumber
 from superglue_ros.odometry.mapping import (
     FLOOR_COVARIANCE,
@@ -19,6 +21,7 @@ from superglue_ros.odometry.mapping import (
     carried_covariance,
     extend_landmarks,
     optimize_window,
+    place_measured_depths,
     unknown_covariance,
 )
 from superglue_ros.odometry.motion import MotionModel
@@ -45,9 +48,12 @@ _MAX_PENDING_VIEWS = 4
 
 
 class VisualOdometry:
-    """Camera poses, up to one scale, from matches against keyframes.
+    """Camera poses from matches against keyframes: in metres with their depths (RGB-D, stereo),
+    up to one scale without.
 
-    Starts from two views once their parallax suffices; the distance between these two views is
+    With `use_depth` the depths of a keyframe are its landmarks, and the window is optimised on
+    them as well; a keyframe without depth can be tracked but nothing starts on it. Without, it
+    starts from two views once their parallax suffices; the distance between these two views is
     the unit of length. From then on each frame's pose comes from the landmarks that it sees, and
     the recent keyframes and their landmarks are optimised together at each new keyframe.
 
@@ -59,8 +65,9 @@ class VisualOdometry:
     last one in time begins a new world. The same messages give the same estimates.
     """
 
-    def __init__(self, config: OdometryConfig | None = None) -> None:
+    def __init__(self, config: OdometryConfig | None = None, use_depth: bool = False) -> None:
         self.config = config if config is not None else OdometryConfig()
+        self.use_depth = use_depth
         self.reset()
 
     def reset(self) -> None:
@@ -73,19 +80,30 @@ class VisualOdometry:
         self._waiting: list[Observation] = []
         self._last_stamp_ns: int | None = None
 
-    def process(self, matches: FrameMatches, camera: CameraModel) -> OdometryEstimate:
+    def process(
+        self,
+        matches: FrameMatches,
+        camera: CameraModel,
+        keyframe_depth_m: FloatArray | None = None,
+    ) -> OdometryEstimate:
         """Estimate the pose of one frame from its matches.
 
-        camera: of the images in which the matches' points are. Raises CameraError where the
-        camera is unusable and MessageError where the message contradicts itself; the state is then
-        as before the call.
+        camera: of the images in which the matches' points are; keyframe_depth_m: (H, W) z-depth
+        in metres of the keyframe's image, 0 or NaN where unknown, used with `use_depth` alone.
+        Raises CameraError where the camera is unusable and MessageError where the message
+        contradicts itself or the depth is of another size; the state is then as before the call.
         """
         found = usable_correspondences(matches, camera, self.config.min_confidence)
+        inverse_depths = self._inverse_depths(matches, found, keyframe_depth_m)
         tolerances = self._tolerances(camera)
         place, reason = self._link(matches)
         rows: IntArray = np.zeros(0, np.int64)
         if place is not None:
-            rows = self._store.rows_of(place, found.keyframe_features, found.keyframe_points)
+            rows = self._store.rows_of(
+                place, found.keyframe_features, found.keyframe_points, inverse_depths
+            )
+            if self._store.views[place].located:
+                place_measured_depths(self._store, place, tolerances)
         observation = Observation(matches.stamp_ns, rows, found.points[: len(rows)])
         tracked, starts = self._locate(observation, place, tolerances, reason)
         if tracked.ok:
@@ -106,7 +124,22 @@ class VisualOdometry:
             self.config.inlier_threshold_px / focal,
             self.config.point_noise_px / focal,
             float(np.radians(self.config.min_parallax_deg)),
+            self.config.depth_noise,
         )
+
+    def _inverse_depths(
+        self, matches: FrameMatches, found: Correspondences, depth_m: FloatArray | None
+    ) -> FloatArray:
+        """(M,) 1/metres of the matches in the keyframe, NaN where not measured."""
+        if depth_m is None or not self.use_depth:
+            return np.full(len(found), np.nan)
+        width, height = matches.keyframe_image_size
+        if depth_m.shape != (height, width):
+            raise MessageError(
+                f"the depth has shape {depth_m.shape}, the keyframe's image {(height, width)}: it "
+                "must be registered to the image"
+            )
+        return 1 / depth_of_points(depth_m, found.keyframe_pixels)
 
     def _link(self, matches: FrameMatches) -> tuple[int | None, str]:
         """Place of the message's keyframe in the store, begun anew where it is not known."""
@@ -139,20 +172,11 @@ class VisualOdometry:
         none = np.zeros(len(observation.rows), bool)
         if place is None:
             return TrackedPose(predicted, unknown_covariance(), none, reason), False
-        view = self._store.views[place]
         tracked = track(self._store, observation, tolerances, self.config.min_inliers, predicted)
         if tracked.ok:
             carried = self._inherited_covariance(place, tracked.pose.position, tolerances)
             return replace(tracked, covariance=tracked.covariance + carried), False
-        start = start_landmarks(
-            self._store,
-            place,
-            observation,
-            tolerances,
-            max(self.config.min_start_inliers, self.config.min_inliers),
-            self._motion.speed,
-            self._covariance + self._motion.uncertainty(view.stamp_ns),
-        )
+        start = self._start(observation, place, tolerances)
         if start.ok:
             tracked = track(
                 self._store, observation, tolerances, self.config.min_inliers, start.pose
@@ -163,6 +187,14 @@ class VisualOdometry:
         parts = [reason, tracked.reason if self._started or start.ok else "", start.reason]
         reason = "; ".join(part for part in parts if part)
         return TrackedPose(predicted, unknown_covariance(), none, reason), False
+
+    def _start(self, observation: Observation, place: int, tolerances: Tolerances) -> Start:
+        least = max(self.config.min_start_inliers, self.config.min_inliers)
+        guess = self._covariance + self._motion.uncertainty(self._store.views[place].stamp_ns)
+        if self.use_depth:
+            return start_from_depths(self._store, place, observation, tolerances, least, guess)
+        speed = self._motion.speed
+        return start_landmarks(self._store, place, observation, tolerances, least, speed, guess)
 
     def _inherited_covariance(
         self, place: int, position: FloatArray, tolerances: Tolerances
@@ -262,7 +294,7 @@ class VisualOdometry:
             state,
             tracked.pose,
             tracked.covariance,
-            False,
+            self.use_depth,
             len(matches),
             int(tracked.inliers.sum()),
             matches.keyframe_id,

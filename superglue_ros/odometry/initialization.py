@@ -6,10 +6,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from superglue_ros.geometry.pnp import estimate_pose
 from superglue_ros.geometry.triangulation import triangulate
 from superglue_ros.geometry.two_view import TwoViewGeometry, estimate_two_view
 from superglue_ros.odometry.landmarks import LandmarkStore, View
-from superglue_ros.odometry.mapping import Observation, Tolerances, required_parallax
+from superglue_ros.odometry.mapping import (
+    Observation,
+    Tolerances,
+    measured_depths,
+    place_measured_depths,
+    required_parallax,
+)
 from superglue_ros.odometry.window import adjust_window
 from superglue_ros.types import FloatArray, IntArray, Pose
 
@@ -50,7 +57,7 @@ def start_landmarks(
     """
     reason = "no keyframe shares matches with this frame"
     for candidate in _candidates(store, place, observation, min_inliers):
-        first = store.observations[observation.rows, candidate]
+        first = store.observations[observation.rows, candidate, :2]
         shared = np.isfinite(first[:, 0])
         geometry = _try_pair(first[shared], observation.points[shared], tolerances, min_inliers)
         if geometry.ok:
@@ -65,6 +72,45 @@ def start_landmarks(
         if candidate == place:
             reason = geometry.reason
     return Start(Pose.identity(), reason)
+
+
+def start_from_depths(
+    store: LandmarkStore,
+    place: int,
+    observation: Observation,
+    tolerances: Tolerances,
+    min_inliers: int,
+    guess: FloatArray,
+) -> Start:
+    """Start of a frame on the keyframe at `place` alone, whose depths are the landmarks.
+
+    On success they replace the store's landmarks, and the keyframe keeps the pose it has. guess:
+    covariance (6, 6) of that pose where it is only predicted.
+    """
+    view = store.views[place]
+    known = measured_depths(store, place, tolerances)[observation.rows]
+    if known.sum() < min_inliers:
+        reason = f"{int(known.sum())} matches have a depth in the keyframe, {min_inliers} needed"
+        return Start(Pose.identity(), reason)
+    first = store.observations[observation.rows[known], place]
+    points = np.concatenate([first[:, :2], np.ones((len(first), 1))], axis=1) / first[:, 2:]
+    found = estimate_pose(
+        points, observation.points[known], tolerances.threshold, min_inliers=min_inliers
+    )
+    if not found.ok:
+        return Start(Pose.identity(), found.reason)
+    store.forget_positions()
+    _hold(store, view, guess)
+    place_measured_depths(store, place, tolerances)
+    return Start(view.pose @ found.pose)
+
+
+def _hold(store: LandmarkStore, view: View, guess: FloatArray) -> None:
+    """The view that a start goes from is the only one located."""
+    if not view.located:
+        view.covariance = guess
+    for other in store.views:
+        other.located = other is view
 
 
 def _candidates(
@@ -148,10 +194,7 @@ def _place(
     store.forget_positions()
     store.positions[pair.rows] = scale * pair.positions @ rotation.T + view.pose.position
     store.covariances[pair.rows] = scale**2 * rotation @ pair.covariances @ rotation.T
-    if not view.located:
-        view.covariance = guess
-    for other in store.views:
-        other.located = other is view
+    _hold(store, view, guess)
     return Start(view.pose @ Pose(pair.pose.rotation, scale * pair.pose.position))
 
 

@@ -36,14 +36,15 @@ class View:
 class LandmarkStore:
     """Rows of points with their observations in every view, positions and covariances.
 
-    observations (N, V, 2) normalised points, NaN where not seen; positions (N, 3), NaN without;
+    observations (N, V, 3): normalised point and inverse depth (1 / unit of length), NaN where not
+    seen and where the depth was not measured; positions (N, 3), NaN without;
     covariances (N, 3, 3) of the positions given the views; balance (N,): frames that agreed with
     the landmark less those that did not.
     """
 
     def __init__(self) -> None:
         self.views: list[View] = []
-        self.observations: FloatArray = np.zeros((0, 0, 2))
+        self.observations: FloatArray = np.zeros((0, 0, 3))
         self.positions: FloatArray = np.zeros((0, 3))
         self.covariances: FloatArray = np.zeros((0, 3, 3))
         self.balance: IntArray = np.zeros(0, np.int64)
@@ -87,14 +88,17 @@ class LandmarkStore:
 
     def add_view(self, view: View, rows: IntArray, points: FloatArray) -> int:
         """Append a view that sees `points` (M, 2) at `rows` (M,); returns its place."""
-        column = np.full((len(self), 1, 2), np.nan)
-        column[rows, 0] = points
+        column = np.full((len(self), 1, 3), np.nan)
+        column[rows, 0, :2] = points
         self.observations = np.concatenate([self.observations, column], axis=1)
         self.views.append(view)
         return len(self.views) - 1
 
-    def rows_of(self, place: int, features: IntArray, points: FloatArray) -> IntArray:
-        """Rows of a keyframe's features (M,), seen by it at points (M, 2); new ones are begun."""
+    def rows_of(
+        self, place: int, features: IntArray, points: FloatArray, inverse_depths: FloatArray
+    ) -> IntArray:
+        """Rows of a keyframe's features (M,), seen by it at points (M, 2) with inverse_depths
+        (M,), NaN where not measured; new ones are begun."""
         view = self.views[place]
         missing = int(features.max(initial=-1)) + 1 - len(view.row_of_feature)
         if missing > 0:
@@ -105,12 +109,15 @@ class LandmarkStore:
         fresh = rows == UNMATCHED
         rows[fresh] = self._grow(int(fresh.sum()))
         view.row_of_feature[features[fresh]] = rows[fresh]
-        self.observations[rows[fresh], place] = points[fresh]
+        self.observations[rows[fresh], place, :2] = points[fresh]
+        # A row that was carried on to this keyframe came without.
+        measured = np.isfinite(inverse_depths)
+        self.observations[rows[measured], place, 2] = inverse_depths[measured]
         return rows
 
     def _grow(self, count: int) -> IntArray:
         first = len(self)
-        fill = np.full((count, len(self.views), 2), np.nan)
+        fill = np.full((count, len(self.views), 3), np.nan)
         self.observations = np.concatenate([self.observations, fill])
         self.positions = np.concatenate([self.positions, np.full((count, 3), np.nan)])
         self.covariances = np.concatenate([self.covariances, np.full((count, 3, 3), np.nan)])

@@ -25,11 +25,13 @@ _NOISE_PARALLAX = 3.0
 
 @dataclass(frozen=True)
 class Tolerances:
-    """Thresholds of one camera: threshold and noise in units of its normalised plane."""
+    """Thresholds of one camera: threshold and noise in units of its normalised plane, depth_noise
+    of inverse depths."""
 
     threshold: float
     noise: float
     min_parallax_rad: float
+    depth_noise: float
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def triangulate_rows(store: LandmarkStore, observation: Observation, pose: Pose)
     """Triangulate a frame's rows from the frame and all located views that see them."""
     places = [place for place, view in enumerate(store.views) if view.located]
     seen = np.concatenate(
-        [store.observations[observation.rows][:, places], observation.points[:, None]], axis=1
+        [store.observations[observation.rows][:, places, :2], observation.points[:, None]], axis=1
     )
     poses = [store.views[place].pose for place in places] + [pose]
     return triangulate(
@@ -79,6 +81,27 @@ def required_parallax(parallax_rad: FloatArray, known: int, tolerances: Toleranc
     least = float(ranked[min(missing, len(ranked)) - 1])
     floor = _NOISE_PARALLAX * tolerances.noise
     return min(max(least, floor), tolerances.min_parallax_rad)
+
+
+def measured_depths(store: LandmarkStore, place: int, tolerances: Tolerances) -> BoolArray:
+    """(N,) bool: rows whose depth in the view at `place` is known well enough for a landmark."""
+    with np.errstate(invalid="ignore"):
+        clear = store.observations[:, place, 2] > _NOISE_PARALLAX * tolerances.depth_noise
+    return clear & np.isfinite(store.observations[:, place, 0])
+
+
+def place_measured_depths(store: LandmarkStore, place: int, tolerances: Tolerances) -> None:
+    """Make landmarks of the rows without position whose depth the located view at `place` has."""
+    view = store.views[place]
+    rows = np.flatnonzero(measured_depths(store, place, tolerances) & ~store.located)
+    rays = np.concatenate([store.observations[rows, place, :2], np.ones((len(rows), 1))], axis=1)
+    depths = 1 / store.observations[rows, place, 2]
+    store.positions[rows] = (depths[:, None] * rays) @ view.pose.rotation.T + view.pose.position
+    along = (depths**2 * tolerances.depth_noise)[:, None] * rays
+    covariances = along[:, :, None] * along[:, None]
+    across = (depths * tolerances.noise) ** 2
+    covariances += across[:, None, None] * np.eye(3)
+    store.covariances[rows] = view.pose.rotation @ covariances @ view.pose.rotation.T
 
 
 def extend_landmarks(
@@ -115,8 +138,9 @@ def optimize_window(
 ) -> WindowSolution | None:
     """Adjust the located views and the landmarks that two of them see; None where too few.
 
-    The oldest located view and the mean distance to it are held: place and scale. Landmarks that
-    no two views of the window see at parallax enter with what was known of them. Observations
+    The oldest located view is held, and the mean distance to it unless depths are measured: place
+    and scale. Landmarks that no two views of the window see at parallax and none measures the
+    depth of enter with what was known of them. Observations
     outside the 99 % gate are dropped, and landmarks left with fewer than two lose their position.
     """
     places = np.flatnonzero([view.located for view in store.views])
@@ -128,7 +152,7 @@ def optimize_window(
         return None
     fixed = np.arange(len(places)) == 0
     views = [store.views[place] for place in places]
-    priors, weak = _priors(store, rows, views, seen[rows], tolerances)
+    priors, weak = _priors(store, rows, places, tolerances)
     solution = adjust_window(
         tuple(view.pose for view in views),
         store.positions[rows],
@@ -137,6 +161,7 @@ def optimize_window(
         tolerances.noise,
         iterations,
         priors,
+        tolerances.depth_noise,
     )
     anchor = views[0]
     for view, held, pose, own in zip(views, fixed, solution.poses, solution.pose_covariances):
@@ -158,18 +183,21 @@ def optimize_window(
 def _priors(
     store: LandmarkStore,
     rows: IntArray,
-    views: list[View],
-    seen: BoolArray,
+    places: IntArray,
     tolerances: Tolerances,
 ) -> tuple[FloatArray, BoolArray]:
     """Information (L, 3, 3) on landmarks from before the window, zero for those (~weak) that the
-    window itself determines."""
-    arms = np.stack([view.pose.position for view in views]) - store.positions[rows][:, None]
+    window of the views at places itself determines."""
+    observations = store.observations[np.ix_(rows, places)]
+    seen = np.isfinite(observations[..., 0])
+    positions = np.stack([store.views[place].pose.position for place in places])
+    arms = positions - store.positions[rows][:, None]
     arms *= seen[..., None] / np.linalg.norm(arms, axis=2, keepdims=True)
     cosines = np.einsum("lvi,lwi->lvw", arms, arms)
     pairs = seen[:, :, None] & seen[:, None, :]
     widest = np.where(pairs, cosines, 1.0).min(axis=(1, 2))
     weak = widest > np.cos(tolerances.min_parallax_rad)
+    weak &= ~np.isfinite(observations[..., 2]).any(axis=1)
     priors = np.zeros((len(rows), 3, 3))
     priors[weak] = np.linalg.inv(store.covariances[rows[weak]])
     return priors, weak

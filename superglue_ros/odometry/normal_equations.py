@@ -13,6 +13,7 @@ import numpy as np
 from superglue_ros.geometry.pnp import CHI2_2DOF
 from superglue_ros.types import BoolArray, FloatArray, IntArray
 
+_CHI2_1DOF = 6.63
 _MIN_DEPTH = 1e-6
 _BEHIND = 1e4
 """Squared residual that an observation counts as where its landmark lies behind the view."""
@@ -25,7 +26,9 @@ machine takes hundreds of milliseconds."""
 class Problem:
     """O observations `targets` (O, 2) of landmarks `rows` (O,) by `views` (O,), sorted by row;
     starts (L,): first observation of each landmark; fixed (V,); free (F,) places; noise; priors
-    (L, 3, 3): information on the landmarks, which are expected at anchors (L, 3)."""
+    (L, 3, 3): information on the landmarks, which are expected at anchors (L, 3);
+    inverse_depths (O,): 1 / z of the landmark in the view where it was measured, else NaN, with
+    the standard deviation depth_noise."""
 
     targets: FloatArray
     rows: IntArray
@@ -36,6 +39,8 @@ class Problem:
     noise: float
     anchors: FloatArray
     priors: FloatArray
+    inverse_depths: FloatArray
+    depth_noise: float
 
     @staticmethod
     def from_observations(
@@ -44,9 +49,10 @@ class Problem:
         noise: float,
         anchors: FloatArray,
         priors: FloatArray,
+        depth_noise: float = 1.0,
     ) -> Problem:
-        """From (L, V, 2) normalised points, NaN where not seen; ValueError for a landmark that
-        no view sees, or where no view is fixed."""
+        """From (L, V, 2) normalised points, NaN where not seen, or (L, V, 3) with inverse depths;
+        ValueError for a landmark that no view sees, or where no view is fixed."""
         seen = np.isfinite(observations[..., 0]) & np.isfinite(observations[..., 1])
         if not seen.any(axis=1).all():
             raise ValueError("a landmark without observations cannot be adjusted")
@@ -54,8 +60,12 @@ class Problem:
             raise ValueError("at least one view must be fixed")
         rows, views = np.nonzero(seen)
         starts = np.searchsorted(rows, np.arange(len(observations)))
+        measured = observations[rows, views]
+        inverse_depths = (
+            measured[:, 2] if measured.shape[1] == 3 else np.full(len(measured), np.nan)
+        )
         return Problem(
-            observations[rows, views],
+            measured[:, :2],
             rows,
             views,
             starts,
@@ -64,7 +74,14 @@ class Problem:
             noise,
             anchors,
             priors,
+            inverse_depths,
+            depth_noise,
         )
+
+    @property
+    def has_depth(self) -> BoolArray:
+        """(O,) whether the depth was measured as well."""
+        return np.isfinite(self.inverse_depths)
 
 
 @dataclass(frozen=True)
@@ -78,8 +95,8 @@ class State:
 
 @dataclass(frozen=True)
 class NormalEquations:
-    """cost; distances (O,) squared residuals in units of the noise; pose_blocks (V, 6, 6),
-    pose_gradient (V, 6), landmark_blocks (L, 3, 3), landmark_gradient (L, 3), and
+    """cost; distances (O,) squared residuals of the points in units of the noise; pose_blocks
+    (V, 6, 6), pose_gradient (V, 6), landmark_blocks (L, 3, 3), landmark_gradient (L, 3), and
     cross_blocks (O, 6, 3)."""
 
     cost: float
@@ -92,7 +109,8 @@ class NormalEquations:
 
 
 def build_equations(problem: Problem, state: State) -> NormalEquations:
-    """Linearise the reprojection errors; poses are disturbed as in geometry.pnp."""
+    """Linearise the errors of reprojection and of inverse depth, robust each on its own; poses
+    are disturbed as in geometry.pnp."""
     arms = state.landmarks[problem.rows] - state.positions[problem.views]
     axes = np.swapaxes(state.rotations, 1, 2)[problem.views]  # rows: camera axes in the world
     in_camera = np.matmul(axes, arms[:, :, None])[..., 0]
@@ -109,6 +127,15 @@ def build_equations(problem: Problem, state: State) -> NormalEquations:
     residuals = residuals * roots[:, None]
     by_landmark = axes[:, :2] - projected[:, :, None] * axes[:, 2:]
     by_landmark *= (roots / (depth * problem.noise))[:, None, None]
+    measured = problem.has_depth
+    if measured.any():
+        errors = (problem.inverse_depths - 1 / depth) / problem.depth_noise
+        errors[~(measured & front)] = 0.0
+        cost += _CHI2_1DOF * float(np.log1p(errors**2 / _CHI2_1DOF).sum())
+        weights = np.where(measured & front, 1 / np.sqrt(1 + errors**2 / _CHI2_1DOF), 0.0)
+        by_depth = axes[:, 2] * (-weights / (depth**2 * problem.depth_noise))[:, None]
+        residuals = np.concatenate([residuals, (errors * weights)[:, None]], axis=1)
+        by_landmark = np.concatenate([by_landmark, by_depth[:, None]], axis=1)
     by_pose = np.concatenate([-by_landmark, _cross(by_landmark, arms[:, None])], axis=2)
     pose_blocks = np.zeros((len(state.positions), 6, 6))
     pose_gradient = np.zeros((len(state.positions), 6))
@@ -135,8 +162,11 @@ def _cross(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def _outer(left: FloatArray, right: FloatArray) -> FloatArray:
-    """(O, 2, A) and (O, 2, B) to the (O, A, B) products left^T right."""
-    return left[:, 0, :, None] * right[:, 0, None, :] + left[:, 1, :, None] * right[:, 1, None, :]
+    """(O, K, A) and (O, K, B) to the (O, A, B) products left^T right."""
+    product = left[:, 0, :, None] * right[:, 0, None, :]
+    for row in range(1, left.shape[1]):
+        product += left[:, row, :, None] * right[:, row, None, :]
+    return product
 
 
 @dataclass(frozen=True)

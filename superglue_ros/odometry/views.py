@@ -84,7 +84,7 @@ def locate_view(
     if view.located:
         return
     rows = np.flatnonzero(np.isfinite(store.observations[:, place, 0]))
-    seen = Observation(view.stamp_ns, rows, store.observations[rows, place])
+    seen = Observation(view.stamp_ns, rows, store.observations[rows, place, :2])
     tracked = track(store, seen, tolerances, min_inliers)
     if tracked.ok:
         view.pose, view.covariance, view.located = tracked.pose, tracked.covariance, True

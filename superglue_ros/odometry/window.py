@@ -25,6 +25,8 @@ _GAIN_TOLERANCE = 1e-4
 _FIRST_DAMPING = 1e-8
 _MAX_DAMPING = 1e6
 _REGULARIZATION = 1e-12
+_MIN_DEPTHS = 10
+"""Measured depths from which on they determine the scale."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +52,22 @@ def adjust_window(
     noise: float,
     iterations: int = 8,
     priors: FloatArray | None = None,
+    depth_noise: float = 1.0,
 ) -> WindowSolution:
     """Adjust the poses that are not fixed and all landmarks to their observations.
 
     poses: V views; landmarks (L, 3) finite; observations (L, V, 2) normalised points, NaN where
-    not seen; fixed (V,) bool, at least one; noise: standard deviation of an observation,
-    normalised units; priors (L, 3, 3): information that there is on the landmarks besides the
-    observations, none by default. With a single fixed view the mean distance to it is held as
-    well, since nothing else determines the scale.
+    not seen, or (L, V, 3) with inverse depths, NaN where not measured; fixed (V,) bool, at least
+    one; noise: standard deviation of an observation, normalised units; priors (L, 3, 3):
+    information that there is on the landmarks besides the observations, none by default;
+    depth_noise: standard deviation of an inverse depth. With a single fixed view and hardly any
+    depths the mean distance to it is held as well, since nothing else determines the scale.
     """
     if priors is None:
         priors = np.zeros((len(landmarks), 3, 3))
     anchors = np.array(landmarks, float)
     problem = Problem.from_observations(
-        observations, np.asarray(fixed, bool), noise, anchors, priors
+        observations, np.asarray(fixed, bool), noise, anchors, priors, depth_noise
     )
     state = State(
         np.stack([pose.rotation for pose in poses]),
@@ -92,9 +96,11 @@ def adjust_window(
 
 
 def _gauge(state: State, problem: Problem) -> FloatArray:
-    """(6F,) direction of the pose parameters that is held, zero where two views are fixed."""
+    """(6F,) direction of the pose parameters that is held, zero where two views are fixed or
+    depths determine the scale."""
     direction = np.zeros(6 * len(problem.free))
-    if problem.fixed.sum() > 1 or not len(problem.free):
+    scaled = problem.fixed.sum() > 1 or problem.has_depth.sum() >= _MIN_DEPTHS
+    if scaled or not len(problem.free):
         return direction
     arms = state.positions[problem.free] - state.positions[problem.fixed][0]
     length = np.linalg.norm(arms)

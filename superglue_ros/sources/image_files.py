@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,8 @@ class FileEntry:
 
 
 class ImageFileSource:
-    """Frames of listed files, see `FrameSource`; an unreadable image is logged and skipped."""
+    """Frames of listed files, see `FrameSource`; an unreadable image is logged and skipped, and a
+    frame whose depth or right image is unreadable comes without it, which is logged as well."""
 
     def __init__(
         self,
@@ -61,15 +62,17 @@ class ImageFileSource:
                 logger.warning("%s: skipped a frame: %s", self.name, error)
 
     def _frame(self, entry: FileEntry) -> Frame:
-        right = read_image(entry.right) if entry.right else None
-        return Frame(
-            image=read_image(entry.image),
-            stamp_ns=entry.stamp_ns,
-            camera=self.camera,
-            depth_m=read_depth(entry.depth, self._depth_per_metre) if entry.depth else None,
-            right=right,
-            baseline_m=self._baseline_m if right is not None else None,
-        )
+        frame = Frame(read_image(entry.image), entry.stamp_ns, camera=self.camera)
+        try:
+            if entry.depth:
+                depth_m = read_depth(entry.depth, self._depth_per_metre)
+                frame = replace(frame, depth_m=depth_m)
+            if entry.right:
+                right = read_image(entry.right)
+                frame = replace(frame, right=right, baseline_m=self._baseline_m)
+        except ImageError as error:
+            logger.warning("%s: a frame without depth: %s", self.name, error)
+        return frame
 
 
 def read_image(path: str | Path) -> ImageArray:

@@ -28,3 +28,9 @@ class FrameSource(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Frame]: ...
+
+
+def measures_depth(source: FrameSource) -> bool:
+    """Whether the first frame comes with depth or with a right image."""
+    first = next(iter(source), None)
+    return first is not None and not (first.depth_m is None and first.right is None)

@@ -111,15 +111,16 @@ def test_the_kernel_compiles_for_a_gpu() -> None:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from superglue_ros.networks.sinkhorn_triton import _iterate, warps_of
+    from superglue_ros.networks.sinkhorn_triton import _iterate, shape_of
 
     pointers = ("scores", "log_mu", "log_nu", "u", "v_before", "sums_before", "v", "sums")
     signature = dict.fromkeys(pointers, "*fp32") | {"height": "i32", "width": "i32"}
     signature |= {"least": "fp32", "FIRST": "constexpr", "ROWS": "constexpr", "BLOCK": "constexpr"}
     for first, block in ((True, 1024), (False, 2048), (False, 8192)):
-        constants = {"FIRST": first, "ROWS": 8, "BLOCK": block}
+        rows, warps = shape_of(block)
+        constants = {"FIRST": first, "ROWS": rows, "BLOCK": block}
         source = ASTSource(_iterate, signature, constants)
-        options = {"num_warps": warps_of(block)}
+        options = {"num_warps": warps}
         compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
         assert "cubin" in compiled.asm
 

@@ -109,8 +109,8 @@ def _check(args: argparse.Namespace) -> None:
     given = {name for name in ("superpoint", "superglue", "engine") if getattr(args, name)}
     if args.against and (given or args.layers is not None or args.cuda_graphs):
         raise SuperGlueRosError("--against brings its weights: it takes neither ours nor others")
-    if args.layers is not None and (args.engine or args.cuda_graphs):
-        raise SuperGlueRosError("--layers goes with neither --engine nor --cuda-graphs")
+    if args.layers is not None and args.engine:
+        raise SuperGlueRosError("--layers does not go with --engine")
     if args.precision is None:
         args.precision = ["auto"] if args.engine else ["float32", "auto"]
 
@@ -153,6 +153,7 @@ def _print_stages(result: Any) -> None:
         "of it encoder and self-attention": result.attention_memory_mb,
         "grown over the runs": result.growth_mb,
         "of the GPU in use": result.gpu_memory_mb,
+        "of it torch's": result.torch_memory_mb,
     }
     print(", ".join(f"{name} {mb:.1f}" for name, mb in parts.items() if mb is not None))
 

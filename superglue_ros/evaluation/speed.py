@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ from superglue_ros.provenance import source_commit
 from superglue_ros.types import ImageArray
 
 WHOLE = "whole frame"
+
+_CPU_WARM_UPS = 3
+_GPU_WARM_UPS = 20
+"""Runs until a GPU's clocks have risen."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,9 @@ class SpeedResult:
     takes at most beyond what is held before, networks and keyframe, attention_memory_mb: that
     the encoding of an image does (keypoint encoder and first self-attention); growth_mb: of the
     memory held from the first counted run to the last; gpu_memory_mb: in use by all at the end,
-    engines and graphs, which the others do not know of, too. None where it cannot be told.
+    engines and graphs, which the others do not know of, too; torch_memory_mb: what of the GPU's
+    memory torch has taken for networks, graphs and what they compute. None where it cannot be
+    told.
     """
 
     width: int
@@ -61,16 +68,16 @@ class SpeedResult:
     attention_memory_mb: float | None
     growth_mb: float | None
     gpu_memory_mb: float | None
+    torch_memory_mb: float | None
 
     def median_ms(self, stage: str) -> float:
         """Median of the stage of that name."""
         return next(s.median_ms for s in self.stages if s.stage == stage)
 
 
-def measure_speed(
-    matcher: ImageMatcher, size: tuple[int, int], runs: int, warmup: int = 3
-) -> SpeedResult:
-    """Time a frame of `size` (width, height) against an encoded keyframe, stage by stage.
+def measure_speed(matcher: ImageMatcher, size: tuple[int, int], runs: int) -> SpeedResult:
+    """Time a frame of `size` (width, height) against an encoded keyframe, stage by stage, or of
+    CUDA graphs each of the two.
 
     The images are noise, which always holds as many keypoints as are asked for. ValueError for
     less than one run.
@@ -80,8 +87,13 @@ def measure_speed(
     image0, image1 = (noise_image(size, seed) for seed in (0, 1))
     keyframe = matcher.extract(image0)
     device = torch.device(matcher.device)
-    encoded = _encode(matcher, keyframe)
+    warmup = _GPU_WARM_UPS if device.type == "cuda" else _CPU_WARM_UPS
     times: dict[str, list[float]] = {}
+
+    if matcher.config.cuda_graphs:
+        stages = partial(_graphs, matcher, keyframe)
+    else:
+        stages = partial(_stages, matcher, _encode(matcher, keyframe))
 
     def whole() -> None:
         matcher.match_features(keyframe, matcher.extract(image1))
@@ -89,7 +101,7 @@ def measure_speed(
     for run in range(warmup + runs):
         if run == warmup:
             held_mb = _held_mb(device)
-        laps = _stages(matcher, encoded, image1)
+        laps = stages(image1)
         started = time.perf_counter()
         whole()
         laps[WHOLE] = (time.perf_counter() - started) * 1e3
@@ -97,11 +109,12 @@ def measure_speed(
             for stage, value in laps.items():
                 times.setdefault(stage, []).append(value)
     growth_mb = None if held_mb is None else (_held_mb(device) or held_mb) - held_mb
-    stages = tuple(
+    rows = tuple(
         StageTime(stage, float(np.median(v)), float(np.min(v)), float(np.max(v)))
         for stage, v in times.items()
     )
     glue, frame = matcher.superglue, matcher.extract(image1)
+    torch_memory_mb = torch.cuda.memory_reserved() / 2**20 if device.type == "cuda" else None
 
     def attend() -> None:
         _encode(matcher, frame)
@@ -113,12 +126,13 @@ def measure_speed(
         iterations=glue.config.sinkhorn_iterations,
         precision=matcher.precision,
         device=matcher.device,
-        stages=stages,
+        stages=rows,
         frames_per_s=1e3 / float(np.median(times[WHOLE])),
         frame_memory_mb=_growth_of(whole, device),
         attention_memory_mb=_growth_of(attend, device),
         growth_mb=growth_mb,
         gpu_memory_mb=_gpu_memory_mb(device),
+        torch_memory_mb=torch_memory_mb,
     )
 
 
@@ -155,6 +169,20 @@ def _stages(matcher: ImageMatcher, keyframe: Any, image: ImageArray) -> dict[str
     return laps
 
 
+def _graphs(
+    matcher: ImageMatcher, keyframe: ExtractedFeatures, image: ImageArray
+) -> dict[str, float]:
+    started = time.perf_counter()
+    frame = matcher.extract(image)
+    extracted = time.perf_counter()
+    matcher.match_features(keyframe, frame)
+    matched = time.perf_counter()
+    return {
+        "upload to keypoints": (extracted - started) * 1e3,
+        "matching": (matched - extracted) * 1e3,
+    }
+
+
 def noise_image(size: tuple[int, int], seed: int) -> ImageArray:
     """Gray noise of (width, height), which holds as many keypoints as are asked for."""
     rng = np.random.default_rng(seed)
@@ -177,7 +205,7 @@ def untrain(matcher: ImageMatcher, layers: int) -> None:
     glue = matcher.superglue
     config = replace(glue.config, num_layers=layers)
     network = FoldedSuperGlue(SuperGlue(config)).to_precision(glue.dtype)
-    matcher.superglue = network.to(matcher.device)
+    matcher.replace_superglue(network.to(matcher.device))
 
 
 def describe_machine() -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from superglue_ros.networks.superpoint import Keypoints, SuperPoint, sample_desc
 from superglue_ros.types import ImageArray
 
 _SIZES_KEPT = 4
-"""Graphs of so many image sizes; one more takes the place of the oldest."""
+"""Graphs of so many image sizes; one more takes the place of the one not used for longest."""
 
 _WARM_UPS = 3
 
@@ -50,13 +51,15 @@ class CapturedNetworks:
         self._device = superglue.bin_score.device
         # One for all captures: cuBLAS keeps a workspace for each stream it has seen.
         self._stream = torch.cuda.Stream() if self._device.type == "cuda" else None
+        # And one memory: they run one after the other, and their outputs are copied at once.
+        self._pool = torch.cuda.graph_pool_handle() if self._stream is not None else None
         self._frames: dict[tuple[int, int], _Captured] = {}
         self._matching: _Captured | None = None
 
     def extract(self, image: ImageArray) -> tuple[Keypoints, PaddedKeypoints]:
         """Keypoints, padded, of a gray (H, W) uint8 image, and its side of SuperGlue."""
         height, width = image.shape
-        frame = self._frames.get((height, width))
+        frame = self._frames.pop((height, width), None)
         if frame is None:
             if len(self._frames) == _SIZES_KEPT:
                 del self._frames[next(iter(self._frames))]
@@ -64,8 +67,9 @@ class CapturedNetworks:
                 self._frame,
                 [torch.zeros(1, 1, height, width, dtype=torch.uint8, device=self._device)],
                 self._stream,
+                self._pool,
             )
-            self._frames[height, width] = frame
+        self._frames[height, width] = frame
         found = frame([torch.from_numpy(image)[None, None]])
         keypoints, scores, descriptors, counts, states = found
         return Keypoints(keypoints, scores, descriptors, counts), PaddedKeypoints(states, counts)
@@ -78,7 +82,7 @@ class CapturedNetworks:
             states = torch.zeros(1, self._keypoints, self._width, device=self._device)
             counts = torch.ones(1, dtype=torch.int64, device=self._device)
             inputs = [states, states, counts, counts]
-            self._matching = _Captured(self._assign, inputs, self._stream)
+            self._matching = _Captured(self._assign, inputs, self._stream, self._pool)
         found = self._matching(
             [encoded0.states, encoded1.states, encoded0.counts, encoded1.counts]
         )
@@ -112,6 +116,7 @@ class _Captured:
         function: Callable[..., tuple[Tensor, ...]],
         inputs: Sequence[Tensor],
         stream: torch.cuda.Stream | None,
+        pool: Any,
     ) -> None:
         self._function = function
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -126,7 +131,9 @@ class _Captured:
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         # What other threads do on the GPU is not captured, nor does it disturb.
-        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+        with torch.cuda.graph(
+            self._graph, pool=pool, stream=stream, capture_error_mode="thread_local"
+        ):
             self._outputs = function(*self._inputs)
 
     def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

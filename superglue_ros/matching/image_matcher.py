@@ -18,7 +18,7 @@ from superglue_ros.matching.cuda_graphs import CapturedNetworks
 from superglue_ros.matching.device import choose_device
 from superglue_ros.matching.engine import open_engine
 from superglue_ros.matching.loading import load_networks
-from superglue_ros.networks.superglue_inference import EncodedKeypoints
+from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
 from superglue_ros.networks.superpoint import Keypoints
 from superglue_ros.types import UNMATCHED, Features, FloatArray, ImageArray, IntArray
 
@@ -137,6 +137,12 @@ class ImageMatcher:
                 raise DeviceError("cuda_graphs need the package triton, which is not installed")
             self._captured = CapturedNetworks(self.superpoint, self.superglue)
 
+    def replace_superglue(self, network: FoldedSuperGlue) -> None:
+        """Match by another network of the same descriptors, on the matcher's device already."""
+        self.superglue = network
+        if self._captured is not None:
+            self._captured = CapturedNetworks(self.superpoint, network)
+
     @classmethod
     def from_config(cls, config: MatcherConfig) -> ImageMatcher:
         """A matcher with the options of a config."""
@@ -150,13 +156,15 @@ class ImageMatcher:
         shrunk = shrink(gray, self.config.resize)
         size = (shrunk.shape[1], shrunk.shape[0])
         result, encoded = self._describe(shrunk)
-        count = int(result.counts[0])
-        keypoints, scores = result.keypoints[:, :count], result.scores[:, :count]
-        descriptors = result.descriptors[:, :count]
+        # Number and places in one piece: each way back from a GPU takes a while.
+        found = torch.cat((result.counts[:1].float(), result.keypoints[0].flatten())).cpu().numpy()
+        count = int(found[0])
+        keypoints = found[1 : 1 + 2 * count].reshape(count, 2)
+        scores, descriptors = result.scores[0, :count], result.descriptors[0, :count]
         # Pixel (0, 0) is a centre, so scaling is about the image's corner at (-0.5, -0.5).
         factor = np.array((width / size[0], height / size[1]), np.float32)
-        points = (keypoints[0].cpu().numpy() + np.float32(0.5)) * factor - np.float32(0.5)
-        return ExtractedFeatures((width, height), points, scores[0], descriptors[0], encoded)
+        points = (keypoints + np.float32(0.5)) * factor - np.float32(0.5)
+        return ExtractedFeatures((width, height), points, scores, descriptors, encoded)
 
     def _describe(self, gray: ImageArray) -> tuple[Keypoints, EncodedKeypoints]:
         """Keypoints, padded or not, and SuperGlue's side of them."""

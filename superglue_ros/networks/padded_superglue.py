@@ -36,17 +36,18 @@ class PaddedSuperGlue:
         points = normalize_keypoints(keypoints, image_size)
         states = self.network.embed(points, scores, descriptors)
         for layer in self.network.layers[:1]:
-            states = layer(states, states, _attended(counts, states.shape[1]))
+            states = layer(states, states, self._attended(counts, states.shape[1]))
         return states
 
     def __call__(self, states: Tensor, counts: Tensor) -> Assignment:
         """Matches of two encoded images, states (2, K, D) and counts (2,); padding has none."""
-        attended = _attended(counts, states.shape[1])
+        attended = self._attended(counts, states.shape[1])
+        others = attended.flip(0)
         for i, layer in enumerate(self.network.layers):
             if i == 0:
                 continue  # in `encode`
             if i % 2:
-                states = layer(states, states.flip(0), attended.flip(0))
+                states = layer(states, states.flip(0), others)
             else:
                 states = layer(states, states, attended)
         features = self.network.final_proj(states)
@@ -56,6 +57,14 @@ class PaddedSuperGlue:
             scores, self.network.bin_score, counts[:1], counts[1:], config.sinkhorn_iterations
         )
         return read_assignment(plan, config.match_threshold)
+
+    def _attended(self, counts: Tensor, size: int) -> Tensor:
+        """(B, 1, 1, size), added to the attention's logits: 0 for keypoints, of which the first
+        always counts as one, since the attention to nothing is no number; else minus infinity."""
+        columns = torch.arange(size, device=counts.device)
+        padding = columns >= counts[:, None].clamp(min=1)
+        mask = torch.zeros_like(padding, dtype=self.network.dtype)
+        return mask.masked_fill(padding, -torch.inf)[:, None, None]
 
 
 def padded_transport(
@@ -93,10 +102,3 @@ def _log_marginal(present: Tensor, dustbin: Tensor, norm: Tensor) -> Tensor:
     marginal = torch.zeros_like(present, dtype=norm.dtype)
     marginal[:, -1:] = dustbin.clamp(min=1e-30).log()
     return (marginal - norm).masked_fill(~present, _NOTHING)
-
-
-def _attended(counts: Tensor, size: int) -> Tensor:
-    """(B, 1, 1, size): the keypoints to attend to; the first always, since the attention to
-    nothing is no number."""
-    columns = torch.arange(size, device=counts.device)
-    return (columns < counts[:, None].clamp(min=1))[:, None, None]

@@ -1,6 +1,6 @@
 """Sinkhorn on a GPU, an iteration a kernel (Triton).
 
-A program holds one row at a time in registers, normalises it in log space, and adds its entries
+A program holds some whole rows in registers, normalises them in log space, and adds their entries
 to the columns' sums; so each iteration reads the scores once, and they stay in the GPU's cache.
 After a row is normalised its entries are at most its marginal, so that the sums need no log space.
 """
@@ -12,8 +12,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_ROWS = 8
-"""Rows a program: enough programs for every multiprocessor at 1024 keypoints."""
+_MOST_ROWS = 8
+"""Of a program: enough programs for every multiprocessor at 1024 keypoints."""
+
+_TILE = 16384
+"""Scores that a program holds, unless a single row is longer: more do not fit into registers."""
 
 _LEAST_SUM = 1e-30
 """Of a column, where nothing has mass (padding): its logarithm must stay finite."""
@@ -39,33 +42,37 @@ def _iterate(  # type: ignore[no-untyped-def]
 ):
     batch = tl.program_id(1)
     columns = tl.arange(0, BLOCK)
-    inside = columns < width
-    place = batch * width + columns
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    inside, there = columns < width, rows < height
+    place, row_place = batch * width + columns, batch * height + rows
+    # Before anything that they do not depend on: they come from farther than the potentials.
+    x = tl.load(
+        scores + row_place[:, None] * width + columns[None, :],
+        mask=there[:, None] & inside[None, :],
+        other=-float("inf"),
+    )
+    marginals = tl.load(log_mu + row_place, mask=there, other=0.0)
     v_now = tl.load(v_before + place, mask=inside, other=0.0)
     if not FIRST:
         total = tl.load(sums_before + place, mask=inside, other=1.0)
-        marginal = tl.load(log_nu + place, mask=inside, other=0.0)
-        v_now += marginal - tl.log(tl.maximum(total, least))
+        v_now += tl.load(log_nu + place, mask=inside, other=0.0) - tl.log(tl.maximum(total, least))
     # Every program computes the same potentials, and any of them may be the one that stays.
     tl.store(v + place, v_now, mask=inside)
-    partial = tl.zeros([BLOCK], dtype=tl.float32)
-    for offset in range(ROWS):
-        row = tl.program_id(0) * ROWS + offset
-        if row < height:
-            start = (batch * height + row) * width
-            x = tl.load(scores + start + columns, mask=inside, other=-float("inf")) + v_now
-            top = tl.max(x, axis=0)
-            marginal_row = tl.load(log_mu + batch * height + row)
-            u_row = marginal_row - top - tl.log(tl.sum(tl.exp(x - top), axis=0))
-            tl.store(u + batch * height + row, u_row)
-            partial += tl.exp(x + u_row)
+    x += v_now[None, :]
+    # A row beyond the last holds nothing, whose maximum and logarithm would be no numbers.
+    top = tl.where(there, tl.max(x, axis=1), 0.0)
+    mass = tl.exp(x - top[:, None])
+    log_total = tl.log(tl.where(there, tl.sum(mass, axis=1), 1.0))
+    tl.store(u + row_place, marginals - top - log_total, mask=there)
+    partial = tl.sum(mass * tl.exp(marginals - log_total)[:, None], axis=0)
     # Relaxed: only the next kernel reads the sums.
     tl.atomic_add(sums + place, partial, mask=inside, sem="relaxed")
 
 
-def warps_of(block: int) -> int:
-    """Warps of a program whose rows have so many columns: more would run out of registers."""
-    return min(32, max(4, block // 256))
+def shape_of(block: int) -> tuple[int, int]:
+    """Rows and warps of a program whose rows have `block` columns, so that nothing spills."""
+    rows = min(_MOST_ROWS, max(1, _TILE // block))
+    return rows, min(32, max(4, rows * block // 1024))
 
 
 def sinkhorn_potentials(
@@ -80,8 +87,9 @@ def sinkhorn_potentials(
     u = torch.empty_like(log_mu)
     v = scores.new_zeros(iterations, batch, width)
     sums = scores.new_zeros(iterations, batch, width)
-    grid = (triton.cdiv(height, _ROWS), batch)
     block = triton.next_power_of_2(width)
+    rows, warps = shape_of(block)
+    grid = (triton.cdiv(height, rows), batch)
     for step in range(iterations):
         _iterate[grid](
             scores,
@@ -96,9 +104,9 @@ def sinkhorn_potentials(
             width,
             _LEAST_SUM,
             FIRST=step == 0,
-            ROWS=_ROWS,
+            ROWS=rows,
             BLOCK=block,
-            num_warps=warps_of(block),
+            num_warps=warps,
         )
     last = iterations - 1
     return u, v[last] + log_nu - sums[last].clamp(min=_LEAST_SUM).log()

@@ -158,11 +158,12 @@ class _FoldedLayer(nn.Module):
 
     def forward(self, x: Tensor, source: Tensor, attended: Tensor | None = None) -> Tensor:
         """x (B, N, D) plus its residual from source (B, M, D), both float32; attended
-        (B, 1, 1, M): which of the source to attend to, all if not given."""
+        (B, 1, 1, M), in the layers' precision, is added to the attention's logits."""
         dtype = self.query.weight.dtype
         own = x.to(dtype)
+        given = own if source is x else source.to(dtype)
         query = self._split(self.query(own))
-        key, value = (self._split(y) for y in self.key_value(source.to(dtype)).chunk(2, dim=2))
+        key, value = (self._split(y) for y in self.key_value(given).chunk(2, dim=2))
         message = _attend(query, key, value, attended).transpose(1, 2).flatten(2)
         return x + self.output(F.relu(self.hidden(torch.cat((own, message), dim=2)), inplace=True))
 

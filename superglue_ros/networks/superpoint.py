@@ -248,6 +248,8 @@ def suppress_nonmaxima(scores: Tensor, radius: int) -> Tensor:
         return scores
 
     def window_max(x: Tensor) -> Tensor:
+        if x.device.type == "cuda":
+            return F.max_pool2d(x, 2 * radius + 1, 1, radius)
         # Probabilities are not negative, so that zeros around the image change nothing.
         padded = F.pad(x, (radius, radius, radius, radius))
         return _running_max(_running_max(padded, 2 * radius + 1, 1), 2 * radius + 1, 2)
@@ -261,8 +263,8 @@ def suppress_nonmaxima(scores: Tensor, radius: int) -> Tensor:
 
 
 def _running_max(x: Tensor, size: int, dim: int) -> Tensor:
-    """Maximum of each `size` neighbours along `dim`, by doubling: a torch pooling of one channel
-    runs on one core and takes ten times as long."""
+    """Maximum of each `size` neighbours along `dim`, by doubling: on a CPU a torch pooling of one
+    channel runs on one core and takes ten times as long."""
     width = 1
     while width < size:
         step = min(width, size - width)
@@ -330,8 +332,20 @@ def sample_descriptors(keypoints: Tensor, descriptors: Tensor) -> Tensor:
     """
     height, width = descriptors.shape[-2:]
     first, last = CELL / 2 - 0.5, CELL / 2 + 0.5
-    x = (keypoints[..., 0] - first) / (width * CELL - last)
-    y = (keypoints[..., 1] - first) / (height * CELL - last)
-    grid = torch.stack((x, y), dim=-1) * 2 - 1
-    sampled = F.grid_sample(descriptors, grid[:, None].to(descriptors.dtype), align_corners=True)
-    return F.normalize(sampled[:, :, 0], dim=1).transpose(1, 2)
+    x = (keypoints[..., 0] - first) / (width * CELL - last) * (width - 1)
+    y = (keypoints[..., 1] - first) / (height * CELL - last) * (height - 1)
+    # Whole rows of the cells around each: torch's own sampling wants other strides (cuDNN) and
+    # gives others than what comes after wants. A cell beyond the grid counts as zeros.
+    left, top = x.floor(), y.floor()
+    columns = torch.stack((left, left + 1, left, left + 1), dim=-1)
+    rows = torch.stack((top, top, top + 1, top + 1), dim=-1)
+    weights = (1 - (x[..., None] - columns).abs()) * (1 - (y[..., None] - rows).abs())
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    cells = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
+    per_cell = descriptors.permute(0, 2, 3, 1).flatten(1, 2)
+    batch, count, size = *keypoints.shape[:2], descriptors.shape[1]
+    image = torch.arange(batch, device=keypoints.device)[:, None, None] * (height * width)
+    around = per_cell.flatten(0, 1).index_select(0, (cells.long() + image).flatten())
+    weights = (weights * inside).to(around.dtype).view(batch * count, 1, 4)
+    sampled = weights @ around.view(batch * count, 4, size)
+    return F.normalize(sampled.view(batch, count, size), dim=2)

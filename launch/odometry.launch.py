@@ -3,8 +3,8 @@
 ros2 launch superglue_ros odometry.launch.py image:=/camera/image_raw
 """
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
@@ -25,6 +25,11 @@ def generate_launch_description() -> LaunchDescription:
             "camera_info",
             default_value="/camera/camera_info",
             description="Topic of the CameraInfo of the images.",
+        ),
+        DeclareLaunchArgument(
+            "depth",
+            default_value="",
+            description="Topic of depth images registered to the images, for poses in metres.",
         ),
         DeclareLaunchArgument(
             "namespace", default_value="", description="Namespace of both nodes."
@@ -56,22 +61,30 @@ def generate_launch_description() -> LaunchDescription:
             name: LaunchConfiguration(name) for name in (*SHARED_ARGUMENTS, "matcher_params")
         }.items(),
     )
+    return LaunchDescription([*arguments, matcher, OpaqueFunction(function=odometry)])
+
+
+def odometry(context: LaunchContext) -> list[Node]:
+    """The node with depth where there is a topic of it."""
+    depth = LaunchConfiguration("depth").perform(context)
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
-    odometry = Node(
-        package="superglue_ros",
-        executable="odometry_node",
-        name="odometry_node",
-        namespace=LaunchConfiguration("namespace"),
-        parameters=[
-            PathJoinSubstitution([CONFIG, "odometry.yaml"]),
-            LaunchConfiguration("odometry_params"),
-            {"use_sim_time": use_sim_time},
-        ],
-        remappings=[
-            ("matches", "matcher_node/matches"),
-            ("camera_info", LaunchConfiguration("camera_info")),
-        ],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-        output="screen",
-    )
-    return LaunchDescription([*arguments, matcher, odometry])
+    return [
+        Node(
+            package="superglue_ros",
+            executable="odometry_node",
+            name="odometry_node",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[
+                PathJoinSubstitution([CONFIG, "odometry.yaml"]),
+                LaunchConfiguration("odometry_params"),
+                {"use_sim_time": use_sim_time, **({"use_depth": True} if depth else {})},
+            ],
+            remappings=[
+                ("matches", "matcher_node/matches"),
+                ("camera_info", LaunchConfiguration("camera_info")),
+                *([("depth", depth)] if depth else []),
+            ],
+            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+            output="screen",
+        )
+    ]

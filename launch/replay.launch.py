@@ -26,7 +26,7 @@ RVIZ_TOPICS = (
     "/matcher_node/match_picture",
 )
 """Of config/odometry.rviz, which are the nodes' without a namespace."""
-PASSED_ON = ("image", "camera_info", "namespace", "matcher_params", "odometry_params")
+PASSED_ON = ("image", "camera_info", "depth", "namespace", "matcher_params", "odometry_params")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -43,6 +43,11 @@ def generate_launch_description() -> LaunchDescription:
             "camera_info",
             default_value="/camera/camera_info",
             description="Topic of the CameraInfo of the images.",
+        ),
+        DeclareLaunchArgument(
+            "depth",
+            default_value="",
+            description="Topic of depth images registered to the images, for poses in metres.",
         ),
         DeclareLaunchArgument(
             "namespace", default_value="", description="Namespace of both nodes."

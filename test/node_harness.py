@@ -56,6 +56,14 @@ def image(stamp_ns: int, pixels: ImageArray | None = None) -> Image:
     return image_message(textured() if pixels is None else pixels, make_header(stamp_ns, "eye"))
 
 
+def depth_image(stamp_ns: int, depth_mm: int, width: int = WIDTH) -> Image:
+    """A wall, as far away everywhere."""
+    message = Image(header=make_header(stamp_ns, "eye"), height=HEIGHT, width=width)
+    message.encoding, message.step = "16UC1", 2 * width
+    message.data = array.array("B", np.full((HEIGHT, width), depth_mm, "<u2").tobytes())
+    return message
+
+
 def broken_image(stamp_ns: int, **fields: Any) -> Image:
     """A textured image with some fields replaced by wrong ones."""
     message = image(stamp_ns)

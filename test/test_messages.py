@@ -13,13 +13,14 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
 
-from node_harness import broken_image
+from node_harness import broken_image, depth_image
 from sensor_msgs.msg import Image
 
 from superglue_ros.errors import ImageError, MessageError
 from superglue_ros.nodes.conversions import (
     camera_from_message,
     camera_info_message,
+    depth_from_image,
     features_from_message,
     features_message,
     frame_from_image,
@@ -30,6 +31,7 @@ from superglue_ros.nodes.conversions import (
     stamp_from_ns,
     stamp_to_ns,
 )
+from superglue_ros.nodes.depth_images import DepthImages
 from superglue_ros.nodes.odometry_messages import (
     covariance_in_odom,
     landmarks_message,
@@ -176,6 +178,65 @@ def test_sixteen_bit_images(encoding: str, big_endian: bool) -> None:
     message.is_bigendian = int(big_endian)
     message.data = array.array("B", deep.astype(">u2" if big_endian else "<u2").tobytes())
     np.testing.assert_array_equal(frame_from_image(message).image, np.uint8(deep // 257))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "kind", "per_metre"),
+    [("16UC1", "u2", 1000), ("mono16", "u2", 1000), ("32FC1", "f4", 1)],
+)
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_depth_images(encoding: str, kind: str, per_metre: int, big_endian: bool) -> None:
+    metres = np.array([[0.0, 1.5, 2.25], [4.0, 0.001, 60.0]], np.float32)
+    rows = (metres * per_metre).round(3).astype((">" if big_endian else "<") + kind)
+    padded = np.zeros((2, rows[0].nbytes + 4), np.uint8)
+    padded[:, :-4] = rows.view(np.uint8).reshape(2, -1)
+    message = Image(height=2, width=3, encoding=encoding, step=padded.shape[1])
+    message.is_bigendian = int(big_endian)
+    message.data = array.array("B", padded.tobytes())
+    depth = depth_from_image(message)
+    assert depth.dtype == np.float32
+    np.testing.assert_allclose(depth, metres, atol=1e-6)
+    message.encoding = "mono8"
+    with pytest.raises(ImageError, match="depth images are 16UC1, mono16, 32FC1, not 'mono8'"):
+        depth_from_image(message)
+    message.encoding, message.height = encoding, 3
+    with pytest.raises(ImageError, match="bytes of data for 3 rows"):
+        depth_from_image(message)
+
+
+def test_depth_of_keyframes() -> None:
+    told: list[tuple[str, str]] = []
+    depths = DepthImages(0.02, lambda cause, text: told.append((cause, text)))
+    frame = replace(some_matches(5), image_size=(160, 120), keyframe_image_size=(160, 120))
+
+    def at(stamp: int, keyframe: int, is_keyframe: bool = False) -> FrameMatches:
+        stamps = {"stamp_ns": stamp * 10**9, "keyframe_stamp_ns": keyframe * 10**9}
+        return replace(frame, is_keyframe=is_keyframe, **stamps)
+
+    # Told only once the next keyframe is made: it may come later.
+    assert depths.of_keyframe(at(2, 1)) is None
+    assert told == []
+    assert depths.of_keyframe(at(3, 1, is_keyframe=True)) is None
+    assert told == [("no depth", "no depth image within 0.02 s of a keyframe")]
+    depths.add(depth_image(10**9 + 10**7, 1500))
+    found = depths.of_keyframe(at(3, 1))
+    assert found is not None
+    assert found.shape == (120, 160)
+    assert found[0, 0] == 1.5
+    # That of the next keyframe is kept though many others come before it is asked for.
+    depths.add(depth_image(4 * 10**9, 2500))
+    assert depths.of_keyframe(at(4, 1, is_keyframe=True)) is found
+    for stamp in range(5, 200):
+        depths.add(depth_image(stamp * 10**9, 3500))
+    kept = depths.of_keyframe(at(5, 4))
+    assert kept is not None
+    assert kept[0, 0] == 2.5
+    # Of another size than the images.
+    depths.add(depth_image(300 * 10**9, 3500, width=80))
+    assert depths.of_keyframe(at(301, 300)) is None
+    assert told[-1][0] == "unusable depth"
+    assert "depth of 80x120 for images of 160x120" in told[-1][1]
+    assert depths.count == 198
 
 
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])

@@ -16,7 +16,16 @@ pytest.importorskip("superglue_ros.msg", reason="the messages are not built (mak
 import rclpy
 import torch
 from nav_msgs.msg import Path as PathMessage
-from node_harness import SMALL, TOPICS, Harness, camera_info, image, textured, wait_for
+from node_harness import (
+    SMALL,
+    TOPICS,
+    Harness,
+    camera_info,
+    depth_image,
+    image,
+    textured,
+    wait_for,
+)
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
@@ -241,6 +250,43 @@ def test_odometry_of_a_plane_that_moves(
         assert np.all(np.diag(covariance) > 0)
         assert message.header.frame_id == "odom"
         assert message.child_frame_id == "eye"
+
+
+def test_odometry_in_metres_by_depth(
+    harness: Harness, matcher: NodeProcess, tmp_path: Path
+) -> None:
+    """A wall 2 m away that slides by as the camera moves to the right."""
+    options = ["-p", "use_depth:=true", "-r", "depth:=/camera/depth", "-p", "min_inliers:=10"]
+    depths = harness.create_publisher(Image, "/camera/depth", 100)
+    step_m = 6 * 2.0 / 150.0
+
+    def send(i: int) -> None:
+        depths.publish(depth_image((200 + i) * S + S // 100, 2000))
+        harness.send_and_match(image((200 + i) * S, textured(6 * i)), matcher)
+
+    with NodeProcess("odometry_node", [*TOPICS, *options], tmp_path / "odometry.log") as odometry:
+        harness.wait_until_heard(matcher, odometry)
+        wait_for(depths.get_subscription_count, "a listener to depth")
+        harness.infos.publish(camera_info(200 * S))
+        harness.statuses.clear()
+        harness.odometry.clear()
+        count = 0
+        # The first ones may be missed, as above.
+        while count < 25 and sum(s.state == "tracking" for s in harness.statuses) < 8:
+            send(count)
+            count += 1
+        wait_for(lambda: len(harness.odometry) >= len(harness.statuses) - 1, "the odometry")
+        odometry.check()
+        wait_for(
+            lambda: "depth images received" in harness.values.get("/odometry_node", {}), "a count"
+        )
+    tracked = [s.header.stamp.sec for s in harness.statuses if s.state == "tracking"]
+    assert len(tracked) >= 8
+    assert all(s.scale_is_metric for s in harness.statuses)
+    positions = {m.header.stamp.sec: m.pose.pose.position for m in harness.odometry}
+    first, last = positions[tracked[0]], positions[tracked[-1]]
+    assert last.y - first.y == pytest.approx(-step_m * (tracked[-1] - tracked[0]), rel=0.1)
+    assert abs(last.x - first.x) < 0.1
 
 
 def test_sigterm_ends_both_nodes_cleanly(

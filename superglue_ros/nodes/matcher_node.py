@@ -13,9 +13,8 @@ import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -48,11 +47,11 @@ from superglue_ros.nodes.health import (
 from superglue_ros.nodes.mailbox import Mailbox
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
+from superglue_ros.nodes.subscribing import ImageSubscription
 from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 
 NEWER = "a newer image came"
 MATCHES_DEPTH = 50
-IMAGES_DEPTH = 5
 WARM_UP_SHAPE = (480, 640)
 MOST_FAILURES = 20
 """So many defects in a row, and nothing will be matched any more: a GPU's context that is broken
@@ -112,34 +111,7 @@ class MatcherNode(Node):
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._awaited = Awaited(self, "image", "sensor_msgs/msg/Image")
-        self._images_in: Subscription | None = None
-        self._reliable = False
-        self._follow_cameras()
-
-    def _follow_cameras(self) -> None:
-        """Listen to images as reliably as all their publishers send, now and when these change.
-
-        Best effort loses most images that are larger than Fast DDS's shared memory, which colour
-        at 640x480 is; and who listens reliably hears no best-effort camera.
-        """
-        topic = self.resolve_topic_name("image")
-        cameras = self.get_publishers_info_by_topic(topic)
-        reliable = all(
-            camera.qos_profile.reliability == ReliabilityPolicy.RELIABLE for camera in cameras
-        )
-        if self._images_in is not None:
-            wish = self.get_parameter(f"qos_overrides.{topic}.subscription.reliability").value
-            if reliable == self._reliable or wish != "best_available":
-                return
-            self.destroy_subscription(self._images_in)
-        self._reliable = reliable
-        self._images_in = self.create_subscription(
-            Image,
-            "image",
-            self._on_image,
-            QoSProfile(depth=IMAGES_DEPTH, reliability=ReliabilityPolicy.BEST_AVAILABLE),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        self._images_in = ImageSubscription(self, "image", self._on_image)
 
     def _change_policy(self) -> None:
         self._matcher.policy = self._settings.get(KeyframePolicy)
@@ -257,7 +229,7 @@ class MatcherNode(Node):
             self._picture_out.publish(image_message(picture, header))
 
     def _look_around(self) -> None:
-        self._follow_cameras()
+        self._images_in.follow()
         if not self._received.count:
             self._awaited.look()
         self._publish_diagnostics()

@@ -25,6 +25,7 @@ from superglue_ros.nodes.conversions import (
     matches_from_message,
     stamp_to_ns,
 )
+from superglue_ros.nodes.depth_images import DepthImages
 from superglue_ros.nodes.health import (
     Awaited,
     Milliseconds,
@@ -44,6 +45,7 @@ from superglue_ros.nodes.odometry_messages import (
 from superglue_ros.nodes.options import OdometryNodeOptions
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
+from superglue_ros.nodes.subscribing import ImageSubscription
 from superglue_ros.odometry import (
     OdometryConfig,
     OdometryEstimate,
@@ -59,15 +61,16 @@ MATCHES_DEPTH = 50
 class OdometryNode(Node):
     """Estimates the camera's pose from each Matches message.
 
-    Subscribes matches and camera_info; publishes ~/odometry, ~/path, ~/landmarks, ~/status, TF
-    and /diagnostics. Raises ValueError where its parameters do not suit.
+    Subscribes matches and camera_info, and depth with use_depth; publishes ~/odometry, ~/path,
+    ~/landmarks, ~/status, TF and /diagnostics. Raises ValueError where its parameters do not suit.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__("odometry_node", **options)
         parameters = NodeParameters(self, fixed=[OdometryConfig, OdometryNodeOptions])
         self._options = parameters.get(OdometryNodeOptions)
-        self._odometry = VisualOdometry(parameters.get(OdometryConfig))
+        use_depth = self._options.use_depth
+        self._odometry = VisualOdometry(parameters.get(OdometryConfig), use_depth)
         self._problems = Problems(self.get_logger().warning)
         self._received, self._estimate_ms = Rate(), Milliseconds()
         self._camera: CameraModel | None = None
@@ -80,6 +83,12 @@ class OdometryNode(Node):
         self._tf = make_broadcaster(self) if self._options.publish_tf else None
         self._publish_to_topics()
         self._awaited = Awaited(self, "matches", "superglue_ros/msg/Matches")
+        self._depths: DepthImages | None = None
+        if use_depth:
+            tolerance_s = self._options.depth_tolerance_s
+            self._depths = DepthImages(tolerance_s, self._problems.report)
+            self._depths_in = ImageSubscription(self, "depth", self._depths.add)
+            self._depths_awaited = Awaited(self, "depth", "sensor_msgs/msg/Image")
         overriding = QoSOverridingOptions.with_default_policies()
         for kind, topic, callback, quality in (
             (Matches, "matches", self._on_matches, QoSProfile(depth=MATCHES_DEPTH)),
@@ -117,7 +126,8 @@ class OdometryNode(Node):
             return
         started = time.perf_counter()
         try:
-            estimate = self._odometry.process(matches, camera)
+            depth = self._depths.of_keyframe(matches) if self._depths else None
+            estimate = self._odometry.process(matches, camera, depth)
         except (CameraError, MessageError) as error:
             self._problems.report(str(error), f"message dropped: {error}")
             self._refuse(message, str(error))
@@ -176,6 +186,7 @@ class OdometryNode(Node):
         state = TrackingState.LOST if begun else TrackingState.INITIALISING
         status = OdometryStatus(header=message.header, state=state.value)
         status.reason = reason
+        status.scale_is_metric = self._odometry.use_depth
         status.num_matches = len(message.confidences)
         status.keyframe_id = message.keyframe_id
         return status
@@ -223,6 +234,10 @@ class OdometryNode(Node):
     def _look_around(self) -> None:
         if not self._received.count:
             self._awaited.look()
+        if self._depths is not None:
+            self._depths_in.follow()
+            if not self._depths.count:
+                self._depths_awaited.look()
         self._publish_diagnostics()
 
     def _publish_diagnostics(self) -> None:
@@ -238,6 +253,8 @@ class OdometryNode(Node):
             "matches": last.num_matches if last else 0,
             "scale is metric": last.scale_is_metric if last else False,
         }
+        if self._depths is not None:
+            values["depth images received"] = self._depths.count
         values.update({f"problem: {cause}": n for cause, n in counts.items()})
         problem = self._refusal
         if silent_s := self._received.silent_s():

@@ -23,6 +23,17 @@ class OdometryNodeOptions:
         "Publish the transform odom_frame -> camera optical frame: for a camera frame that has no "
         "other parent, since tf allows one.",
     )
+    use_depth: bool = _option(
+        False,
+        "Poses in metres, by the depth images of the topic `depth` (16UC1 in millimetres or 32FC1 "
+        "in metres), registered to the images; nothing starts without.",
+    )
+    depth_tolerance_s: float = _option(
+        0.02,
+        "By which the stamp of a depth image may differ from its image's.",
+        unit="seconds",
+        range=(0.0, 1.0),
+    )
     path_max_poses: int = _option(
         2000, "Latest poses that ~/path holds.", unit="poses", range=(1, 100000)
     )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superglue_ros.errors import ImageError
-from superglue_ros.types import ImageArray
+from superglue_ros.types import FloatArray, ImageArray
 
 _CHANNELS: dict[str, tuple[int, int]] = {
     "mono8": (1, 8), "8UC1": (1, 8), "mono16": (1, 16), "16UC1": (1, 16),
@@ -43,6 +43,13 @@ _BAYER_TO_BGR = {
 ENCODINGS = tuple(_CHANNELS) + tuple(f"{name}{bits}" for name in _BAYER_TO_BGR for bits in (8, 16))
 """All names that `decode_raw` takes."""
 
+_DEPTH_TYPES: dict[str, tuple[np.dtype[Any], float]] = {
+    "16UC1": (np.dtype(np.uint16), 1000.0),
+    "mono16": (np.dtype(np.uint16), 1000.0),
+    "32FC1": (np.dtype(np.float32), 1.0),
+}
+"""Encodings of depth: what a pixel is, and how much of it a metre."""
+
 # The end of a complete file; what a decoder makes of a file without it is partly invented.
 _ENDINGS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
 _ENDING_WITHIN = 1024
@@ -63,16 +70,7 @@ def decode_raw(
     unknown encoding, an empty image, and data shorter than step x height.
     """
     channels, bits = _layout(encoding)
-    if width <= 0 or height <= 0:
-        raise ImageError(f"empty image of {width}x{height}")
-    row = width * channels * bits // 8
-    if step < row:
-        raise ImageError(f"step of {step} bytes is under the {row} of a {encoding} row")
-    buffer = np.frombuffer(data, np.uint8)
-    if len(buffer) < step * (height - 1) + row:
-        raise ImageError(f"{len(buffer)} bytes of data for {height} rows of {step}")
-    rows = np.lib.stride_tricks.as_strided(buffer, (height, row), (step, 1), writeable=False)
-    pixels: NDArray[Any] = np.ascontiguousarray(rows)
+    pixels: NDArray[Any] = _rows(data, width, height, encoding, step, channels * bits)
     if bits == 16:
         pixels = pixels.view(">u2" if big_endian else "<u2").astype(np.uint16)
     shape = (height, width) if channels == 1 else (height, width, channels)
@@ -85,6 +83,49 @@ def decode_raw(
             # Two pixels share their colour in some encodings: their width is even.
             raise ImageError(f"no {encoding} image has {width}x{height} pixels") from error
     return to_uint8(pixels)
+
+
+def decode_depth(
+    data: NDArray[np.uint8] | bytes,
+    *,
+    width: int,
+    height: int,
+    encoding: str,
+    step: int,
+    big_endian: bool = False,
+) -> FloatArray:
+    """Depth (H, W) float32 metres of a sensor_msgs/Image as REP 118 has it: 16UC1 (or mono16) in
+    millimetres, 0 where unknown; 32FC1 in metres, NaN or infinite where unknown.
+
+    Raises ImageError as `decode_raw` does.
+    """
+    if encoding not in _DEPTH_TYPES:
+        raise ImageError(f"depth images are {', '.join(_DEPTH_TYPES)}, not {encoding!r}")
+    dtype, per_metre = _DEPTH_TYPES[encoding]
+    rows = _rows(data, width, height, encoding, step, dtype.itemsize * 8)
+    depth = rows.view(dtype.newbyteorder(">" if big_endian else "<")).astype(np.float32)
+    return depth / np.float32(per_metre)
+
+
+def _rows(
+    data: NDArray[np.uint8] | bytes,
+    width: int,
+    height: int,
+    encoding: str,
+    step: int,
+    pixel_bits: int,
+) -> NDArray[np.uint8]:
+    """(H, bytes of a row) without the padding."""
+    if width <= 0 or height <= 0:
+        raise ImageError(f"empty image of {width}x{height}")
+    row = width * pixel_bits // 8
+    if step < row:
+        raise ImageError(f"step of {step} bytes is under the {row} of a {encoding} row")
+    buffer = np.frombuffer(data, np.uint8)
+    if len(buffer) < step * (height - 1) + row:
+        raise ImageError(f"{len(buffer)} bytes of data for {height} rows of {step}")
+    rows = np.lib.stride_tricks.as_strided(buffer, (height, row), (step, 1), writeable=False)
+    return np.ascontiguousarray(rows)
 
 
 def decode_compressed(data: NDArray[np.uint8] | bytes, name: str = "image") -> ImageArray:

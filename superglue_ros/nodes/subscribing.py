@@ -1,0 +1,49 @@
+"""Listening to images as reliably as they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import Image
+
+IMAGES_DEPTH = 5
+
+
+class ImageSubscription:
+    """Listens to a topic of images as reliably as all its publishers send, whoever these are.
+
+    Best effort loses most images that are larger than Fast DDS's shared memory, which colour at
+    640x480 is; and who listens reliably hears no best-effort camera.
+    """
+
+    def __init__(self, node: Node, topic: str, callback: Callable[[Image], None]) -> None:
+        self._node, self._topic, self._callback = node, topic, callback
+        self._subscription: Subscription | None = None
+        self._reliable = False
+        self.follow()
+
+    def follow(self) -> None:
+        """To be called now and then: listen anew where the publishers have changed."""
+        topic = self._node.resolve_topic_name(self._topic)
+        cameras = self._node.get_publishers_info_by_topic(topic)
+        reliable = all(
+            camera.qos_profile.reliability == ReliabilityPolicy.RELIABLE for camera in cameras
+        )
+        if self._subscription is not None:
+            name = f"qos_overrides.{topic}.subscription.reliability"
+            wish = self._node.get_parameter(name).value
+            if reliable == self._reliable or wish != "best_available":
+                return
+            self._node.destroy_subscription(self._subscription)
+        self._reliable = reliable
+        self._subscription = self._node.create_subscription(
+            Image,
+            self._topic,
+            self._callback,
+            QoSProfile(depth=IMAGES_DEPTH, reliability=ReliabilityPolicy.BEST_AVAILABLE),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )

@@ -275,13 +275,15 @@ def test_odometry_in_metres_by_depth(
         while count < 25 and sum(s.state == "tracking" for s in harness.statuses) < 8:
             send(count)
             count += 1
-        wait_for(lambda: len(harness.odometry) >= len(harness.statuses) - 1, "the odometry")
+        tracked = [s.header.stamp.sec for s in harness.statuses if s.state == "tracking"]
+        assert len(tracked) >= 8
+        wait_for(
+            lambda: harness.odometry[-1].header.stamp.sec >= tracked[-1], "the odometry of it"
+        )
         odometry.check()
         wait_for(
             lambda: "depth images received" in harness.values.get("/odometry_node", {}), "a count"
         )
-    tracked = [s.header.stamp.sec for s in harness.statuses if s.state == "tracking"]
-    assert len(tracked) >= 8
     assert all(s.scale_is_metric for s in harness.statuses)
     positions = {m.header.stamp.sec: m.pose.pose.position for m in harness.odometry}
     first, last = positions[tracked[0]], positions[tracked[-1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,36 @@ def test_rosbag1_raw_and_compressed(tmp_path: Path, rng: np.random.Generator) ->
     np.testing.assert_allclose(frame.image.mean(axis=(0, 1)), image[0, 0], atol=3)
     assert source.camera is not None
     np.testing.assert_allclose(source.camera.matrix, CAMERA.matrix)
+
+
+def test_depth_goes_with_its_image(
+    tmp_path: Path, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    depth = rng.uniform(0.5, 9, (32, 48)).astype(np.float32)
+    written = [replace(frame, depth_m=depth + i) for i, frame in enumerate(frames(rng))]
+    write_bag(tmp_path / "written", written, depth_topic="/depth")
+    for i, frame in enumerate(open_source(tmp_path / "written", depth_topic="/depth")):
+        np.testing.assert_array_equal(frame.depth_m, depth + i)
+    # A camera's: in millimetres, a little later than the images, one missing, one of no depth.
+    maker = BagMaker(tmp_path / "made")
+    gray = frames(rng)[0].image
+    millimetres = np.full((32, 48), 1500, np.uint16)
+    for stamp in range(1, 6):
+        maker.image(stamp * 10**9, gray)
+        values = {"encoding": "rgb8" if stamp == 4 else "16UC1"}
+        if stamp != 3:
+            maker.image(stamp * 10**9 + 10**7, millimetres, "/depth", **values)
+    maker.close()
+    with pytest.raises(SourceError, match="no raw image topic /deep; it has /depth, /image"):
+        open_source(tmp_path / "made", topic="/image", depth_topic="/deep")
+    with pytest.raises(SourceError, match="is no bag and has no topics"):
+        open_source(tmp_path, depth_topic="/depth")
+    source = open_source(tmp_path / "made", depth_topic="/depth")
+    found = [frame.depth_m for frame in source]
+    assert [depth is not None for depth in found] == [True, True, False, False, True]
+    assert found[0] is not None
+    np.testing.assert_allclose(found[0], 1.5)
+    assert "a frame without depth" in caplog.text
 
 
 def test_corrupt_messages_are_counted_and_skipped(

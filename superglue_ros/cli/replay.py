@@ -59,6 +59,7 @@ def add_parser(subparsers: Any) -> None:
         help="auto: metric scale from the source's depth or right images where it has them",
     )
     parser.add_argument("--topic", metavar="T", help="image topic of a bag with several")
+    parser.add_argument("--depth-topic", metavar="T", help="of a bag's registered depth images")
     parser.add_argument("--camera-info-topic", metavar="T", help="default: beside the image topic")
     parser.add_argument("--calibration", type=Path, metavar="F", help="instead of the source's")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         topic=args.topic,
         camera_info_topic=args.camera_info_topic,
         calibration=args.calibration,
+        depth_topic=args.depth_topic,
     )
     # What can fail is tried before the minutes that a long replay takes.
     make_folder(args.output)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
 from rosbags.typesys import Stores, get_typestore
@@ -24,10 +25,12 @@ def write_bag(
     *,
     image_topic: str = "/camera/image_raw",
     info_topic: str = "/camera/camera_info",
+    depth_topic: str | None = None,
     storage: str = "mcap",
 ) -> int:
     """Write frames as sensor_msgs/Image (mono8, bgr8), each with a CameraInfo if it has a camera.
 
+    depth_topic: where the frames' depths go (32FC1, metres), nowhere by default.
     The bag is a new folder at `path`. Returns the number of frames; raises SourceError if it
     cannot be written, ValueError for an unknown storage.
     """
@@ -40,12 +43,19 @@ def write_bag(
             image_type, info_type = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo"
             images = bag.add_connection(image_topic, image_type, typestore=store)
             infos = bag.add_connection(info_topic, info_type, typestore=store)
+            depths = None
+            if depth_topic is not None:
+                depths = bag.add_connection(depth_topic, image_type, typestore=store)
             for frame in frames:
                 header = _header(store, frame)
                 if frame.camera is not None:
                     info = _camera_info(store, header, frame.camera)
                     bag.write(infos, frame.stamp_ns, store.serialize_cdr(info, info_type))
-                image = _image(store, header, frame)
+                if depths is not None and frame.depth_m is not None:
+                    depth = _image(store, header, np.asarray(frame.depth_m, np.float32), "32FC1")
+                    bag.write(depths, frame.stamp_ns, store.serialize_cdr(depth, image_type))
+                encoding = "mono8" if frame.image.ndim == 2 else "bgr8"
+                image = _image(store, header, frame.image, encoding)
                 bag.write(images, frame.stamp_ns, store.serialize_cdr(image, image_type))
                 count += 1
     except (WriterError, OSError) as error:
@@ -59,17 +69,17 @@ def _header(store: Any, frame: Frame) -> Any:
     return store.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame.frame_id)
 
 
-def _image(store: Any, header: Any, frame: Frame) -> Any:
-    height, width = frame.image.shape[:2]
-    gray = frame.image.ndim == 2
+def _image(store: Any, header: Any, pixels: NDArray[Any], encoding: str) -> Any:
+    rows = np.ascontiguousarray(pixels).view(np.uint8)
+    height, width = pixels.shape[:2]
     return store.types["sensor_msgs/msg/Image"](
         header=header,
         height=height,
         width=width,
-        encoding="mono8" if gray else "bgr8",
+        encoding=encoding,
         is_bigendian=0,
-        step=width if gray else 3 * width,
-        data=np.ascontiguousarray(frame.image).ravel(),
+        step=rows[0].size,
+        data=rows.ravel(),
     )
 
 

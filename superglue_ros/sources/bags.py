@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from superglue_ros.errors import SourceError
+from superglue_ros.sources.bag_depths import BagDepths
 from superglue_ros.sources.calibration import camera_from_info, read_calibration
 from superglue_ros.sources.encodings import decode_compressed, decode_raw
 from superglue_ros.sources.trajectories import NS_PER_S
@@ -30,8 +32,9 @@ class BagSource:
 
     topic: the image topic, which may be left out where the bag has exactly one;
     camera_info_topic: by default `camera_info` beside the image topic, else the only one there is;
-    calibration: a file used instead. Messages that cannot be decoded are logged, counted in
-    `skipped`, and passed over. Raises SourceError.
+    calibration: a file used instead; depth_topic: of raw depth images registered to the images,
+    which go with those of nearly the same stamp. Messages that cannot be decoded are logged,
+    counted in `skipped`, and passed over. Raises SourceError.
     """
 
     def __init__(
@@ -41,12 +44,14 @@ class BagSource:
         topic: str | None = None,
         camera_info_topic: str | None = None,
         calibration: Path | None = None,
+        depth_topic: str | None = None,
     ) -> None:
         self.name = path.stem
         self.skipped = 0
         self._path = path
         with _opened(path) as reader:
-            self.topic = _choose_image_topic(path, reader, topic)
+            self._depth_topic = _check_depth_topic(path, reader, depth_topic)
+            self.topic = _choose_image_topic(path, reader, topic, depth_topic)
             connections = [x for x in reader.connections if x.topic == self.topic]
             self._count = sum(connection.msgcount for connection in connections)
             info_topic = None
@@ -61,9 +66,13 @@ class BagSource:
 
     def __iter__(self) -> Iterator[Frame]:
         self.skipped = 0
-        with _opened(self._path) as reader:
+        with ExitStack() as opened:
+            reader = opened.enter_context(_opened(self._path))
             connections = [x for x in reader.connections if x.topic == self.topic]
             messages = reader.messages(connections)
+            depths = None
+            if self._depth_topic is not None:
+                depths = BagDepths(opened.enter_context(_opened(self._path)), self._depth_topic)
             while True:
                 try:
                     connection, logged_ns, data = next(messages)
@@ -75,6 +84,8 @@ class BagSource:
                     self.skipped += 1
                     return
                 frame = self._decode(reader, connection.msgtype, data, logged_ns)
+                if frame is not None and depths is not None:
+                    frame = replace(frame, depth_m=depths.at(frame.stamp_ns))
                 if frame is not None:
                     yield frame
 
@@ -127,7 +138,9 @@ def _bag_path(path: Path) -> Path:
     return files[0]
 
 
-def _choose_image_topic(path: Path, reader: AnyReader, wanted: str | None) -> str:
+def _choose_image_topic(
+    path: Path, reader: AnyReader, wanted: str | None, depth_topic: str | None
+) -> str:
     kinds = {x.topic: x.msgtype for x in reader.connections}
     images = {
         topic for topic, kind in kinds.items()
@@ -139,12 +152,20 @@ def _choose_image_topic(path: Path, reader: AnyReader, wanted: str | None) -> st
         return wanted
     # The compressed sibling of a raw topic shows the same frames.
     distinct = {t for t in images if t.removesuffix("/compressed") not in images - {t}}
+    distinct -= {depth_topic}
     if len(distinct) != 1:
         hint = "; choose one with --topic" if distinct else ""
         raise SourceError(
             f"{path}: {len(distinct)} image topics where one is needed: {_listing(distinct)}{hint}"
         )
     return distinct.pop()
+
+
+def _check_depth_topic(path: Path, reader: AnyReader, wanted: str | None) -> str | None:
+    raw = {x.topic for x in reader.connections if x.msgtype == _IMAGE}
+    if wanted is not None and wanted not in raw:
+        raise SourceError(f"{path}: no raw image topic {wanted}; it has {_listing(raw)}")
+    return wanted
 
 
 def _choose_info_topic(

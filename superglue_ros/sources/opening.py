@@ -17,10 +17,12 @@ def open_source(
     topic: str | None = None,
     camera_info_topic: str | None = None,
     calibration: str | Path | None = None,
+    depth_topic: str | None = None,
 ) -> FrameSource:
     """Frames of a bag, a video or a folder (KITTI, TUM, EuRoC, plain images), as it is found.
 
-    topic, camera_info_topic: of a bag, where it has more than one; calibration: a file that
+    topic, camera_info_topic: of a bag, where it has more than one; depth_topic: of a bag's depth
+    images, none by default; calibration: a file that
     replaces the source's own (KITTI, TUM, EuRoC or ROS yaml). Raises SourceError.
     """
     path = Path(path)
@@ -29,9 +31,13 @@ def open_source(
         raise SourceError(f"{path} does not exist")
     if _is_bag(path):
         return BagSource(
-            path, topic=topic, camera_info_topic=camera_info_topic, calibration=calibration
+            path,
+            topic=topic,
+            camera_info_topic=camera_info_topic,
+            calibration=calibration,
+            depth_topic=depth_topic,
         )
-    if topic is not None or camera_info_topic is not None:
+    if topic is not None or camera_info_topic is not None or depth_topic is not None:
         raise SourceError(f"{path} is no bag and has no topics")
     if path.is_dir():
         return open_folder(path, calibration)

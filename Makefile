@@ -1,7 +1,7 @@
 # make setup   virtual environment, ROS 2, messages and nodes (made once; again when its parts change)
 # make test    lint, types, all tests; TESTS=test/test_nodes.py for some, without the rest
 # make demo    the main job on a rendered flight; SOURCE=path for a bag or a dataset folder,
-#              TOPIC=name for a bag with several image topics
+#              TOPIC=name for a bag with several image topics, DEPTH_TOPIC=name for one with depth
 # make clean   removes what setup built, but not the virtual environment
 #
 # ROS_WHEELS=kilted takes that distribution's wheels, into a virtual environment of its own.
@@ -63,6 +63,7 @@ lint: setup
 
 demo: setup
 	@$(IN_ROS) python -m superglue_ros.nodes.demo --output $(OUTPUT) $(if $(TOPIC),--topic "$(TOPIC)") \
+		$(if $(DEPTH_TOPIC),--depth-topic "$(DEPTH_TOPIC)") \
 		$(if $(SOURCE),"$(SOURCE)")
 
 clean:

@@ -14,7 +14,7 @@ pytest.importorskip("superglue_ros.msg", reason="the messages are not built (mak
 from superglue_ros.evaluation.replay import run_replay
 from superglue_ros.evaluation.trajectory import path_length
 from superglue_ros.matching import ImageMatcher, KeyframeMatcher
-from superglue_ros.nodes.demo import LISTENERS, play, recorded_bag
+from superglue_ros.nodes.demo import DEPTH_TOPIC, LISTENERS, play, recorded_bag
 from superglue_ros.nodes.player import Playback
 from superglue_ros.odometry import VisualOdometry
 from superglue_ros.sources import open_source, write_bag
@@ -30,27 +30,33 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("frames", [25])
-def test_kitti_over_dds_agrees_with_the_offline_replay(
-    shared_data: Path, tmp_path: Path, frames: int
+@pytest.mark.parametrize(
+    ("sequence", "frames", "depth_topic"),
+    [("kitti_06", 25, None), ("tum_fr1_rpy_a", 12, DEPTH_TOPIC)],
+)
+def test_nodes_over_dds_agree_with_the_offline_replay(
+    shared_data: Path, tmp_path: Path, sequence: str, frames: int, depth_topic: str | None
 ) -> None:
-    drive = open_source(shared_data / "kitti_06")
-    assert write_bag(tmp_path / "bag", islice(drive, frames)) == frames
-    bag, _ = recorded_bag(tmp_path / "bag", tmp_path)
-    source = open_source(bag)
+    recorded = islice(open_source(shared_data / sequence), frames)
+    assert write_bag(tmp_path / "bag", recorded, depth_topic=depth_topic) == frames
+    bag, _, _ = recorded_bag(tmp_path / "bag", tmp_path, depth_topic=depth_topic)
+    source = open_source(bag, depth_topic=depth_topic)
     parameters = [word for name, value in OPTIONS.items() for word in ("-p", f"{name}:={value}")]
     playback = Playback(float("inf"), max_ahead=1, listeners=LISTENERS)
     recording, sent, _ = play(source, tmp_path, playback, parameters)
 
     matcher = KeyframeMatcher(ImageMatcher(**OPTIONS))  # type: ignore[arg-type]
-    offline = run_replay(source, matcher, VisualOdometry())
+    odometry = VisualOdometry(use_depth=depth_topic is not None)
+    offline = run_replay(source, matcher, odometry)
 
     assert sent == len(recording.matches) == len(offline.records) == frames
     for record, found in zip(offline.records, recording.matches.values()):
         assert found.stamp_ns == record.stamp_ns
         assert found.is_keyframe == record.is_keyframe
         assert len(found) == record.num_matches
-        assert recording.statuses[record.stamp_ns].state == record.state
+        status = recording.statuses[record.stamp_ns]
+        assert status.state == record.state
+        assert status.scale_is_metric == odometry.use_depth
     online = recording.trajectory()
     np.testing.assert_array_equal(online.stamps_ns, offline.trajectory.stamps_ns)
     assert len(online) >= frames - 5

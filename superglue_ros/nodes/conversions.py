@@ -92,6 +92,14 @@ def image_message(image: ImageArray, header: Header) -> Image:
     return message
 
 
+def depth_message(depth_m: FloatArray, header: Header) -> Image:
+    """Image message, 32FC1, of depth (H, W) in metres."""
+    height, width = depth_m.shape
+    message = Image(header=header, height=height, width=width, encoding="32FC1", step=4 * width)
+    message.data = array.array("B", np.ascontiguousarray(depth_m, "<f4").tobytes())
+    return message
+
+
 def camera_from_message(message: CameraInfo) -> CameraModel:
     """Camera of a CameraInfo, as it is; `geometry.check_camera` says whether it is usable."""
     return camera_from_info(message)

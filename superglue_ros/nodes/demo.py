@@ -46,9 +46,10 @@ LISTENERS = 2  # odometry_node and the recorder
 MAX_AHEAD = 3
 """The playing slows down where a machine cannot match every second frame in real time."""
 
+DEPTH_TOPIC = "/camera/depth"
 TOPICS = (
     *("-r", "image:=/camera/image_raw", "-r", "camera_info:=/camera/camera_info"),
-    *("-r", "matches:=/matcher_node/matches"),
+    *("-r", "matches:=/matcher_node/matches", "-r", f"depth:={DEPTH_TOPIC}"),
 )
 
 
@@ -57,12 +58,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__.splitlines()[0])
     parser.add_argument("source", nargs="?", type=Path, help="bag, KITTI- or TUM-style folder")
     parser.add_argument("--topic", metavar="T", help="image topic of a bag with several")
+    parser.add_argument("--depth-topic", metavar="T", help="of a bag's registered depth images")
     parser.add_argument("--output", type=Path, default=Path("demo_output"))
     parser.add_argument("--rate", type=float, default=1.0, help="times real time")
     parser.add_argument("--frames", type=int, default=FLIGHT_FRAMES, help="of the flight")
     options = parser.parse_args(arguments)
     try:
-        run_demo(options.source, options.output, options.rate, options.frames, options.topic)
+        run_demo(
+            options.source,
+            options.output,
+            options.rate,
+            options.frames,
+            options.topic,
+            options.depth_topic,
+        )
     except (SuperGlueRosError, ValueError) as error:
         print(f"demo: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -73,12 +82,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_demo(
-    path: Path | None, output: Path, rate: float, frames: int, topic: str | None = None
+    path: Path | None,
+    output: Path,
+    rate: float,
+    frames: int,
+    topic: str | None = None,
+    depth_topic: str | None = None,
 ) -> None:
     """Make the bag, play it through the nodes, write the report and print the table."""
     output = make_folder(output)
-    bag, groundtruth = recorded_bag(path, output, topic) if path else flight_bag(output, frames)
-    source = open_source(bag, topic=topic)
+    if path is None:
+        bag, groundtruth = flight_bag(output, frames)
+    else:
+        bag, groundtruth, depth_topic = recorded_bag(path, output, topic, depth_topic)
+    source = open_source(bag, topic=topic, depth_topic=depth_topic)
     recording, sent, seconds = play(source, output, Playback(rate, MAX_AHEAD, LISTENERS))
     result = replay_result(source, recording, seconds)
     errors: TrajectoryErrors | None = None
@@ -112,19 +129,27 @@ def flight_bag(output: Path, frames: int) -> tuple[Path, Trajectory | None]:
 
 
 def recorded_bag(
-    path: Path, output: Path, topic: str | None = None
-) -> tuple[Path, Trajectory | None]:
-    """Bag of a recording (written to the output unless it is one), and its ground truth."""
-    source = open_source(path, topic=topic)
+    path: Path, output: Path, topic: str | None = None, depth_topic: str | None = None
+) -> tuple[Path, Trajectory | None, str | None]:
+    """Bag of a recording (written to the output unless it is one), its ground truth, and the
+    topic of its depth if it has any."""
+    source = open_source(path, topic=topic, depth_topic=depth_topic)
     folder = path if path.is_dir() else path.parent
     found = find_groundtruth(folder)
     groundtruth = read_stamped_trajectory(found) if found else None
     if not path.is_dir() or (path / "metadata.yaml").exists():
-        return path, groundtruth
+        return path, groundtruth, depth_topic
     bag = output / "recording"
     shutil.rmtree(bag, ignore_errors=True)
-    write_bag(bag, progress(source, "writing the bag"))
-    return bag, groundtruth
+    depth_topic = DEPTH_TOPIC if has_depth(source) else None
+    write_bag(bag, progress(source, "writing the bag"), depth_topic=depth_topic)
+    return bag, groundtruth, depth_topic
+
+
+def has_depth(source: FrameSource) -> bool:
+    """Whether the first frame has a depth image."""
+    first = next(iter(source), None)
+    return first is not None and first.depth_m is not None
 
 
 def play(
@@ -132,8 +157,10 @@ def play(
 ) -> tuple[Recording, int, float]:
     """Play a source through both nodes: what they published, frames sent, seconds it took.
 
-    parameters: more --ros-args for matcher_node. Raises NodeError or PlaybackError.
+    parameters: more --ros-args for matcher_node. Frames' depth is played, too. Raises NodeError or
+    PlaybackError.
     """
+    with_depth = has_depth(source)
     preset = "matcher_gpu.yaml" if torch.cuda.is_available() else "matcher_cpu.yaml"
     config = Path(get_package_share_directory("superglue_ros")) / "config" / preset
     with (
@@ -144,10 +171,12 @@ def play(
             output / "matcher_node.log",
         ) as matcher,
         NodeProcess(
-            "odometry_node", [*TOPICS, "-p", "publish_tf:=false"], output / "odometry_node.log"
+            "odometry_node",
+            [*TOPICS, "-p", "publish_tf:=false", "-p", f"use_depth:={with_depth}".lower()],
+            output / "odometry_node.log",
         ) as odometry,
     ):
-        player, recorder = Player(playback), Recorder()
+        player, recorder = Player(playback, with_depth=with_depth), Recorder()
         with spinning(player, recorder):
             player.wait_for_listeners((matcher, odometry))
             started = time.monotonic()

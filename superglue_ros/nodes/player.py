@@ -17,6 +17,7 @@ from superglue_ros.msg import OdometryStatus
 from superglue_ros.nodes.conversions import (
     NS_PER_S,
     camera_info_message,
+    depth_message,
     image_message,
     make_header,
     stamp_to_ns,
@@ -60,17 +61,21 @@ class Playback:
 
 
 class Player(Node):
-    """Publishes `image_raw` and `camera_info` and listens for the two nodes' answers.
+    """Publishes `image_raw`, `camera_info` and with_depth `depth`, and listens for the two nodes'
+    answers.
 
     Something else must spin it (`running.spinning`).
     """
 
-    def __init__(self, playback: Playback, namespace: str = "camera") -> None:
+    def __init__(
+        self, playback: Playback, namespace: str = "camera", with_depth: bool = False
+    ) -> None:
         super().__init__("player", namespace=namespace)
         self._playback = playback
         quality = QoSProfile(depth=DEPTH)
         self._images = self.create_publisher(Image, "image_raw", quality)
         self._infos = self.create_publisher(CameraInfo, "camera_info", quality)
+        self._depths = self.create_publisher(Image, "depth", quality) if with_depth else None
         self._started: tuple[float, int] | None = None
         self._sent_ns: deque[int] = deque(maxlen=max(playback.max_ahead, 1))
         self._estimated_ns: int | None = None
@@ -104,6 +109,7 @@ class Player(Node):
         return (
             self._images.get_subscription_count() > 0
             and self._infos.get_subscription_count() >= NODES
+            and (self._depths is None or self._depths.get_subscription_count() > 0)
             and self._matches_listeners >= self._playback.listeners
         )
 
@@ -137,6 +143,8 @@ class Player(Node):
     def _publish(self, frame: Frame) -> None:
         header = make_header(frame.stamp_ns, frame.frame_id)
         self._publish_info(frame)
+        if self._depths is not None and frame.depth_m is not None:
+            self._depths.publish(depth_message(frame.depth_m, header))
         self._images.publish(image_message(frame.image, header))
 
     def _await(self, stamp_ns: int) -> None:

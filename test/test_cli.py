@@ -286,6 +286,19 @@ class TestRealRuns:
             "trajectory.txt", "report.html", "matches.csv", "trajectory.png", "matches.png"
         }  # fmt: skip
 
+    def test_replay_in_metres(
+        self, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        room = shared_data / "tum_fr1_rpy_a"
+        words = ["replay", room, "--output", tmp_path, "--groundtruth", room / "groundtruth.txt"]
+        words += ["--max-frames", "6", "--max-keypoints", "256", *FAST]
+        assert console.main([str(word) for word in words]) == 0
+        summary = json.loads((tmp_path / "summary.json").read_text())
+        assert (summary["frames"], summary["ate"]["alignment"]) == (6, "se3")
+        wrong = [*words, "--depth", "no", "--depth-topic", "/depth"]
+        assert console.main([str(word) for word in wrong]) == 1
+        assert "contradict" in capsys.readouterr().err
+
     def test_evaluate_features(
         self, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

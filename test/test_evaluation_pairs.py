@@ -197,6 +197,7 @@ class Planes:
     name = "planes"
     camera = CAMERA
     skipped = 0
+    has_depth = is_stereo = False
 
     def __init__(self, rng: np.random.Generator, count: int = 4) -> None:
         noise = rng.integers(0, 256, (240, 320)).astype(np.float32)

@@ -66,6 +66,7 @@ class World:
 
     name = "cloud"
     skipped = 0
+    has_depth = is_stereo = False
 
     def __init__(self, count: int = 30, camera: CameraModel | None = CAMERA) -> None:
         rng = np.random.default_rng(3)

@@ -20,7 +20,6 @@ from superglue_ros.errors import ImageError, MessageError
 from superglue_ros.nodes.conversions import (
     camera_from_message,
     camera_info_message,
-    depth_from_image,
     features_from_message,
     features_message,
     frame_from_image,
@@ -43,6 +42,7 @@ from superglue_ros.nodes.odometry_messages import (
     status_message,
 )
 from superglue_ros.odometry import OdometryEstimate, TrackingState
+from superglue_ros.sources.encodings import depth_of_message
 from superglue_ros.types import CameraModel, Features, FrameMatches, Pose
 
 pytestmark = pytest.mark.ros
@@ -193,50 +193,58 @@ def test_depth_images(encoding: str, kind: str, per_metre: int, big_endian: bool
     message = Image(height=2, width=3, encoding=encoding, step=padded.shape[1])
     message.is_bigendian = int(big_endian)
     message.data = array.array("B", padded.tobytes())
-    depth = depth_from_image(message)
+    depth = depth_of_message(message)
     assert depth.dtype == np.float32
     np.testing.assert_allclose(depth, metres, atol=1e-6)
     message.encoding = "mono8"
     with pytest.raises(ImageError, match="depth images are 16UC1, mono16, 32FC1, not 'mono8'"):
-        depth_from_image(message)
+        depth_of_message(message)
     message.encoding, message.height = encoding, 3
     with pytest.raises(ImageError, match="bytes of data for 3 rows"):
-        depth_from_image(message)
+        depth_of_message(message)
 
 
 def test_depth_of_keyframes() -> None:
     told: list[tuple[str, str]] = []
     depths = DepthImages(0.02, lambda cause, text: told.append((cause, text)))
     frame = replace(some_matches(5), image_size=(160, 120), keyframe_image_size=(160, 120))
+    ms = 10**6
 
-    def at(stamp: int, keyframe: int, is_keyframe: bool = False) -> FrameMatches:
-        stamps = {"stamp_ns": stamp * 10**9, "keyframe_stamp_ns": keyframe * 10**9}
-        return replace(frame, is_keyframe=is_keyframe, **stamps)
+    def value(stamp_ms: int, keyframe_ms: int, is_keyframe: bool = False) -> float | None:
+        stamps = {"stamp_ns": stamp_ms * ms, "keyframe_stamp_ns": keyframe_ms * ms}
+        depth = depths.of_keyframe(replace(frame, is_keyframe=is_keyframe, **stamps))
+        return None if depth is None else float(depth[0, 0])
 
     # Told only once the next keyframe is made: it may come later.
-    assert depths.of_keyframe(at(2, 1)) is None
+    assert value(1100, 1000) is None
     assert told == []
-    assert depths.of_keyframe(at(3, 1, is_keyframe=True)) is None
+    assert value(1200, 1000, is_keyframe=True) is None
     assert told == [("no depth", "no depth image within 0.02 s of a keyframe")]
-    depths.add(depth_image(10**9 + 10**7, 1500))
-    found = depths.of_keyframe(at(3, 1))
-    assert found is not None
-    assert found.shape == (120, 160)
-    assert found[0, 0] == 1.5
+    # One that is near is not taken while the one that belongs there may still come.
+    depths.add(depth_image(1190 * ms, 1000))
+    assert value(1300, 1200) is None
+    depths.add(depth_image(1200 * ms, 1500))
+    depths.add(depth_image(1210 * ms, 2000))
+    assert value(1300, 1200) == 1.5
     # That of the next keyframe is kept though many others come before it is asked for.
-    depths.add(depth_image(4 * 10**9, 2500))
-    assert depths.of_keyframe(at(4, 1, is_keyframe=True)) is found
-    for stamp in range(5, 200):
-        depths.add(depth_image(stamp * 10**9, 3500))
-    kept = depths.of_keyframe(at(5, 4))
-    assert kept is not None
-    assert kept[0, 0] == 2.5
-    # Of another size than the images.
-    depths.add(depth_image(300 * 10**9, 3500, width=80))
-    assert depths.of_keyframe(at(301, 300)) is None
-    assert told[-1][0] == "unusable depth"
+    depths.add(depth_image(1310 * ms, 2500))
+    assert value(1300, 1200, is_keyframe=True) == 1.5
+    for stamp in range(1400, 9000, 100):
+        depths.add(depth_image(stamp * ms, 3500))
+    assert value(1400, 1300) == 2.5
+    assert value(1500, 1300) == 2.5
+    assert len(depths._images) == 21  # two seconds
+    # Of another size than the images: told once a keyframe.
+    depths.add(depth_image(9000 * ms, 3500, width=80))
+    assert value(9100, 9000) is None
+    assert value(9200, 9000) is None
+    assert [cause for cause, _ in told] == ["no depth", "unusable depth"]
     assert "depth of 80x120 for images of 160x120" in told[-1][1]
-    assert depths.count == 198
+    # After the clock jumped back nothing of before is left.
+    depths.add(depth_image(1000 * ms, 4000))
+    assert value(9100, 8900) is None
+    assert value(1100, 1000) == 4.0
+    assert depths.received.count == 82
 
 
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])

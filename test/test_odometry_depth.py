@@ -22,7 +22,9 @@ from odometry_world import (
 from superglue_ros.errors import ImageError, MessageError
 from superglue_ros.geometry import depth_of_points, exp_rotation, project_points, stereo_depth
 from superglue_ros.odometry import OdometryConfig, OdometryEstimate, VisualOdometry
-from superglue_ros.types import FloatArray, FrameMatches, Pose
+from superglue_ros.odometry.landmarks import LandmarkStore, View
+from superglue_ros.odometry.mapping import Tolerances, place_measured_depths
+from superglue_ros.types import UNMATCHED, FloatArray, FrameMatches, Pose
 
 WORLD = box_of_points(depth=25.0)
 DRIVE = straight(30)
@@ -30,11 +32,12 @@ DRIVE = straight(30)
 CONFIG = OdometryConfig(depth_noise=0.002)
 
 
-def depth_image(pose: Pose) -> FloatArray:
+def depth_image(pose: Pose, world: FloatArray = WORLD) -> FloatArray:
     """Depths of the world's points at their pixels, and of nothing else."""
-    in_camera = (WORLD - pose.position) @ pose.rotation
+    in_camera = (world - pose.position) @ pose.rotation
     pixels = project_points(in_camera, CAMERA)
     inside = np.all((pixels >= 0) & (pixels <= [CAMERA.width - 1, CAMERA.height - 1]), axis=1)
+    inside &= in_camera[:, 2] > 0
     depth = np.zeros((CAMERA.height, CAMERA.width), np.float32)
     columns, rows = np.round(pixels[inside]).astype(int).T
     depth[rows, columns] = in_camera[inside, 2]
@@ -46,13 +49,14 @@ def follow(
     poses: Sequence[Pose],
     odometry: VisualOdometry | None = None,
     blind: Sequence[int] = (),
+    world: FloatArray = WORLD,
 ) -> list[OdometryEstimate]:
     """Estimates with the depths of the keyframes but for those of the frames `blind`."""
     odometry = odometry or VisualOdometry(CONFIG, use_depth=True)
     estimates = []
     for message in messages:
         number = message.keyframe_stamp_ns // PERIOD_NS
-        depth = None if number in blind else depth_image(poses[number])
+        depth = None if number in blind else depth_image(poses[number], world)
         estimates.append(odometry.process(message, CAMERA, depth))
     return estimates
 
@@ -84,6 +88,48 @@ def test_a_camera_that_only_turns_is_tracked() -> None:
     estimates = follow(matches_of(WORLD, turning, noise_px=0.5, max_age=4), turning)
     assert states(estimates) == "i" + "t" * 24
     assert position_errors(estimates, turning).max() < 0.05
+
+
+def test_a_full_turn_keeps_a_window_that_hangs_together() -> None:
+    """Views that share nothing with the newest go first, though no view shows parallax."""
+    around = np.random.default_rng(1).uniform(-8, 8, (6000, 3))
+    around = around[np.linalg.norm(around, axis=1) > 2]
+    turn = [Pose(exp_rotation(np.array([0, 0.06 * i, 0])), np.zeros(3)) for i in range(60)]
+    odometry = VisualOdometry(CONFIG, use_depth=True)
+    messages = matches_of(around, turn, noise_px=0.5, max_age=1)
+    estimates = follow(messages, turn, odometry, world=around)
+    assert states(estimates) == "i" + "t" * 59
+    assert position_errors(estimates, turn).max() < 0.1
+    stamps = [view.stamp_ns // PERIOD_NS for view in odometry._store.views]
+    assert max(stamps) - min(stamps) < 25
+
+
+def test_far_depths_do_not_free_the_scale() -> None:
+    """Depths that hardly say more than that they are far are not used."""
+    far = box_of_points(depth=25.0) + [0, 0, 400]
+    messages = matches_of(far, DRIVE[:4], noise_px=0.3)
+    estimates = follow(messages, DRIVE, world=far)
+    assert states(estimates) == "iiii"
+    assert "0 matches have a depth" in estimates[-1].reason
+
+
+def test_a_depth_that_proved_wrong_is_not_taken_again() -> None:
+    store = LandmarkStore()
+    view = View(0, 0, Pose.identity(), np.eye(6), True, np.full(3, UNMATCHED))
+    place = store.add_view(view, np.zeros(0, np.int64), np.zeros((0, 2)))
+    features, points = np.arange(3), np.array([[0.1, 0], [0.2, 0], [0, 0.1]])
+    depths = np.array([0.5, np.nan, 0.25])
+    rows = store.rows_of(place, features, points, depths)
+    tolerances = Tolerances(0.01, 0.002, 0.02, 0.002)
+    place_measured_depths(store, place, tolerances)
+    np.testing.assert_allclose(store.positions[0], [0.2, 0, 2])
+    assert store.located.tolist() == [True, False, True]
+    for _ in range(2):
+        store.judge(rows, np.array([False, False, True]))
+    assert store.rows_of(place, features, points, np.full(3, 0.4)).tolist() == rows.tolist()
+    place_measured_depths(store, place, tolerances)
+    assert store.located.tolist() == [False, True, True]
+    np.testing.assert_allclose(store.positions[1:, 2], [2.5, 4])
 
 
 def test_nothing_starts_without_depth() -> None:

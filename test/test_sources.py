@@ -11,8 +11,8 @@ import pytest
 
 from superglue_ros.errors import ImageError, SourceError
 from superglue_ros.sources import (
+    ImageFileSource,
     find_groundtruth,
-    measures_depth,
     open_source,
     read_calibration,
     read_depth,
@@ -296,6 +296,27 @@ class TestFolders:
         (tmp_path / "rgb.txt").write_text("7.25 rgb/1305031230.197772.png\n")
         assert next(iter(open_source(tmp_path))).stamp_ns == 7_250_000_000
 
+    def test_tum_as_it_is_downloaded(self, tmp_path: Path, rng: np.random.Generator) -> None:
+        write_images(tmp_path / "rgb", ["1.00.png", "2.00.png", "3.00.png"], rng)
+        (tmp_path / "depth").mkdir()
+        for name in ("1.01", "1.015", "2.1"):
+            cv2.imwrite(str(tmp_path / "depth" / f"{name}.png"), np.ones((24, 32), np.uint16))
+        rows = "".join(f"{n}.00 rgb/{n}.00.png\n" for n in (1, 2, 3))
+        (tmp_path / "rgb.txt").write_text("# color images\n" + rows)
+        assert not open_source(tmp_path).has_depth
+        rows = "".join(f"{n} depth/{n}.png\n" for n in ("1.01", "1.015", "2.1"))
+        (tmp_path / "depth.txt").write_text("# depth maps\n" + rows)
+        source = open_source(tmp_path)
+        assert source.has_depth
+        assert not source.is_stereo
+        assert isinstance(source, ImageFileSource)
+        assert [entry.depth and entry.depth.name for entry in source.entries] == [
+            "1.01.png", None, None
+        ]  # fmt: skip
+        (tmp_path / "depth.txt").write_text("1.0\n")
+        with pytest.raises(SourceError, match=r"depth.txt:1: expected a stamp"):
+            open_source(tmp_path)
+
     def test_euroc(self, tmp_path: Path, rng: np.random.Generator) -> None:
         cam0 = tmp_path / "mav0" / "cam0"
         write_images(cam0 / "data", ["1403.png"], rng)
@@ -334,8 +355,8 @@ class TestFolders:
         assert second.depth_m is None
         assert source.skipped == 0
         assert "a frame without depth" in caplog.text
-        assert measures_depth(source)
-        assert not measures_depth(open_source(tmp_path / "rgb"))
+        assert source.has_depth
+        assert not open_source(tmp_path / "rgb").has_depth
 
     @pytest.mark.parametrize(
         ("make", "message"),

@@ -169,6 +169,32 @@ def test_depth_goes_with_its_image(
     assert "a frame without depth" in caplog.text
 
 
+def test_depth_after_the_clock_jumped_back_and_without_stamps(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    maker = BagMaker(tmp_path / "made")
+    gray = frames(rng)[0].image
+    millimetres = np.full((32, 48), 1500, np.uint16)
+    kind = "sensor_msgs/msg/Image"
+    logged = 0
+    for stamp in (10, 11, 2, 3, 0, 0):
+        logged += 10**9
+        for topic, image, encoding in (
+            ("/image", gray, "mono8"),
+            ("/depth", millimetres, "16UC1"),
+        ):
+            values = {
+                "header": maker.header(stamp * 10**9), "height": 32, "width": 48,
+                "encoding": encoding, "is_bigendian": 0, "step": image.strides[0],
+                "data": np.frombuffer(image.tobytes(), np.uint8),
+            }  # fmt: skip
+            maker.write(topic, kind, logged + (topic == "/depth"), **values)
+    maker.close()
+    found = list(open_source(tmp_path / "made", depth_topic="/depth"))
+    assert len(found) == 6
+    assert all(frame.depth_m is not None for frame in found)
+
+
 def test_corrupt_messages_are_counted_and_skipped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,6 +17,7 @@ from superglue_ros.cli.options import (
     keyframe_policy,
     matcher_config,
 )
+from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.pairs import frame_stamps
 from superglue_ros.evaluation.replay import ReplayResult, run_replay
 from superglue_ros.evaluation.report import make_folder, write_report
@@ -30,7 +31,7 @@ from superglue_ros.evaluation.trajectory import (
 from superglue_ros.geometry import check_camera
 from superglue_ros.matching import ImageMatcher, KeyframeMatcher
 from superglue_ros.odometry import OdometryConfig, VisualOdometry
-from superglue_ros.sources import measures_depth, open_source, read_trajectory
+from superglue_ros.sources import open_source, read_trajectory
 
 SUMMARY = "run matching and odometry over a bag, folder, video or dataset"
 
@@ -73,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     """Replay, write the report, print its figures."""
     config, policy = matcher_config(args), keyframe_policy(args)
     odometry_config = config_from(args, OdometryConfig, prefix="odometry_")
+    if args.depth == "no" and args.depth_topic:
+        raise SuperGlueRosError("--depth no and --depth-topic contradict each other")
     source = open_source(
         args.source,
         topic=args.topic,
@@ -88,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     odometry = None
     if source.camera is not None:
         check_camera(source.camera)
-        use_depth = args.depth == "auto" and measures_depth(source)
+        use_depth = args.depth == "auto" and (source.has_depth or source.is_stereo)
         odometry = VisualOdometry(odometry_config, use_depth)
     else:
         print("no camera calibration: matches only (give --calibration for a trajectory)")

@@ -93,7 +93,7 @@ def run_replay(
     poses: dict[int, Pose] = {}
     gallery = Gallery(len(source))
     skipped, metric, weights = 0, False, ("", "")
-    keyframe_depth: FloatArray | None = None
+    depths: dict[int, FloatArray | None] = {}
     started = time.perf_counter()
 
     def fits(camera: CameraModel, matches: FrameMatches) -> bool:
@@ -117,11 +117,12 @@ def run_replay(
         estimate, odometry_ms = None, 0.0
         if odometry is not None and frame.camera is not None and fits(frame.camera, matches):
             before = time.perf_counter()
+            keyframe_depth = depths.get(matches.keyframe_stamp_ns)
             estimate = odometry.process(matches, frame.camera, keyframe_depth)
             odometry_ms = (time.perf_counter() - before) * 1e3
             metric = estimate.scale_is_metric
             if matches.is_keyframe and odometry.use_depth:
-                keyframe_depth = _depth(frame, frame.camera, source.name)
+                depths = {frame.stamp_ns: _depth(frame, frame.camera, source.name)}
             _collect_poses(poses, estimate)
         records.append(_record(matches, estimate, odometry_ms))
         gallery.offer(frame.image, matches)

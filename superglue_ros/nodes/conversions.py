@@ -21,7 +21,7 @@ from superglue_ros.errors import MessageError
 from superglue_ros.msg import Features as FeaturesMessage
 from superglue_ros.msg import Matches
 from superglue_ros.sources.calibration import camera_from_info
-from superglue_ros.sources.encodings import decode_depth, decode_raw
+from superglue_ros.sources.encodings import decode_raw
 from superglue_ros.types import (
     CameraModel,
     Features,
@@ -67,18 +67,6 @@ def frame_from_image(message: Image, camera: CameraModel | None = None) -> Frame
     )
     stamp_ns = stamp_to_ns(message.header.stamp)
     return Frame(pixels, stamp_ns, message.header.frame_id, camera)
-
-
-def depth_from_image(message: Image) -> FloatArray:
-    """Depth (H, W) metres of a raw depth image; ImageError as `sources.encodings.decode_depth`."""
-    return decode_depth(
-        np.frombuffer(message.data, np.uint8),
-        width=message.width,
-        height=message.height,
-        encoding=message.encoding,
-        step=message.step,
-        big_endian=bool(message.is_bigendian),
-    )
 
 
 def image_message(image: ImageArray, header: Header) -> Image:

@@ -141,15 +141,9 @@ def recorded_bag(
         return path, groundtruth, depth_topic
     bag = output / "recording"
     shutil.rmtree(bag, ignore_errors=True)
-    depth_topic = DEPTH_TOPIC if has_depth(source) else None
+    depth_topic = DEPTH_TOPIC if source.has_depth else None
     write_bag(bag, progress(source, "writing the bag"), depth_topic=depth_topic)
     return bag, groundtruth, depth_topic
-
-
-def has_depth(source: FrameSource) -> bool:
-    """Whether the first frame has a depth image."""
-    first = next(iter(source), None)
-    return first is not None and first.depth_m is not None
 
 
 def play(
@@ -160,7 +154,7 @@ def play(
     parameters: more --ros-args for matcher_node. Frames' depth is played, too. Raises NodeError or
     PlaybackError.
     """
-    with_depth = has_depth(source)
+    with_depth = source.has_depth
     preset = "matcher_gpu.yaml" if torch.cuda.is_available() else "matcher_cpu.yaml"
     config = Path(get_package_share_directory("superglue_ros")) / "config" / preset
     with (

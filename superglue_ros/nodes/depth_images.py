@@ -8,11 +8,15 @@ from collections.abc import Callable
 from sensor_msgs.msg import Image
 
 from superglue_ros.errors import ImageError
-from superglue_ros.nodes.conversions import depth_from_image, stamp_to_ns
+from superglue_ros.nodes.conversions import stamp_to_ns
+from superglue_ros.nodes.health import Rate
+from superglue_ros.sources.encodings import depth_of_message
+from superglue_ros.stamps import Order, StampOrder
 from superglue_ros.types import FloatArray, FrameMatches
 
-_KEPT = 60
-"""Images: two seconds at 30 a second, which a matcher on a CPU may be late by."""
+_KEPT_NS = 2_000_000_000
+"""A matcher on a CPU may be late by so much."""
+_KEPT_BYTES = 200_000_000
 
 
 class DepthImages:
@@ -23,54 +27,63 @@ class DepthImages:
     """
 
     def __init__(self, tolerance_s: float, report: Callable[[str, str], None]) -> None:
-        self._tolerance_ns = round(tolerance_s * 1e9)
+        self._tolerance_s = tolerance_s
         self._report = report
-        self._images: deque[Image] = deque(maxlen=_KEPT)
-        self._of_keyframe: tuple[int, FloatArray] | None = None
-        self._next: tuple[int, Image] | None = None
-        self.count = 0
+        self.received = Rate()
+        self._order = StampOrder()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._images: deque[tuple[int, Image]] = deque()
+        self._messages: dict[int, Image] = {}
+        """Of the keyframe and of the next one, by their stamps."""
+        self._decoded: tuple[int, FloatArray | None] | None = None
 
     def add(self, message: Image) -> None:
-        """Take in a depth image."""
-        self.count += 1
-        self._images.append(message)
+        """Take in a depth image; a clock that jumped back leaves no other."""
+        self.received.tick()
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        if self._order.follow(stamp_ns) is Order.JUMPED_BACK:
+            self._clear()
+        self._images.append((stamp_ns, message))
+        total = sum(len(image.data) for _, image in self._images)
+        while stamp_ns - self._images[0][0] > _KEPT_NS or total > _KEPT_BYTES:
+            total -= len(self._images.popleft()[1].data)
 
     def of_keyframe(self, matches: FrameMatches) -> FloatArray | None:
         """Depth of the keyframe that the frame was matched against; None where there is none yet.
 
         That of a frame that becomes the next keyframe is kept for the matches to come.
         """
-        depth = self._depth(matches)
-        if matches.is_keyframe:
-            if depth is None and len(matches):
-                text = f"no depth image within {self._tolerance_ns * 1e-9:g} s of a keyframe"
+        now, later = matches.keyframe_stamp_ns, matches.stamp_ns
+        wanted = (now, later) if matches.is_keyframe else (now,)
+        found = {stamp: self._messages.get(stamp) or self._nearest(stamp) for stamp in wanted}
+        self._messages = {stamp: image for stamp, image in found.items() if image is not None}
+        message = self._messages.get(now)
+        if message is None:
+            if matches.is_keyframe and len(matches):
+                text = f"no depth image within {self._tolerance_s:g} s of a keyframe"
                 self._report("no depth", text)
-            message = self._nearest(matches.stamp_ns)
-            self._next = None if message is None else (matches.stamp_ns, message)
-        return depth
-
-    def _depth(self, matches: FrameMatches) -> FloatArray | None:
-        stamp_ns = matches.keyframe_stamp_ns
-        if self._of_keyframe is not None and self._of_keyframe[0] == stamp_ns:
-            return self._of_keyframe[1]
-        kept = self._next is not None and self._next[0] == stamp_ns
-        message = self._next[1] if kept and self._next else self._nearest(stamp_ns)
-        depth = None if message is None else self._decoded(message, matches.keyframe_image_size)
-        if depth is not None:
-            self._of_keyframe = stamp_ns, depth
-        return depth
+            return None
+        if self._decoded is None or self._decoded[0] != now:
+            self._decoded = now, self._decode(message, matches.keyframe_image_size)
+        return self._decoded[1]
 
     def _nearest(self, stamp_ns: int) -> Image | None:
-        def apart(message: Image) -> int:
-            return abs(stamp_to_ns(message.header.stamp) - stamp_ns)
+        """The image nearest to a stamp, once a nearer one is no longer to be expected."""
+        if not self._images:
+            return None
+        apart, message = min(
+            ((abs(stamp - stamp_ns), image) for stamp, image in self._images),
+            key=lambda entry: entry[0],
+        )
+        awaited = apart and self._images[-1][0] < stamp_ns
+        return None if awaited or apart > self._tolerance_s * 1e9 else message
 
-        nearest = min(self._images, key=apart, default=None)
-        return nearest if nearest is not None and apart(nearest) <= self._tolerance_ns else None
-
-    def _decoded(self, message: Image, size: tuple[int, int]) -> FloatArray | None:
+    def _decode(self, message: Image, size: tuple[int, int]) -> FloatArray | None:
         """The depth of images of (width, height)."""
         try:
-            depth = depth_from_image(message)
+            depth = depth_of_message(message)
         except ImageError as error:
             self._report("unusable depth", f"unusable depth image: {error}")
             return None

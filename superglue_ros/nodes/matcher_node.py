@@ -52,6 +52,7 @@ from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 
 NEWER = "a newer image came"
 MATCHES_DEPTH = 50
+IMAGES_DEPTH = 5
 WARM_UP_SHAPE = (480, 640)
 MOST_FAILURES = 20
 """So many defects in a row, and nothing will be matched any more: a GPU's context that is broken
@@ -111,7 +112,7 @@ class MatcherNode(Node):
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._awaited = Awaited(self, "image", "sensor_msgs/msg/Image")
-        self._images_in = ImageSubscription(self, "image", self._on_image)
+        self._images_in = ImageSubscription(self, "image", self._on_image, IMAGES_DEPTH)
 
     def _change_policy(self) -> None:
         self._matcher.policy = self._settings.get(KeyframePolicy)

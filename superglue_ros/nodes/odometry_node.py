@@ -56,6 +56,7 @@ from superglue_ros.stamps import Order, StampOrder
 from superglue_ros.types import CameraModel, FrameMatches
 
 MATCHES_DEPTH = 50
+DEPTHS_DEPTH = 30
 
 
 class OdometryNode(Node):
@@ -87,7 +88,7 @@ class OdometryNode(Node):
         if use_depth:
             tolerance_s = self._options.depth_tolerance_s
             self._depths = DepthImages(tolerance_s, self._problems.report)
-            self._depths_in = ImageSubscription(self, "depth", self._depths.add)
+            self._depths_in = ImageSubscription(self, "depth", self._depths.add, DEPTHS_DEPTH)
             self._depths_awaited = Awaited(self, "depth", "sensor_msgs/msg/Image")
         overriding = QoSOverridingOptions.with_default_policies()
         for kind, topic, callback, quality in (
@@ -119,6 +120,7 @@ class OdometryNode(Node):
             return
         if self._comes_late(matches):
             return
+        depth = self._depths.of_keyframe(matches) if self._depths else None
         camera, problem = self._usable_camera(matches)
         if camera is None:
             self._problems.report(problem, f"no odometry: {problem}")
@@ -126,7 +128,6 @@ class OdometryNode(Node):
             return
         started = time.perf_counter()
         try:
-            depth = self._depths.of_keyframe(matches) if self._depths else None
             estimate = self._odometry.process(matches, camera, depth)
         except (CameraError, MessageError) as error:
             self._problems.report(str(error), f"message dropped: {error}")
@@ -236,7 +237,7 @@ class OdometryNode(Node):
             self._awaited.look()
         if self._depths is not None:
             self._depths_in.follow()
-            if not self._depths.count:
+            if not self._depths.received.count:
                 self._depths_awaited.look()
         self._publish_diagnostics()
 
@@ -254,13 +255,16 @@ class OdometryNode(Node):
             "scale is metric": last.scale_is_metric if last else False,
         }
         if self._depths is not None:
-            values["depth images received"] = self._depths.count
+            values["depth images received"] = self._depths.received.count
+            values["depth rate [Hz]"] = f"{self._depths.received.per_second():.2f}"
         values.update({f"problem: {cause}": n for cause, n in counts.items()})
         problem = self._refusal
         if silent_s := self._received.silent_s():
             problem = f"no matches for {silent_s:.0f} s"
         elif not self._received.count:
             problem = "no matches yet"
+        elif self._depths is not None and (silent_s := self._depths.received.silent_s()):
+            problem = f"no depth for {silent_s:.0f} s"
         elif not problem and (last is None or last.state is not TrackingState.TRACKING):
             problem = "not tracking"
         stamp = self.get_clock().now().to_msg()

@@ -10,8 +10,6 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 
-IMAGES_DEPTH = 5
-
 
 class ImageSubscription:
     """Listens to a topic of images as reliably as all its publishers send, whoever these are.
@@ -20,8 +18,11 @@ class ImageSubscription:
     640x480 is; and who listens reliably hears no best-effort camera.
     """
 
-    def __init__(self, node: Node, topic: str, callback: Callable[[Image], None]) -> None:
-        self._node, self._topic, self._callback = node, topic, callback
+    def __init__(
+        self, node: Node, topic: str, callback: Callable[[Image], None], queue: int
+    ) -> None:
+        """queue: images that may wait for the callback."""
+        self._node, self._topic, self._callback, self._queue = node, topic, callback, queue
         self._subscription: Subscription | None = None
         self._reliable = False
         self.follow()
@@ -44,6 +45,6 @@ class ImageSubscription:
             Image,
             self._topic,
             self._callback,
-            QoSProfile(depth=IMAGES_DEPTH, reliability=ReliabilityPolicy.BEST_AVAILABLE),
+            QoSProfile(depth=self._queue, reliability=ReliabilityPolicy.BEST_AVAILABLE),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )

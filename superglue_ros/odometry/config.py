@@ -44,7 +44,7 @@ class OdometryConfig:
         15, "Fewest landmarks that must agree on a pose, else tracking is lost.", "", 6, 10000
     )
     min_start_inliers: int = _option(
-        30, "Fewest points that a two-view start must triangulate.", "", 8, 10000
+        30, "Fewest points that a start must triangulate, or have a depth of.", "", 8, 10000
     )
     min_parallax_deg: float = _option(
         1.0,

@@ -8,7 +8,11 @@ import numpy as np
 
 from superglue_ros.errors import MessageError
 from superglue_ros.geometry.camera import normalize_points
+from superglue_ros.geometry.depth import depth_of_points
 from superglue_ros.types import CameraModel, FloatArray, FrameMatches, IntArray
+
+_LEAST_DEPTH = 3.0
+"""Of an inverse depth in standard deviations, or it hardly says more than that it is far."""
 
 
 @dataclass(frozen=True)
@@ -62,3 +66,20 @@ def usable_correspondences(
         np.asarray(matches.keyframe_indices[order], np.int64),
         np.asarray(matches.indices[order], np.int64),
     )
+
+
+def inverse_depths(
+    matches: FrameMatches, found: Correspondences, depth_m: FloatArray | None, noise: float
+) -> FloatArray:
+    """(M,) 1/metres of the matches in the keyframe, whose z-depth (H, W) is depth_m; NaN where
+    unknown or within thrice its standard deviation `noise`. MessageError for another size."""
+    if depth_m is None:
+        return np.full(len(found), np.nan)
+    width, height = matches.keyframe_image_size
+    if depth_m.shape != (height, width):
+        raise MessageError(
+            f"the depth has shape {depth_m.shape}, the keyframe's image {(height, width)}: it "
+            "must be registered to the image"
+        )
+    inverse = 1 / depth_of_points(depth_m, found.keyframe_pixels)
+    return np.where(inverse > _LEAST_DEPTH * noise, inverse, np.nan)

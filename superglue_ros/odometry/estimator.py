@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from superglue_ros.errors import MessageError
 from superglue_ros.geometry.camera import mean_focal
-from superglue_ros.geometry.depth import depth_of_points
 from superglue_ros.odometry.config import OdometryConfig
-from superglue_ros.odometry.correspondences import Correspondences, usable_correspondences
+from superglue_ros.odometry.correspondences import (
+    Correspondences,
+    inverse_depths,
+    usable_correspondences,
+)
 from superglue_ros.odometry.estimate import OdometryEstimate, TrackingState
 from superglue_ros.odometry.initialization import Start, start_from_depths, start_landmarks
 from superglue_ros.odometry.landmarks import LandmarkStore, View, renumber
@@ -58,11 +60,11 @@ class VisualOdometry:
     the recent keyframes and their landmarks are optimised together at each new keyframe.
 
     Loss is a state. While lost, the pose goes on at the last speed for `max_coast_s` and then
-    stands. Tracking resumes when the frame sees enough of the old landmarks, else by a new
-    two-view start, placed at the keyframe's own or predicted pose, with the scale of old
-    landmarks that are seen again, else of the last speed. A message whose keyframe is not known
-    (a missed message, a restarted matcher) counts as loss; one that in addition lies before the
-    last one in time begins a new world. The same messages give the same estimates.
+    stands. Tracking resumes when the frame sees enough of the old landmarks, else by a new start,
+    placed at the keyframe's own or predicted pose, without depth with the scale of old landmarks
+    that are seen again, else of the last speed. A message whose keyframe is not known (a missed
+    message, a restarted matcher) counts as loss; one that in addition lies before the last one in
+    time begins a new world. The same messages give the same estimates.
     """
 
     def __init__(self, config: OdometryConfig | None = None, use_depth: bool = False) -> None:
@@ -94,13 +96,14 @@ class VisualOdometry:
         contradicts itself or the depth is of another size; the state is then as before the call.
         """
         found = usable_correspondences(matches, camera, self.config.min_confidence)
-        inverse_depths = self._inverse_depths(matches, found, keyframe_depth_m)
+        depth_m = keyframe_depth_m if self.use_depth else None
+        depths = inverse_depths(matches, found, depth_m, self.config.depth_noise)
         tolerances = self._tolerances(camera)
         place, reason = self._link(matches)
         rows: IntArray = np.zeros(0, np.int64)
         if place is not None:
             rows = self._store.rows_of(
-                place, found.keyframe_features, found.keyframe_points, inverse_depths
+                place, found.keyframe_features, found.keyframe_points, depths
             )
             if self._store.views[place].located:
                 place_measured_depths(self._store, place, tolerances)
@@ -126,20 +129,6 @@ class VisualOdometry:
             float(np.radians(self.config.min_parallax_deg)),
             self.config.depth_noise,
         )
-
-    def _inverse_depths(
-        self, matches: FrameMatches, found: Correspondences, depth_m: FloatArray | None
-    ) -> FloatArray:
-        """(M,) 1/metres of the matches in the keyframe, NaN where not measured."""
-        if depth_m is None or not self.use_depth:
-            return np.full(len(found), np.nan)
-        width, height = matches.keyframe_image_size
-        if depth_m.shape != (height, width):
-            raise MessageError(
-                f"the depth has shape {depth_m.shape}, the keyframe's image {(height, width)}: it "
-                "must be registered to the image"
-            )
-        return 1 / depth_of_points(depth_m, found.keyframe_pixels)
 
     def _link(self, matches: FrameMatches) -> tuple[int | None, str]:
         """Place of the message's keyframe in the store, begun anew where it is not known."""
@@ -167,7 +156,7 @@ class VisualOdometry:
     def _locate(
         self, observation: Observation, place: int | None, tolerances: Tolerances, reason: str
     ) -> tuple[TrackedPose, bool]:
-        """Pose of the frame, and whether it took a two-view start."""
+        """Pose of the frame, and whether it took a start."""
         predicted = self._motion.predict(observation.stamp_ns)
         none = np.zeros(len(observation.rows), bool)
         if place is None:

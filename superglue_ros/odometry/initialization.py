@@ -1,4 +1,4 @@
-"""The first landmarks, from two views, and their place and scale in the world."""
+"""The first landmarks, from two views or from depths, and their place and scale in the world."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from superglue_ros.odometry.mapping import (
     Observation,
     Tolerances,
     measured_depths,
+    measured_points,
     place_measured_depths,
     required_parallax,
 )
@@ -88,14 +89,15 @@ def start_from_depths(
     covariance (6, 6) of that pose where it is only predicted.
     """
     view = store.views[place]
-    known = measured_depths(store, place, tolerances)[observation.rows]
+    known = measured_depths(store, place)[observation.rows]
     if known.sum() < min_inliers:
         reason = f"{int(known.sum())} matches have a depth in the keyframe, {min_inliers} needed"
         return Start(Pose.identity(), reason)
-    first = store.observations[observation.rows[known], place]
-    points = np.concatenate([first[:, :2], np.ones((len(first), 1))], axis=1) / first[:, 2:]
     found = estimate_pose(
-        points, observation.points[known], tolerances.threshold, min_inliers=min_inliers
+        measured_points(store, place, observation.rows[known]),
+        observation.points[known],
+        tolerances.threshold,
+        min_inliers=min_inliers,
     )
     if not found.ok:
         return Start(Pose.identity(), found.reason)

@@ -37,9 +37,9 @@ class LandmarkStore:
     """Rows of points with their observations in every view, positions and covariances.
 
     observations (N, V, 3): normalised point and inverse depth (1 / unit of length), NaN where not
-    seen and where the depth was not measured; positions (N, 3), NaN without;
-    covariances (N, 3, 3) of the positions given the views; balance (N,): frames that agreed with
-    the landmark less those that did not.
+    seen and where the depth was not measured, infinite where it was but proved wrong; positions
+    (N, 3), NaN without; covariances (N, 3, 3) of the positions given the views; balance (N,):
+    frames that agreed with the landmark less those that did not.
     """
 
     def __init__(self) -> None:
@@ -73,6 +73,7 @@ class LandmarkStore:
         known = self.located[rows]
         self.balance[rows[known]] += np.where(agree[known], 1, -1)
         wrong = rows[known & (self.balance[rows] < _LOWEST_BALANCE)]
+        self.observations[wrong, :, 2] = np.inf
         self.positions[wrong] = np.nan
         self.covariances[wrong] = np.nan
         self.balance[wrong] = 0
@@ -111,7 +112,7 @@ class LandmarkStore:
         view.row_of_feature[features[fresh]] = rows[fresh]
         self.observations[rows[fresh], place, :2] = points[fresh]
         # A row that was carried on to this keyframe came without.
-        measured = np.isfinite(inverse_depths)
+        measured = np.isfinite(inverse_depths) & np.isnan(self.observations[rows, place, 2])
         self.observations[rows[measured], place, 2] = inverse_depths[measured]
         return rows
 

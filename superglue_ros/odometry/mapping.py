@@ -83,21 +83,25 @@ def required_parallax(parallax_rad: FloatArray, known: int, tolerances: Toleranc
     return min(max(least, floor), tolerances.min_parallax_rad)
 
 
-def measured_depths(store: LandmarkStore, place: int, tolerances: Tolerances) -> BoolArray:
-    """(N,) bool: rows whose depth in the view at `place` is known well enough for a landmark."""
-    with np.errstate(invalid="ignore"):
-        clear = store.observations[:, place, 2] > _NOISE_PARALLAX * tolerances.depth_noise
-    return clear & np.isfinite(store.observations[:, place, 0])
+def measured_depths(store: LandmarkStore, place: int) -> BoolArray:
+    """(N,) bool: rows that the view at `place` sees and whose depth it has."""
+    return np.all(np.isfinite(store.observations[:, place]), axis=1)
+
+
+def measured_points(store: LandmarkStore, place: int, rows: IntArray) -> FloatArray:
+    """(M, 3) points in the camera of the view at `place`, of rows whose depth it has."""
+    seen = store.observations[rows, place]
+    return np.concatenate([seen[:, :2], np.ones((len(seen), 1))], axis=1) / seen[:, 2:]
 
 
 def place_measured_depths(store: LandmarkStore, place: int, tolerances: Tolerances) -> None:
     """Make landmarks of the rows without position whose depth the located view at `place` has."""
     view = store.views[place]
-    rows = np.flatnonzero(measured_depths(store, place, tolerances) & ~store.located)
-    rays = np.concatenate([store.observations[rows, place, :2], np.ones((len(rows), 1))], axis=1)
-    depths = 1 / store.observations[rows, place, 2]
-    store.positions[rows] = (depths[:, None] * rays) @ view.pose.rotation.T + view.pose.position
-    along = (depths**2 * tolerances.depth_noise)[:, None] * rays
+    rows = np.flatnonzero(measured_depths(store, place) & ~store.located)
+    points = measured_points(store, place, rows)
+    store.positions[rows] = points @ view.pose.rotation.T + view.pose.position
+    depths = points[:, 2]
+    along = (depths * tolerances.depth_noise)[:, None] * points
     covariances = along[:, :, None] * along[:, None]
     across = (depths * tolerances.noise) ** 2
     covariances += across[:, None, None] * np.eye(3)
@@ -140,8 +144,8 @@ def optimize_window(
 
     The oldest located view is held, and the mean distance to it unless depths are measured: place
     and scale. Landmarks that no two views of the window see at parallax and none measures the
-    depth of enter with what was known of them. Observations
-    outside the 99 % gate are dropped, and landmarks left with fewer than two lose their position.
+    depth of enter with what was known of them. Observations outside the 99 % gate are dropped, and
+    landmarks left with fewer than two lose their position.
     """
     places = np.flatnonzero([view.located for view in store.views])
     if len(places) < 2 or iterations == 0:
@@ -197,7 +201,7 @@ def _priors(
     pairs = seen[:, :, None] & seen[:, None, :]
     widest = np.where(pairs, cosines, 1.0).min(axis=(1, 2))
     weak = widest > np.cos(tolerances.min_parallax_rad)
-    weak &= ~np.isfinite(observations[..., 2]).any(axis=1)
+    weak &= ~(seen & np.isfinite(observations[..., 2])).any(axis=1)
     priors = np.zeros((len(rows), 3, 3))
     priors[weak] = np.linalg.inv(store.covariances[rows[weak]])
     return priors, weak

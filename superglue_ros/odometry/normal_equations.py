@@ -13,7 +13,9 @@ import numpy as np
 from superglue_ros.geometry.pnp import CHI2_2DOF
 from superglue_ros.types import BoolArray, FloatArray, IntArray
 
-_CHI2_1DOF = 6.63
+CHI2_1DOF = 6.63
+"""99th percentile of the chi-square distribution with one degree of freedom."""
+
 _MIN_DEPTH = 1e-6
 _BEHIND = 1e4
 """Squared residual that an observation counts as where its landmark lies behind the view."""
@@ -83,6 +85,11 @@ class Problem:
         """(O,) whether the depth was measured as well."""
         return np.isfinite(self.inverse_depths)
 
+    @property
+    def scale_information(self) -> float:
+        """What the depths say of the logarithm of the scale: its inverse variance."""
+        return float(((self.inverse_depths[self.has_depth] / self.depth_noise) ** 2).sum())
+
 
 @dataclass(frozen=True)
 class State:
@@ -95,12 +102,13 @@ class State:
 
 @dataclass(frozen=True)
 class NormalEquations:
-    """cost; distances (O,) squared residuals of the points in units of the noise; pose_blocks
-    (V, 6, 6), pose_gradient (V, 6), landmark_blocks (L, 3, 3), landmark_gradient (L, 3), and
-    cross_blocks (O, 6, 3)."""
+    """cost; distances and depth_distances (O,) squared residuals of the points and of the inverse
+    depths in units of the noise, 0 where there is no depth; pose_blocks (V, 6, 6), pose_gradient
+    (V, 6), landmark_blocks (L, 3, 3), landmark_gradient (L, 3), and cross_blocks (O, 6, 3)."""
 
     cost: float
     distances: FloatArray
+    depth_distances: FloatArray
     pose_blocks: FloatArray
     pose_gradient: FloatArray
     landmark_blocks: FloatArray
@@ -128,11 +136,13 @@ def build_equations(problem: Problem, state: State) -> NormalEquations:
     by_landmark = axes[:, :2] - projected[:, :, None] * axes[:, 2:]
     by_landmark *= (roots / (depth * problem.noise))[:, None, None]
     measured = problem.has_depth
+    depth_distances = np.zeros(len(depth))
     if measured.any():
         errors = (problem.inverse_depths - 1 / depth) / problem.depth_noise
         errors[~(measured & front)] = 0.0
-        cost += _CHI2_1DOF * float(np.log1p(errors**2 / _CHI2_1DOF).sum())
-        weights = np.where(measured & front, 1 / np.sqrt(1 + errors**2 / _CHI2_1DOF), 0.0)
+        depth_distances = errors**2
+        cost += CHI2_1DOF * float(np.log1p(depth_distances / CHI2_1DOF).sum())
+        weights = (measured & front) / np.sqrt(1 + depth_distances / CHI2_1DOF)
         by_depth = axes[:, 2] * (-weights / (depth**2 * problem.depth_noise))[:, None]
         residuals = np.concatenate([residuals, (errors * weights)[:, None]], axis=1)
         by_landmark = np.concatenate([by_landmark, by_depth[:, None]], axis=1)
@@ -147,6 +157,7 @@ def build_equations(problem: Problem, state: State) -> NormalEquations:
     return NormalEquations(
         cost,
         distances,
+        depth_distances,
         pose_blocks,
         pose_gradient,
         problem.priors + np.add.reduceat(_outer(by_landmark, by_landmark), problem.starts),

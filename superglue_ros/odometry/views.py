@@ -10,6 +10,9 @@ from superglue_ros.odometry.mapping import Observation, Tolerances
 from superglue_ros.odometry.tracking import TrackedPose, track
 from superglue_ros.types import UNMATCHED, BoolArray, FloatArray, FrameMatches
 
+_FEW_SHARED = 15
+"""Landmarks."""
+
 
 def add_view(
     store: LandmarkStore,
@@ -91,14 +94,20 @@ def locate_view(
 
 
 def surplus_view(store: LandmarkStore, keyframe_id: int, tolerances: Tolerances) -> int:
-    """Place of the view that is missed least: one that shows no parallax to the view before it,
-    so that a camera that stands keeps the views that it came by, else the oldest. Neither the
-    newest view nor the keyframe that is being matched against."""
+    """Place of the view that is missed least: the oldest that shares too few landmarks with the
+    newest, as of a camera that turns on the spot; else one that shows no parallax to the view
+    before it, so that a camera that stands keeps the views that it came by; else the oldest.
+    Neither the newest view nor the keyframe that is being matched against."""
     kept = [
         place
         for place, view in enumerate(store.views[:-1])
         if view.keyframe_id == UNMATCHED or view.keyframe_id != keyframe_id
     ]
+    common = store.located & np.isfinite(store.observations[:, -1, 0])
+    shared = np.isfinite(store.observations[common][..., 0]).sum(axis=0)
+    for place in kept:
+        if store.views[place].located and shared[place] < _FEW_SHARED:
+            return place
     for place in reversed(kept):
         view, before = store.views[place], store.views[place - 1]
         if place == 0 or not (view.located and before.located):

@@ -13,6 +13,7 @@ import numpy as np
 from superglue_ros.geometry.pnp import CHI2_2DOF
 from superglue_ros.geometry.rotations import exp_rotation, nearest_rotation
 from superglue_ros.odometry.normal_equations import (
+    CHI2_1DOF,
     NormalEquations,
     Problem,
     State,
@@ -25,8 +26,8 @@ _GAIN_TOLERANCE = 1e-4
 _FIRST_DAMPING = 1e-8
 _MAX_DAMPING = 1e6
 _REGULARIZATION = 1e-12
-_MIN_DEPTHS = 10
-"""Measured depths from which on they determine the scale."""
+_MAX_SCALE_DEVIATION = 0.01
+"""Of the depths of a window alone, from which on they determine the scale."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ def _gauge(state: State, problem: Problem) -> FloatArray:
     """(6F,) direction of the pose parameters that is held, zero where two views are fixed or
     depths determine the scale."""
     direction = np.zeros(6 * len(problem.free))
-    scaled = problem.fixed.sum() > 1 or problem.has_depth.sum() >= _MIN_DEPTHS
-    if scaled or not len(problem.free):
+    scaled = problem.scale_information > _MAX_SCALE_DEVIATION**-2
+    if scaled or problem.fixed.sum() > 1 or not len(problem.free):
         return direction
     arms = state.positions[problem.free] - state.positions[problem.fixed][0]
     length = np.linalg.norm(arms)
@@ -150,8 +151,10 @@ def _solution(
     inliers = np.zeros((len(state.landmarks), len(state.positions)), bool)
     inliers[problem.rows[near], problem.views[near]] = True
     unknowns = 3 * int(inliers.any(axis=1).sum()) + 6 * len(problem.free)
-    freedom = max(2 * int(near.sum()) - unknowns, 1)
-    excess = float(equations.distances[near].sum()) / freedom
+    deep = near & problem.has_depth & (equations.depth_distances <= CHI2_1DOF)
+    freedom = max(2 * int(near.sum()) + int(deep.sum()) - unknowns, 1)
+    squares = equations.distances[near].sum() + equations.depth_distances[deep].sum()
+    excess = float(squares) / freedom
     eliminated = eliminate_landmarks(problem, equations, 0.0)
     covariances = np.zeros((len(state.positions), 6, 6))
     if len(problem.free):

@@ -10,7 +10,7 @@ from superglue_ros.sources.folders import (
 )
 from superglue_ros.sources.image_files import ImageFileSource, read_depth, read_image
 from superglue_ros.sources.opening import open_source
-from superglue_ros.sources.source import FrameSource, measures_depth
+from superglue_ros.sources.source import FrameSource
 from superglue_ros.sources.trajectories import (
     poses_from_trajectory,
     quaternions_from_rotations,
@@ -28,7 +28,6 @@ __all__ = [
     "VideoSource",
     "camera_from_info",
     "find_groundtruth",
-    "measures_depth",
     "open_folder",
     "open_source",
     "poses_from_trajectory",

@@ -10,55 +10,54 @@ from typing import Any
 from rosbags.highlevel import AnyReader
 
 from superglue_ros.errors import ImageError
-from superglue_ros.sources.encodings import decode_depth
+from superglue_ros.sources.encodings import depth_of_message
 from superglue_ros.sources.trajectories import NS_PER_S
 from superglue_ros.types import FloatArray
 
 logger = logging.getLogger(__name__)
 
-_TOLERANCE_NS = 20_000_000
-_KEPT = 10
+TOLERANCE_S = 0.02
+"""By which the stamps of a depth image and its image may differ."""
+
+_AHEAD_NS = 500_000_000
+"""By which a depth image may have been recorded later than its image."""
+_KEPT = 60
 
 
 class BagDepths:
-    """Depth by stamp, asked for in the order of the stamps; reads on in the bag as it must."""
+    """Depth by stamp, asked for in the order of recording; reads on in the bag as it must."""
 
     def __init__(self, reader: AnyReader, topic: str) -> None:
         self._messages = self._read(reader, topic)
         self._latest: deque[tuple[int, Any]] = deque(maxlen=_KEPT)
+        self._read_ns = 0
 
-    def at(self, stamp_ns: int) -> FloatArray | None:
-        """Depth (H, W) metres of the image stamped so, of at most 20 ms before or after."""
-        while not self._latest or self._latest[-1][0] < stamp_ns:
+    def at(self, stamp_ns: int, logged_ns: int) -> FloatArray | None:
+        """Depth (H, W) metres of the image stamped and recorded so; None where there is none."""
+        while self._read_ns < logged_ns + _AHEAD_NS:
             following = next(self._messages, None)
             if following is None:
                 break
-            self._latest.append(following)
-        found = min(self._latest, key=lambda entry: abs(entry[0] - stamp_ns), default=None)
-        if found is None or abs(found[0] - stamp_ns) > _TOLERANCE_NS:
+            self._read_ns, *found = following
+            self._latest.append((found[0], found[1]))
+        nearest = min(self._latest, key=lambda entry: abs(entry[0] - stamp_ns), default=None)
+        if nearest is None or abs(nearest[0] - stamp_ns) > TOLERANCE_S * NS_PER_S:
             return None
-        message = found[1]
         try:
-            return decode_depth(
-                message.data,
-                width=message.width,
-                height=message.height,
-                encoding=message.encoding,
-                step=message.step,
-                big_endian=bool(message.is_bigendian),
-            )
+            return depth_of_message(nearest[1])
         except ImageError as error:
             logger.warning("a frame without depth: %s", error)
             return None
 
     @staticmethod
-    def _read(reader: AnyReader, topic: str) -> Iterator[tuple[int, Any]]:
+    def _read(reader: AnyReader, topic: str) -> Iterator[tuple[int, int, Any]]:
+        """When each was recorded, its stamp, and the message."""
         connections = [x for x in reader.connections if x.topic == topic]
         try:
-            for connection, _, data in reader.messages(connections):
+            for connection, logged_ns, data in reader.messages(connections):
                 message: Any = reader.deserialize(data, connection.msgtype)
                 stamp = message.header.stamp
-                yield stamp.sec * NS_PER_S + stamp.nanosec, message
+                yield logged_ns, stamp.sec * NS_PER_S + stamp.nanosec or logged_ns, message
         # Damaged bytes fail in as many ways as there are storages.
         except Exception as error:
             logger.warning("%s cannot be read any further: %s", topic, error)

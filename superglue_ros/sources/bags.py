@@ -48,6 +48,7 @@ class BagSource:
     ) -> None:
         self.name = path.stem
         self.skipped = 0
+        self.has_depth, self.is_stereo = depth_topic is not None, False
         self._path = path
         with _opened(path) as reader:
             self._depth_topic = _check_depth_topic(path, reader, depth_topic)
@@ -85,7 +86,8 @@ class BagSource:
                     return
                 frame = self._decode(reader, connection.msgtype, data, logged_ns)
                 if frame is not None and depths is not None:
-                    frame = replace(frame, depth_m=depths.at(frame.stamp_ns))
+                    depth_m = depths.at(frame.stamp_ns, logged_ns)
+                    frame = replace(frame, depth_m=depth_m)
                 if frame is not None:
                     yield frame
 

@@ -107,6 +107,18 @@ def decode_depth(
     return depth / np.float32(per_metre)
 
 
+def depth_of_message(message: Any) -> FloatArray:
+    """Depth of a sensor_msgs/Image of any library, see `decode_depth`."""
+    return decode_depth(
+        np.frombuffer(message.data, np.uint8),
+        width=message.width,
+        height=message.height,
+        encoding=message.encoding,
+        step=message.step,
+        big_endian=bool(message.is_bigendian),
+    )
+
+
 def _rows(
     data: NDArray[np.uint8] | bytes,
     width: int,

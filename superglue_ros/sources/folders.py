@@ -25,6 +25,7 @@ from superglue_ros.sources.trajectories import (
 from superglue_ros.types import CameraModel, Trajectory
 
 DEFAULT_PERIOD_NS = NS_PER_S // 10
+_TUM_APART_NS = NS_PER_S // 50
 """Between frames of folders that do not say when they were taken (10 Hz, KITTI's rate)."""
 
 _KITTI_CAMERAS = (("image_l", "image_r", 0), ("image_0", "image_1", 0), ("image_2", "image_3", 2))
@@ -147,12 +148,26 @@ def _tum_associations(path: Path) -> list[FileEntry]:
 
 
 def _tum_list(path: Path) -> list[FileEntry]:
-    entries = []
-    for number, words in read_table(path / "rgb.txt"):
-        if len(words) != 2:
-            raise SourceError(f"{path}/rgb.txt:{number}: expected a stamp and a file name")
-        entries.append(FileEntry(_stamp(path / "rgb.txt", number, words[0]), path / words[1]))
+    """Rows of rgb.txt, each with the depth of depth.txt of the nearest stamp, if it is near."""
+    entries = [FileEntry(stamp, image) for stamp, image in _tum_rows(path, "rgb.txt")]
+    if not (path / "depth.txt").is_file():
+        return entries
+    depths = _tum_rows(path, "depth.txt")
+    stamps = np.array([stamp for stamp, _ in depths], np.int64)
+    for i, entry in enumerate(entries):
+        apart = np.abs(stamps - entry.stamp_ns)
+        if apart.min(initial=NS_PER_S) <= _TUM_APART_NS:
+            entries[i] = replace(entry, depth=depths[int(apart.argmin())][1])
     return entries
+
+
+def _tum_rows(path: Path, name: str) -> list[tuple[int, Path]]:
+    rows = []
+    for number, words in read_table(path / name):
+        if len(words) != 2:
+            raise SourceError(f"{path}/{name}:{number}: expected a stamp and a file name")
+        rows.append((_stamp(path / name, number, words[0]), path / words[1]))
+    return rows
 
 
 def _open_euroc(name: str, folder: Path, calibrated: bool) -> ImageFileSource:

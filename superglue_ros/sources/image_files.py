@@ -46,6 +46,8 @@ class ImageFileSource:
         self.entries = tuple(entries)
         self.camera = camera
         self.skipped = 0
+        self.has_depth = any(entry.depth for entry in self.entries)
+        self.is_stereo = any(entry.right for entry in self.entries)
         self._baseline_m = baseline_m
         self._depth_per_metre = depth_per_metre
 

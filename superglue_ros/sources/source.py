@@ -12,8 +12,9 @@ class FrameSource(Protocol):
     """Frames in the order they were taken, read lazily; every iteration starts at the first.
 
     name: of the sequence, for reports; camera: its calibration, None if unknown; skipped: frames
-    that could not be decoded in the last iteration (each was logged); len() counts the frames
-    stored, 0 where the container does not say.
+    that could not be decoded in the last iteration (each was logged); has_depth, is_stereo:
+    whether frames come with depth_m, with a right image; len() counts the frames stored, 0 where
+    the container does not say.
     """
 
     @property
@@ -25,12 +26,12 @@ class FrameSource(Protocol):
     @property
     def skipped(self) -> int: ...
 
+    @property
+    def has_depth(self) -> bool: ...
+
+    @property
+    def is_stereo(self) -> bool: ...
+
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Frame]: ...
-
-
-def measures_depth(source: FrameSource) -> bool:
-    """Whether the first frame comes with depth or with a right image."""
-    first = next(iter(source), None)
-    return first is not None and not (first.depth_m is None and first.right is None)

@@ -32,6 +32,7 @@ class VideoSource:
         capture.release()
         self.name = path.stem
         self.skipped = 0
+        self.has_depth = self.is_stereo = False
         self.camera: CameraModel | None = None
         if calibration is not None:
             self.camera = read_calibration(calibration, (size[0], size[1]))

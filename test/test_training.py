@@ -431,14 +431,15 @@ def test_large_checkpoints_come_in_parts(tmp_path, monkeypatch):
 def tiny_superglue(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(
-        "keypoints: [20, 30]\ndrawings: 2\nbfloat16: false\nvalidation_batches: 1\n"
+        "drawings: 2\nbfloat16: false\nvalidation_batches: 1\n"
         "network: {num_layers: 2, sinkhorn_iterations: 10}\n"
         "pairs: {size: [96, 80]}\n"
         "world: {width: 96, height: 80, procedural: 4, texture_size: 64, scenes: 2}\n"
         "stages:\n"
-        "- {name: mixed, batch: 3, rendered_share: 0.34, apart_share: 0.34,\n"
+        "- {name: mixed, keypoints: [20, 30], batch: 3, rendered_share: 0.34, apart_share: 0.34,\n"
         "   schedule: &schedule {steps: 4, validate_every: 4, warmup_steps: 1}}\n"
-        "- {name: rendered, batch: 2, rendered_share: 1, reuse: 2, schedule: *schedule}\n"
+        "- {name: rendered, keypoints: [20, 25], batch: 2, rendered_share: 1, reuse: 2,\n"
+        "   schedule: *schedule}\n"
     )
     return path
 

@@ -438,8 +438,8 @@ def tiny_superglue(tmp_path):
         "stages:\n"
         "- {name: mixed, keypoints: [20, 30], batch: 3, rendered_share: 0.34, apart_share: 0.34,\n"
         "   schedule: &schedule {steps: 4, validate_every: 4, warmup_steps: 1}}\n"
-        "- {name: rendered, keypoints: [20, 25], batch: 2, rendered_share: 1, reuse: 2,\n"
-        "   schedule: *schedule}\n"
+        "- {name: rendered, keypoints: [20, 30], batch: 2, rendered_share: 1,\n"
+        "   reuse: 2, schedule: *schedule}\n"
     )
     return path
 

@@ -10,6 +10,9 @@ LATE_NS = 1_000_000_000
 LATE_IN_A_ROW = 10
 """So many late frames in a row are a clock that was set back by a little."""
 
+DEPTH_TOLERANCE_S = 0.02
+"""By which the stamps of an image and of the depth image that goes with it may differ."""
+
 
 class Order(Enum):
     """What a stamp is beside the newest before it."""

@@ -39,6 +39,18 @@ class Seen:
     stamp_ns: int
 
 
+def depth_of(points: FloatArray, pose: Pose, camera: CameraModel = CAMERA) -> FloatArray:
+    """Depth image with the points' depths at their pixels, and none anywhere else."""
+    in_camera = (points - pose.position) @ pose.rotation
+    pixels = project_points(in_camera, camera)
+    inside = np.all((pixels >= 0) & (pixels <= [camera.width - 1, camera.height - 1]), axis=1)
+    inside &= in_camera[:, 2] > 0
+    depth = np.zeros((camera.height, camera.width), np.float32)
+    columns, rows = np.round(pixels[inside]).astype(int).T
+    depth[rows, columns] = in_camera[inside, 2]
+    return depth
+
+
 def matches_of(
     points: FloatArray,
     poses: Sequence[Pose],
@@ -141,6 +153,11 @@ def run(
     """Estimates of all messages."""
     odometry = odometry if odometry is not None else VisualOdometry()
     return [odometry.process(message, camera) for message in messages]
+
+
+def states(estimates: Sequence[OdometryEstimate]) -> str:
+    """First letters of the states."""
+    return "".join(estimate.state.value[0] for estimate in estimates)
 
 
 def positions_by_stamp(estimates: Sequence[OdometryEstimate]) -> dict[int, FloatArray]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from odometry_world import depth_of
 
 from superglue_ros.errors import CameraError, ImageError, SuperGlueRosError
 from superglue_ros.evaluation.gallery import Gallery
@@ -124,13 +125,7 @@ class DeepWorld(World):
 
     def __iter__(self) -> Iterator[Frame]:
         for i, frame in enumerate(super().__iter__()):
-            pose = self.poses[i]
-            in_camera = (self.points - pose.position) @ pose.rotation
-            pixels = project_points(in_camera, CAMERA)
-            inside = np.all((pixels > 0) & (pixels < [319, 239]), axis=1)
-            depth = np.zeros((240, 320), np.float32)
-            columns, rows = np.round(pixels[inside]).astype(int).T
-            depth[rows, columns] = in_camera[inside, 2]
+            depth = depth_of(self.points, self.poses[i], CAMERA)
             if self.wrong_first and i == 0:
                 depth = depth[:120]
             yield replace(frame, depth_m=depth)

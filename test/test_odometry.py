@@ -19,6 +19,7 @@ from odometry_world import (
     positions_by_stamp,
     run,
     similarity_error,
+    states,
     straight,
 )
 
@@ -35,10 +36,6 @@ from superglue_ros.types import FrameMatches, Pose
 WORLD = box_of_points()
 DRIVE = straight(40)
 NOISY = {"noise_px": 1.0, "outliers": 0.3}
-
-
-def states(estimates: Sequence[OdometryEstimate]) -> str:
-    return "".join(estimate.state.value[0] for estimate in estimates)
 
 
 def steps(estimates: Sequence[OdometryEstimate]) -> np.ndarray:

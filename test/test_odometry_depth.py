@@ -12,15 +12,17 @@ from odometry_world import (
     CAMERA,
     PERIOD_NS,
     box_of_points,
+    depth_of,
     emptied,
     matches_of,
     positions_by_stamp,
     run,
+    states,
     straight,
 )
 
 from superglue_ros.errors import ImageError, MessageError
-from superglue_ros.geometry import depth_of_points, exp_rotation, project_points, stereo_depth
+from superglue_ros.geometry import depth_of_points, exp_rotation, stereo_depth
 from superglue_ros.odometry import OdometryConfig, OdometryEstimate, VisualOdometry
 from superglue_ros.odometry.landmarks import LandmarkStore, View
 from superglue_ros.odometry.mapping import Tolerances, place_measured_depths
@@ -30,18 +32,6 @@ WORLD = box_of_points(depth=25.0)
 DRIVE = straight(30)
 # What the camera measures is rounded to its pixels.
 CONFIG = OdometryConfig(depth_noise=0.002)
-
-
-def depth_image(pose: Pose, world: FloatArray = WORLD) -> FloatArray:
-    """Depths of the world's points at their pixels, and of nothing else."""
-    in_camera = (world - pose.position) @ pose.rotation
-    pixels = project_points(in_camera, CAMERA)
-    inside = np.all((pixels >= 0) & (pixels <= [CAMERA.width - 1, CAMERA.height - 1]), axis=1)
-    inside &= in_camera[:, 2] > 0
-    depth = np.zeros((CAMERA.height, CAMERA.width), np.float32)
-    columns, rows = np.round(pixels[inside]).astype(int).T
-    depth[rows, columns] = in_camera[inside, 2]
-    return depth
 
 
 def follow(
@@ -56,7 +46,7 @@ def follow(
     estimates = []
     for message in messages:
         number = message.keyframe_stamp_ns // PERIOD_NS
-        depth = None if number in blind else depth_image(poses[number], world)
+        depth = None if number in blind else depth_of(world, poses[number])
         estimates.append(odometry.process(message, CAMERA, depth))
     return estimates
 
@@ -66,10 +56,6 @@ def position_errors(estimates: Sequence[OdometryEstimate], poses: Sequence[Pose]
     found = positions_by_stamp(estimates)
     true = {number * PERIOD_NS: pose.position for number, pose in enumerate(poses)}
     return np.array([np.linalg.norm(found[stamp] - true[stamp]) for stamp in found])
-
-
-def states(estimates: Sequence[OdometryEstimate]) -> str:
-    return "".join(estimate.state.value[0] for estimate in estimates)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -204,7 +190,7 @@ def test_wrong_depths_are_outvoted() -> None:
     odometry = VisualOdometry(CONFIG, use_depth=True)
     estimates = []
     for message in messages:
-        depth = depth_image(DRIVE[message.keyframe_stamp_ns // PERIOD_NS])
+        depth = depth_of(WORLD, DRIVE[message.keyframe_stamp_ns // PERIOD_NS])
         wrong = rng.random(depth.shape) < 0.15
         depth[wrong] *= rng.uniform(0.3, 2.0, wrong.sum())
         estimates.append(odometry.process(message, CAMERA, depth))

@@ -31,11 +31,10 @@ def depth_of_points(depth_m: FloatArray, points: FloatArray) -> FloatArray:
     ].astype(float)
     near[~(np.isfinite(near) & (near > 0))] = np.nan
     depth = near[:, 1, 1]
+    # A neighbour without depth is no edge.
+    steps = np.where(np.isnan(near), 0.0, np.abs(near - depth[:, None, None]))
     with np.errstate(invalid="ignore"):
-        near[np.isnan(near)] = np.broadcast_to(depth[:, None, None], near.shape)[np.isnan(near)]
-        smooth = np.abs(near - depth[:, None, None]).max(axis=(1, 2), initial=0.0) <= (
-            _MAX_STEP * depth
-        )
+        smooth = steps.max(axis=(1, 2), initial=0.0) <= _MAX_STEP * depth
     found[inside] = np.where(smooth, depth, np.nan)
     return found
 

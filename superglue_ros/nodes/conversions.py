@@ -21,7 +21,7 @@ from superglue_ros.errors import MessageError
 from superglue_ros.msg import Features as FeaturesMessage
 from superglue_ros.msg import Matches
 from superglue_ros.sources.calibration import camera_from_info
-from superglue_ros.sources.encodings import decode_raw
+from superglue_ros.sources.encodings import image_of_message
 from superglue_ros.types import (
     CameraModel,
     Features,
@@ -57,14 +57,7 @@ def frame_from_image(message: Image, camera: CameraModel | None = None) -> Frame
     Raises ImageError for an empty image, too little data, too small a step and an encoding that
     is not known.
     """
-    pixels = decode_raw(
-        np.frombuffer(message.data, np.uint8),
-        width=message.width,
-        height=message.height,
-        encoding=message.encoding,
-        step=message.step,
-        big_endian=bool(message.is_bigendian),
-    )
+    pixels = image_of_message(message)
     stamp_ns = stamp_to_ns(message.header.stamp)
     return Frame(pixels, stamp_ns, message.header.frame_id, camera)
 

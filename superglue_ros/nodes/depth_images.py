@@ -47,7 +47,9 @@ class DepthImages:
             self._clear()
         self._images.append((stamp_ns, message))
         total = sum(len(image.data) for _, image in self._images)
-        while stamp_ns - self._images[0][0] > _KEPT_NS or total > _KEPT_BYTES:
+        while stamp_ns - self._images[0][0] > _KEPT_NS or (
+            total > _KEPT_BYTES and len(self._images) > 1
+        ):
             total -= len(self._images.popleft()[1].data)
 
     def of_keyframe(self, matches: FrameMatches) -> FloatArray | None:

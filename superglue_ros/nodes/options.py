@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from superglue_ros.stamps import DEPTH_TOLERANCE_S
+
 
 def _option(
     default: Any, description: str, unit: str = "", range: tuple[float, float] | None = None
@@ -29,7 +31,7 @@ class OdometryNodeOptions:
         "in metres), registered to the images; nothing starts without.",
     )
     depth_tolerance_s: float = _option(
-        0.02,
+        DEPTH_TOLERANCE_S,
         "By which the stamp of a depth image may differ from its image's.",
         unit="seconds",
         range=(0.0, 1.0),

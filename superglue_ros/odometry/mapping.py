@@ -156,11 +156,12 @@ def optimize_window(
         return None
     fixed = np.arange(len(places)) == 0
     views = [store.views[place] for place in places]
-    priors, weak = _priors(store, rows, places, tolerances)
+    block = store.observations[np.ix_(rows, places)]
+    priors, weak = _priors(store, rows, views, block, tolerances)
     solution = adjust_window(
         tuple(view.pose for view in views),
         store.positions[rows],
-        store.observations[np.ix_(rows, places)],
+        block,
         fixed,
         tolerances.noise,
         iterations,
@@ -175,7 +176,6 @@ def optimize_window(
     store.positions[rows] = solution.landmarks
     store.covariances[rows[~weak]] = solution.landmark_covariances[~weak]
     outliers = seen[rows] & ~solution.inliers
-    block = store.observations[np.ix_(rows, places)]
     block[outliers] = np.nan
     store.observations[np.ix_(rows, places)] = block
     lost = rows[solution.inliers.sum(axis=1) < 2]
@@ -187,15 +187,14 @@ def optimize_window(
 def _priors(
     store: LandmarkStore,
     rows: IntArray,
-    places: IntArray,
+    views: list[View],
+    observations: FloatArray,
     tolerances: Tolerances,
 ) -> tuple[FloatArray, BoolArray]:
     """Information (L, 3, 3) on landmarks from before the window, zero for those (~weak) that the
-    window of the views at places itself determines."""
-    observations = store.observations[np.ix_(rows, places)]
+    window of the views and their observations (L, V, 3) itself determines."""
     seen = np.isfinite(observations[..., 0])
-    positions = np.stack([store.views[place].pose.position for place in places])
-    arms = positions - store.positions[rows][:, None]
+    arms = np.stack([view.pose.position for view in views]) - store.positions[rows][:, None]
     arms *= seen[..., None] / np.linalg.norm(arms, axis=2, keepdims=True)
     cosines = np.einsum("lvi,lwi->lvw", arms, arms)
     pairs = seen[:, :, None] & seen[:, None, :]

@@ -104,7 +104,7 @@ def surplus_view(store: LandmarkStore, keyframe_id: int, tolerances: Tolerances)
         if view.keyframe_id == UNMATCHED or view.keyframe_id != keyframe_id
     ]
     common = store.located & np.isfinite(store.observations[:, -1, 0])
-    shared = np.isfinite(store.observations[common][..., 0]).sum(axis=0)
+    shared = np.isfinite(store.observations[common, :, 0]).sum(axis=0)
     for place in kept:
         if store.views[place].located and shared[place] < _FEW_SHARED:
             return place

@@ -12,12 +12,10 @@ from rosbags.highlevel import AnyReader
 from superglue_ros.errors import ImageError
 from superglue_ros.sources.encodings import depth_of_message
 from superglue_ros.sources.trajectories import NS_PER_S
+from superglue_ros.stamps import DEPTH_TOLERANCE_S
 from superglue_ros.types import FloatArray
 
 logger = logging.getLogger(__name__)
-
-TOLERANCE_S = 0.02
-"""By which the stamps of a depth image and its image may differ."""
 
 _AHEAD_NS = 500_000_000
 """By which a depth image may have been recorded later than its image."""
@@ -38,10 +36,10 @@ class BagDepths:
             following = next(self._messages, None)
             if following is None:
                 break
-            self._read_ns, *found = following
-            self._latest.append((found[0], found[1]))
+            self._read_ns, depth_ns, message = following
+            self._latest.append((depth_ns, message))
         nearest = min(self._latest, key=lambda entry: abs(entry[0] - stamp_ns), default=None)
-        if nearest is None or abs(nearest[0] - stamp_ns) > TOLERANCE_S * NS_PER_S:
+        if nearest is None or abs(nearest[0] - stamp_ns) > DEPTH_TOLERANCE_S * NS_PER_S:
             return None
         try:
             return depth_of_message(nearest[1])

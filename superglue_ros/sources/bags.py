@@ -15,7 +15,7 @@ from rosbags.typesys import Stores, get_typestore
 from superglue_ros.errors import SourceError
 from superglue_ros.sources.bag_depths import BagDepths
 from superglue_ros.sources.calibration import camera_from_info, read_calibration
-from superglue_ros.sources.encodings import decode_compressed, decode_raw
+from superglue_ros.sources.encodings import decode_compressed, image_of_message
 from superglue_ros.sources.trajectories import NS_PER_S
 from superglue_ros.types import CameraModel, Frame, ImageArray
 
@@ -196,14 +196,7 @@ def _first_camera(reader: AnyReader, topic: str | None) -> CameraModel | None:
 def _image_of(message: Any, kind: str) -> ImageArray:
     if kind == _COMPRESSED:
         return decode_compressed(message.data)
-    return decode_raw(
-        message.data,
-        width=message.width,
-        height=message.height,
-        encoding=message.encoding,
-        step=message.step,
-        big_endian=bool(message.is_bigendian),
-    )
+    return image_of_message(message)
 
 
 def _listing(topics: set[str]) -> str:

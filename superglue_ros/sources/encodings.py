@@ -85,31 +85,9 @@ def decode_raw(
     return to_uint8(pixels)
 
 
-def decode_depth(
-    data: NDArray[np.uint8] | bytes,
-    *,
-    width: int,
-    height: int,
-    encoding: str,
-    step: int,
-    big_endian: bool = False,
-) -> FloatArray:
-    """Depth (H, W) float32 metres of a sensor_msgs/Image as REP 118 has it: 16UC1 (or mono16) in
-    millimetres, 0 where unknown; 32FC1 in metres, NaN or infinite where unknown.
-
-    Raises ImageError as `decode_raw` does.
-    """
-    if encoding not in _DEPTH_TYPES:
-        raise ImageError(f"depth images are {', '.join(_DEPTH_TYPES)}, not {encoding!r}")
-    dtype, per_metre = _DEPTH_TYPES[encoding]
-    rows = _rows(data, width, height, encoding, step, dtype.itemsize * 8)
-    depth = rows.view(dtype.newbyteorder(">" if big_endian else "<")).astype(np.float32)
-    return depth / np.float32(per_metre)
-
-
-def depth_of_message(message: Any) -> FloatArray:
-    """Depth of a sensor_msgs/Image of any library, see `decode_depth`."""
-    return decode_depth(
+def image_of_message(message: Any) -> ImageArray:
+    """Image of a sensor_msgs/Image of any library, see `decode_raw`."""
+    return decode_raw(
         np.frombuffer(message.data, np.uint8),
         width=message.width,
         height=message.height,
@@ -117,6 +95,22 @@ def depth_of_message(message: Any) -> FloatArray:
         step=message.step,
         big_endian=bool(message.is_bigendian),
     )
+
+
+def depth_of_message(message: Any) -> FloatArray:
+    """Depth (H, W) float32 metres of a sensor_msgs/Image of any library, as REP 118 has it: 16UC1
+    (or mono16) in millimetres, 0 where unknown; 32FC1 in metres, NaN or infinite where unknown.
+
+    Raises ImageError as `decode_raw` does.
+    """
+    encoding = message.encoding
+    if encoding not in _DEPTH_TYPES:
+        raise ImageError(f"depth images are {', '.join(_DEPTH_TYPES)}, not {encoding!r}")
+    dtype, per_metre = _DEPTH_TYPES[encoding]
+    size = message.width, message.height
+    rows = _rows(message.data, *size, encoding, message.step, dtype.itemsize * 8)
+    depth = rows.view(dtype.newbyteorder(">" if message.is_bigendian else "<"))
+    return depth.astype(np.float32) / np.float32(per_metre)
 
 
 def _rows(

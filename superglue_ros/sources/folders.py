@@ -22,10 +22,10 @@ from superglue_ros.sources.trajectories import (
     read_table,
     read_trajectory,
 )
+from superglue_ros.stamps import DEPTH_TOLERANCE_S
 from superglue_ros.types import CameraModel, Trajectory
 
 DEFAULT_PERIOD_NS = NS_PER_S // 10
-_TUM_APART_NS = NS_PER_S // 50
 """Between frames of folders that do not say when they were taken (10 Hz, KITTI's rate)."""
 
 _KITTI_CAMERAS = (("image_l", "image_r", 0), ("image_0", "image_1", 0), ("image_2", "image_3", 2))
@@ -156,7 +156,7 @@ def _tum_list(path: Path) -> list[FileEntry]:
     stamps = np.array([stamp for stamp, _ in depths], np.int64)
     for i, entry in enumerate(entries):
         apart = np.abs(stamps - entry.stamp_ns)
-        if apart.min(initial=NS_PER_S) <= _TUM_APART_NS:
+        if apart.min(initial=NS_PER_S) <= DEPTH_TOLERANCE_S * NS_PER_S:
             entries[i] = replace(entry, depth=depths[int(apart.argmin())][1])
     return entries
 

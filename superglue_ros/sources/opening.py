@@ -22,8 +22,8 @@ def open_source(
     """Frames of a bag, a video or a folder (KITTI, TUM, EuRoC, plain images), as it is found.
 
     topic, camera_info_topic: of a bag, where it has more than one; depth_topic: of a bag's depth
-    images, none by default; calibration: a file that
-    replaces the source's own (KITTI, TUM, EuRoC or ROS yaml). Raises SourceError.
+    images, none by default; calibration: a file that replaces the source's own (KITTI, TUM, EuRoC
+    or ROS yaml). Raises SourceError.
     """
     path = Path(path)
     calibration = Path(calibration) if calibration is not None else None

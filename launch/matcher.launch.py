@@ -16,7 +16,9 @@ CONFIG = PathJoinSubstitution([FindPackageShare("superglue_ros"), "config"])
 def generate_launch_description() -> LaunchDescription:
     arguments = [
         DeclareLaunchArgument(
-            "image", default_value="/camera/image_raw", description="Topic of the raw images."
+            "image",
+            default_value="/camera/image_raw",
+            description="Topic of the images; compressed ones where it ends in /compressed.",
         ),
         DeclareLaunchArgument(
             "camera_info",

@@ -19,7 +19,9 @@ SHARED_ARGUMENTS = ("image", "camera_info", "namespace", "use_sim_time", "log_le
 def generate_launch_description() -> LaunchDescription:
     arguments = [
         DeclareLaunchArgument(
-            "image", default_value="/camera/image_raw", description="Topic of the raw images."
+            "image",
+            default_value="/camera/image_raw",
+            description="Topic of the images; compressed ones where it ends in /compressed.",
         ),
         DeclareLaunchArgument(
             "camera_info",
@@ -29,7 +31,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "depth",
             default_value="",
-            description="Topic of depth images registered to the images, for poses in metres.",
+            description="Topic of depth images registered to the images, for poses in metres; "
+            "compressed ones where it ends in /compressedDepth.",
         ),
         DeclareLaunchArgument(
             "namespace", default_value="", description="Namespace of both nodes."

@@ -37,7 +37,9 @@ def generate_launch_description() -> LaunchDescription:
             "delay", default_value="3.0", description="Seconds to wait before the bag is played."
         ),
         DeclareLaunchArgument(
-            "image", default_value="/camera/image_raw", description="Topic of the raw images."
+            "image",
+            default_value="/camera/image_raw",
+            description="Topic of the images; compressed ones where it ends in /compressed.",
         ),
         DeclareLaunchArgument(
             "camera_info",
@@ -47,7 +49,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "depth",
             default_value="",
-            description="Topic of depth images registered to the images, for poses in metres.",
+            description="Topic of depth images registered to the images, for poses in metres; "
+            "compressed ones where it ends in /compressedDepth.",
         ),
         DeclareLaunchArgument(
             "namespace", default_value="", description="Namespace of both nodes."

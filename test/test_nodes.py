@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,8 +18,10 @@ import rclpy
 import torch
 from nav_msgs.msg import Path as PathMessage
 from node_harness import (
+    HEIGHT,
     SMALL,
     TOPICS,
+    WIDTH,
     Harness,
     camera_info,
     depth_image,
@@ -32,10 +35,15 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from superglue_ros.matching import KeyframeMatcher
-from superglue_ros.msg import Features
+from superglue_ros.msg import Features, OdometryStatus
 from superglue_ros.nodes import health
-from superglue_ros.nodes.conversions import features_from_message, matches_from_message
+from superglue_ros.nodes.conversions import (
+    features_from_message,
+    make_header,
+    matches_from_message,
+)
 from superglue_ros.nodes.matcher_node import MOST_FAILURES, MatcherNode
+from superglue_ros.nodes.odometry_node import OdometryNode
 from superglue_ros.nodes.running import NodeProcess, executable, run_node, spinning
 from superglue_ros.types import Frame
 
@@ -107,7 +115,7 @@ def test_a_topic_on_which_nothing_comes_is_said(
     monkeypatch.setattr(health, "PATIENCE_S", 0.0)
     monkeypatch.setattr(health, "REMIND_S", 0.0)
     node = Node("waiting")
-    awaited = health.Awaited(node, "nothing_here", "sensor_msgs/msg/Image")
+    awaited = health.Awaited(node, "nothing_here", Image)
     awaited.look()
     line = "no sensor_msgs/msg/Image on /nothing_here yet: "
     assert line + "nobody publishes there" in capfd.readouterr().err
@@ -115,6 +123,11 @@ def test_a_topic_on_which_nothing_comes_is_said(
     wait_for(lambda: node.get_publishers_info_by_topic("/nothing_here"), "the publisher")
     awaited.look()
     assert line + "sensor_msgs/msg/CompressedImage is published there" in capfd.readouterr().err
+    beside = health.Awaited(node, "nothing_here/compressed", CompressedImage)
+    beside.look()
+    line = "no sensor_msgs/msg/CompressedImage on /nothing_here/compressed yet: "
+    where = "nobody publishes there, but on /nothing_here (sensor_msgs/msg/CompressedImage)"
+    assert line + where in capfd.readouterr().err
     monkeypatch.setattr(health, "REMIND_S", 30.0)
     awaited.look()
     capfd.readouterr()
@@ -289,6 +302,47 @@ def test_odometry_in_metres_by_depth(
     first, last = positions[tracked[0]], positions[tracked[-1]]
     assert last.y - first.y == pytest.approx(-step_m * (tracked[-1] - tracked[0]), rel=0.1)
     assert abs(last.x - first.x) < 0.1
+
+
+def test_compressed_images_by_the_topics_names(harness: Harness) -> None:
+    """The wall once more, sent as image_transport sends it."""
+    images = harness.create_publisher(CompressedImage, "/camera/image_raw/compressed", 100)
+    depths = harness.create_publisher(CompressedImage, "/camera/depth/compressedDepth", 100)
+    png = bytes(12) + cv2.imencode(".png", np.full((HEIGHT, WIDTH), 2000, np.uint16))[1].tobytes()
+    statuses: list[OdometryStatus] = []
+    harness.listen(OdometryStatus, "/squeezed/odometry_node/status", statuses)
+    names = ["--ros-args", "-r", "__ns:=/squeezed", "-r", "camera_info:=/camera/camera_info"]
+    image_name = ["-r", "image:=/camera/image_raw/compressed"]
+    depth_name = ["-r", "depth:=/camera/depth/compressedDepth", "-p", "use_depth:=true"]
+    matches_name = ["-r", "matches:=matcher_node/matches", "-p", "min_inliers:=10"]
+    matcher = MatcherNode(cli_args=[*names, *image_name, *SMALL])
+    odometry = OdometryNode(cli_args=[*names, *depth_name, *matches_name])
+
+    def send(i: int, length: int | None = None) -> None:
+        header, before = make_header((300 + i) * S, "eye"), len(statuses)
+        jpeg = cv2.imencode(".jpg", textured(6 * i))[1].tobytes()[:length]
+        depth_format = "16UC1; compressedDepth png"
+        depths.publish(CompressedImage(header=header, format=depth_format, data=png))
+        images.publish(CompressedImage(header=header, format="mono8; jpeg compressed ", data=jpeg))
+        if length is None:
+            wait_for(lambda: len(statuses) > before, "a status of a good image")
+
+    try:
+        with spinning(matcher, odometry):
+            for publisher in (images, depths, harness.infos, matcher._matches_out):
+                wait_for(publisher.get_subscription_count, "the nodes to listen")
+            harness.infos.publish(camera_info(300 * S))
+            wait_for(lambda: odometry._camera, "the CameraInfo")
+            for i in range(6):
+                send(i)
+            send(6, length=2000)
+            wait_for(lambda: matcher._problems.counts.get("image is truncated"), "a drop")
+            send(7)
+    finally:
+        matcher.close()
+    assert [status.header.stamp.sec for status in statuses] == [*range(300, 306), 307]
+    assert statuses[-1].state == "tracking"
+    assert statuses[-1].scale_is_metric
 
 
 def test_sigterm_ends_both_nodes_cleanly(

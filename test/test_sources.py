@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,12 @@ from superglue_ros.sources import (
     read_image,
 )
 from superglue_ros.sources.calibration import camera_from_info
-from superglue_ros.sources.encodings import ENCODINGS, decode_compressed, decode_raw
+from superglue_ros.sources.encodings import (
+    ENCODINGS,
+    decode_compressed,
+    decode_raw,
+    depth_of_message,
+)
 
 CALIB = "700 0 300 0 0 700 100 0 0 0 1 0\n700 0 300 -350 0 700 100 0 0 0 1 0\n"
 
@@ -176,6 +182,62 @@ class TestFiles:
         image = np.full((8, 8), 90, np.uint8)
         data = cv2.imencode(".jpg", image)[1]
         np.testing.assert_allclose(decode_compressed(data), image, atol=2)
+
+
+class TestCompressedDepth:
+    """As image_transport's plugins compress it."""
+
+    millimetres = np.array([[0, 500], [1500, 65535]], np.uint16)
+
+    @staticmethod
+    def decode(how: str, pixels: np.ndarray, header: bytes = b"", ending: str = ".png"):
+        data = header + cv2.imencode(ending, pixels)[1].tobytes()
+        return depth_of_message(SimpleNamespace(format=how, data=np.frombuffer(data, np.uint8)))
+
+    def test_millimetres(self) -> None:
+        for how, header in (
+            ("16UC1; png compressed ", b""),
+            ("16UC1; compressedDepth", bytes(12)),
+            ("16UC1; compressedDepth png", bytes(12)),
+        ):
+            depth = self.decode(how, self.millimetres, header)
+            np.testing.assert_allclose(depth, self.millimetres / 1000)
+            assert depth.dtype == np.float32
+
+    def test_metres_are_kept_as_inverse_depths(self) -> None:
+        """The plugin's defaults: up to 10 m, quantised for 100."""
+        a = 100.0 * 101.0
+        b = 1.0 - a / 10.0
+        depth = np.array([[0.5, 2.0], [9.9, 0.0]])
+        known = depth > 0
+        kept = np.where(known, a / np.where(known, depth, 1.0) + b, 0).astype(np.uint16)
+        found = self.decode("32FC1; compressedDepth png", kept, struct.pack("<iff", 0, a, b))
+        np.testing.assert_allclose(found[known], depth[known], rtol=2e-3)
+        assert found.dtype == np.float32
+        assert np.isnan(found[1, 1])
+
+    @pytest.mark.parametrize(
+        ("how", "header", "ending", "words"),
+        [
+            ("16UC1; compressedDepth rvl", bytes(20), ".png", "must be a PNG"),
+            ("16UC1; jpeg compressed ", b"", ".jpg", "must be a PNG"),
+            ("32FC1; png compressed ", b"", ".png", "by compressedDepth, not by 'png comp"),
+            ("32FC1; compressedDepth png", b"", ".png", "must be a PNG"),
+            ("rgb8; png compressed bgr8", b"", ".png", "not 'rgb8'"),
+            ("png", b"", ".png", "not 'png'"),
+            ("16UC1; png compressed ", b"", ".png", "one channel of 16 bits"),
+        ],
+    )
+    def test_what_is_no_depth(self, how: str, header: bytes, ending: str, words: str) -> None:
+        with pytest.raises(ImageError, match=words):
+            self.decode(how, np.zeros((4, 4), np.uint8), header, ending)
+
+    def test_nothing_and_half_of_it(self) -> None:
+        data = bytes(12) + cv2.imencode(".png", self.millimetres)[1].tobytes()
+        for length in (0, 5, 12, 40):
+            message = SimpleNamespace(format="16UC1; compressedDepth png", data=data[:length])
+            with pytest.raises(ImageError):
+                depth_of_message(message)
 
 
 class TestCalibration:

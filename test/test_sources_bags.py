@@ -69,10 +69,12 @@ class BagMaker:
         }  # fmt: skip
         self.write(topic, "sensor_msgs/msg/Image", stamp_ns + 5, **values | fields)
 
-    def compressed(self, stamp_ns: int, data: np.ndarray, topic: str = "/image") -> None:
+    def compressed(
+        self, stamp_ns: int, data: np.ndarray, topic: str = "/image", how: str = "jpeg"
+    ) -> None:
         kind = "sensor_msgs/msg/CompressedImage"
         header = self.header(stamp_ns)
-        self.write(topic, kind, stamp_ns + 5, header=header, format="jpeg", data=data)
+        self.write(topic, kind, stamp_ns + 5, header=header, format=how, data=data)
 
     def close(self) -> None:
         self.writer.close()
@@ -157,7 +159,7 @@ def test_depth_goes_with_its_image(
         if stamp != 3:
             maker.image(stamp * 10**9 + 10**7, millimetres, "/depth", **values)
     maker.close()
-    with pytest.raises(SourceError, match="no raw image topic /deep; it has /depth, /image"):
+    with pytest.raises(SourceError, match="no image topic /deep; it has /depth, /image"):
         open_source(tmp_path / "made", topic="/image", depth_topic="/deep")
     with pytest.raises(SourceError, match="is no bag and has no topics"):
         open_source(tmp_path, depth_topic="/depth")
@@ -167,6 +169,25 @@ def test_depth_goes_with_its_image(
     assert found[0] is not None
     np.testing.assert_allclose(found[0], 1.5)
     assert "a frame without depth" in caplog.text
+
+
+def test_compressed_depth(tmp_path: Path) -> None:
+    """As a bag of an RGB-D camera holds it whose raw images were too large to record."""
+    maker = BagMaker(tmp_path / "made")
+    jpeg = cv2.imencode(".jpg", np.full((32, 48), 90, np.uint8))[1].ravel()
+    png = cv2.imencode(".png", np.full((32, 48), 1500, np.uint16))[1].ravel()
+    header = np.zeros(12, np.uint8)
+    for stamp in (10**9, 2 * 10**9):
+        maker.compressed(stamp, jpeg, "/rgb/compressed")
+        maker.compressed(stamp, png, "/depth/compressed", "16UC1; png compressed ")
+        depth = np.concatenate((header, png))
+        maker.compressed(stamp, depth, "/depth/compressedDepth", "16UC1; compressedDepth png")
+    maker.close()
+    for topic in ("/depth/compressed", "/depth/compressedDepth"):
+        source = open_source(tmp_path / "made", depth_topic=topic)
+        assert [frame.image.shape for frame in source] == [(32, 48)] * 2
+        for frame in source:
+            np.testing.assert_allclose(frame.depth_m, 1.5)
 
 
 def test_depth_after_the_clock_jumped_back_and_without_stamps(

@@ -1,6 +1,6 @@
 """ROS messages to the package's types and back, whole arrays at a time.
 
-Raw images are decoded by `sources.encodings`, as they are from a bag, so that the nodes and the
+Images are decoded by `sources.encodings`, as they are from a bag, so that the nodes and the
 offline replay see the same pixels. Its conventions are cv_bridge's (a test compares), which itself
 is not used: the one that goes with the ROS 2 wheels ignores row padding, reads 16UC1 as 8 bit, and
 fails on colour with OpenCV 5.
@@ -9,12 +9,12 @@ fails on colour with OpenCV 5.
 from __future__ import annotations
 
 import array
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from superglue_ros.errors import MessageError
@@ -31,6 +31,8 @@ from superglue_ros.types import (
     ImageArray,
     IntArray,
 )
+
+AnyImage: TypeAlias = Image | CompressedImage
 
 NS_PER_S = 1_000_000_000
 
@@ -51,11 +53,11 @@ def make_header(stamp_ns: int, frame_id: str) -> Header:
     return Header(stamp=stamp_from_ns(stamp_ns), frame_id=frame_id)
 
 
-def frame_from_image(message: Image, camera: CameraModel | None = None) -> Frame:
-    """Frame of a raw image; the encodings are those of `sources.encodings.ENCODINGS`.
+def frame_from_image(message: AnyImage, camera: CameraModel | None = None) -> Frame:
+    """Frame of an image; the encodings of raw ones are those of `sources.encodings.ENCODINGS`.
 
-    Raises ImageError for an empty image, too little data, too small a step and an encoding that
-    is not known.
+    Raises ImageError for an empty image, too little data, too small a step, and an encoding or
+    format that is not known.
     """
     pixels = image_of_message(message)
     stamp_ns = stamp_to_ns(message.header.stamp)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from sensor_msgs.msg import Image
-
 from superglue_ros.errors import ImageError
-from superglue_ros.nodes.conversions import stamp_to_ns
+from superglue_ros.nodes.conversions import AnyImage, stamp_to_ns
 from superglue_ros.nodes.health import Rate
 from superglue_ros.sources.encodings import depth_of_message
 from superglue_ros.stamps import Order, StampOrder
@@ -34,12 +32,12 @@ class DepthImages:
         self._clear()
 
     def _clear(self) -> None:
-        self._images: deque[tuple[int, Image]] = deque()
-        self._messages: dict[int, Image] = {}
+        self._images: deque[tuple[int, AnyImage]] = deque()
+        self._messages: dict[int, AnyImage] = {}
         """Of the keyframe and of the next one, by their stamps."""
         self._decoded: tuple[int, FloatArray | None] | None = None
 
-    def add(self, message: Image) -> None:
+    def add(self, message: AnyImage) -> None:
         """Take in a depth image; a clock that jumped back leaves no other."""
         self.received.tick()
         stamp_ns = stamp_to_ns(message.header.stamp)
@@ -71,7 +69,7 @@ class DepthImages:
             self._decoded = now, self._decode(message, matches.keyframe_image_size)
         return self._decoded[1]
 
-    def _nearest(self, stamp_ns: int) -> Image | None:
+    def _nearest(self, stamp_ns: int) -> AnyImage | None:
         """The image nearest to a stamp, once a nearer one is no longer to be expected."""
         if not self._images:
             return None
@@ -82,7 +80,7 @@ class DepthImages:
         awaited = apart and self._images[-1][0] < stamp_ns
         return None if awaited or apart > self._tolerance_s * 1e9 else message
 
-    def _decode(self, message: Image, size: tuple[int, int]) -> FloatArray | None:
+    def _decode(self, message: AnyImage, size: tuple[int, int]) -> FloatArray | None:
         """The depth of images of (width, height)."""
         try:
             depth = depth_of_message(message)

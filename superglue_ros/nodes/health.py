@@ -113,9 +113,10 @@ class Rate:
 class Awaited:
     """Says in the log that nothing has come on a topic since the start, and why that may be."""
 
-    def __init__(self, node: Node, topic: str, kind: str) -> None:
-        """kind: what is awaited there, as `sensor_msgs/msg/Image`."""
-        self._node, self._kind = node, kind
+    def __init__(self, node: Node, topic: str, message_type: type) -> None:
+        """message_type: of what is awaited there."""
+        self._node = node
+        self._kind = f"{message_type.__module__.split('.')[0]}/msg/{message_type.__name__}"
         self._topic = node.resolve_topic_name(topic)
         self._due = time.monotonic() + PATIENCE_S
 
@@ -128,10 +129,21 @@ class Awaited:
         others = sorted({p.topic_type for p in publishers} - {self._kind})
         there = f"{len(publishers)} publishers have sent none"
         if not publishers:
-            there = "nobody publishes there"
+            there = "nobody publishes there" + self._beside()
         elif others:
             there = f"{', '.join(others)} is published there"
         self._node.get_logger().warning(f"no {self._kind} on {self._topic} yet: {there}")
+
+    def _beside(self) -> str:
+        """The topics below and above this one: image_transport's, as `image_raw/compressed`."""
+        above = self._topic.rpartition("/")[0]
+        near = [
+            f"{name} ({', '.join(kinds)})"
+            for name, kinds in self._node.get_topic_names_and_types()
+            if (name.startswith(f"{self._topic}/") or name == above)
+            and self._node.count_publishers(name)
+        ]
+        return f", but on {', '.join(near)}" if near else ""
 
 
 class Milliseconds:

@@ -28,6 +28,7 @@ from superglue_ros.matching import (
 )
 from superglue_ros.msg import Features, Matches
 from superglue_ros.nodes.conversions import (
+    AnyImage,
     camera_from_message,
     features_message,
     frame_from_image,
@@ -47,7 +48,7 @@ from superglue_ros.nodes.health import (
 from superglue_ros.nodes.mailbox import Mailbox
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import ImageSubscription
+from superglue_ros.nodes.subscribing import ImageSubscription, message_type
 from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 
 NEWER = "a newer image came"
@@ -83,7 +84,7 @@ class MatcherNode(Node):
         self._keyframe_header = Header()
         self._last: FrameMatches | None = None
         self._problems_shown, self._matched_shown = 0, 0
-        self._mailbox: Mailbox[tuple[Image, float]] = Mailbox()
+        self._mailbox: Mailbox[tuple[AnyImage, float]] = Mailbox()
         self._warmed_up: Future[None] = Future()
         self._worker = threading.Thread(target=self._work, name="matcher", daemon=True)
         self._worker.start()
@@ -111,7 +112,7 @@ class MatcherNode(Node):
             qos_profile_sensor_data,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        self._awaited = Awaited(self, "image", "sensor_msgs/msg/Image")
+        self._awaited = Awaited(self, "image", message_type(self.resolve_topic_name("image")))
         self._images_in = ImageSubscription(self, "image", self._on_image, IMAGES_DEPTH)
 
     def _change_policy(self) -> None:
@@ -120,7 +121,7 @@ class MatcherNode(Node):
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera = camera_from_message(message)
 
-    def _on_image(self, message: Image) -> None:
+    def _on_image(self, message: AnyImage) -> None:
         self._received.tick()
         if self._mailbox.put((message, time.monotonic())):
             self._problems.count(NEWER)
@@ -170,7 +171,7 @@ class MatcherNode(Node):
             # Built for smaller images than the noise; those that come may well suit.
             self.get_logger().warning(f"not warmed up: {error}")
 
-    def _process(self, message: Image, arrived: float) -> None:
+    def _process(self, message: AnyImage, arrived: float) -> None:
         frame = frame_from_image(message, self._camera)
         keyframe_image = self._matcher.keyframe_image
         matches = self._matcher.process(frame)

@@ -45,7 +45,7 @@ from superglue_ros.nodes.odometry_messages import (
 from superglue_ros.nodes.options import OdometryNodeOptions
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import ImageSubscription
+from superglue_ros.nodes.subscribing import ImageSubscription, message_type
 from superglue_ros.odometry import (
     OdometryConfig,
     OdometryEstimate,
@@ -83,13 +83,14 @@ class OdometryNode(Node):
         self._path_published = 0.0
         self._tf = make_broadcaster(self) if self._options.publish_tf else None
         self._publish_to_topics()
-        self._awaited = Awaited(self, "matches", "superglue_ros/msg/Matches")
+        self._awaited = Awaited(self, "matches", Matches)
         self._depths: DepthImages | None = None
         if use_depth:
             tolerance_s = self._options.depth_tolerance_s
             self._depths = DepthImages(tolerance_s, self._problems.report)
             self._depths_in = ImageSubscription(self, "depth", self._depths.add, DEPTHS_DEPTH)
-            self._depths_awaited = Awaited(self, "depth", "sensor_msgs/msg/Image")
+            depth_type = message_type(self.resolve_topic_name("depth"))
+            self._depths_awaited = Awaited(self, "depth", depth_type)
         overriding = QoSOverridingOptions.with_default_policies()
         for kind, topic, callback, quality in (
             (Matches, "matches", self._on_matches, QoSProfile(depth=MATCHES_DEPTH)),

@@ -28,7 +28,7 @@ class OdometryNodeOptions:
     use_depth: bool = _option(
         False,
         "Poses in metres, by the depth images of the topic `depth` (16UC1 in millimetres or 32FC1 "
-        "in metres), registered to the images; nothing starts without.",
+        "in metres, raw or compressed), registered to the images; nothing starts without.",
     )
     depth_tolerance_s: float = _option(
         DEPTH_TOLERANCE_S,

@@ -8,7 +8,17 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
+
+from superglue_ros.nodes.conversions import AnyImage
+
+_COMPRESSED = ("/compressed", "/compressedDepth")
+"""Ends of the names of image_transport's topics of compressed images."""
+
+
+def message_type(topic: str) -> type[AnyImage]:
+    """What a topic of images carries, by the name that it has after remapping."""
+    return CompressedImage if topic.endswith(_COMPRESSED) else Image
 
 
 class ImageSubscription:
@@ -19,7 +29,7 @@ class ImageSubscription:
     """
 
     def __init__(
-        self, node: Node, topic: str, callback: Callable[[Image], None], queue: int
+        self, node: Node, topic: str, callback: Callable[[AnyImage], None], queue: int
     ) -> None:
         """queue: images that may wait for the callback."""
         self._node, self._topic, self._callback, self._queue = node, topic, callback, queue
@@ -42,7 +52,7 @@ class ImageSubscription:
             self._node.destroy_subscription(self._subscription)
         self._reliable = reliable
         self._subscription = self._node.create_subscription(
-            Image,
+            message_type(topic),
             self._topic,
             self._callback,
             QoSProfile(depth=self._queue, reliability=ReliabilityPolicy.BEST_AVAILABLE),

@@ -15,9 +15,9 @@ from rosbags.typesys import Stores, get_typestore
 from superglue_ros.errors import SourceError
 from superglue_ros.sources.bag_depths import BagDepths
 from superglue_ros.sources.calibration import camera_from_info, read_calibration
-from superglue_ros.sources.encodings import decode_compressed, image_of_message
+from superglue_ros.sources.encodings import image_of_message
 from superglue_ros.sources.trajectories import NS_PER_S
-from superglue_ros.types import CameraModel, Frame, ImageArray
+from superglue_ros.types import CameraModel, Frame
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +32,9 @@ class BagSource:
 
     topic: the image topic, which may be left out where the bag has exactly one;
     camera_info_topic: by default `camera_info` beside the image topic, else the only one there is;
-    calibration: a file used instead; depth_topic: of raw depth images registered to the images,
-    which go with those of nearly the same stamp. Messages that cannot be decoded are logged,
-    counted in `skipped`, and passed over. Raises SourceError.
+    calibration: a file used instead; depth_topic: of depth images registered to the images, raw
+    or compressed, which go with those of nearly the same stamp. Messages that cannot be decoded
+    are logged, counted in `skipped`, and passed over. Raises SourceError.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class BagSource:
     def _decode(self, reader: AnyReader, kind: str, data: bytes, logged_ns: int) -> Frame | None:
         try:
             message: Any = reader.deserialize(data, kind)
-            image = _image_of(message, kind)
+            image = image_of_message(message)
             stamp = message.header.stamp
         # Deserialising damaged bytes raises whatever they happen to hit first.
         except Exception as error:
@@ -154,7 +154,9 @@ def _choose_image_topic(
         return wanted
     # The compressed sibling of a raw topic shows the same frames.
     distinct = {t for t in images if t.removesuffix("/compressed") not in images - {t}}
-    distinct -= {depth_topic}
+    if depth_topic is not None:
+        base = depth_topic.removesuffix("/compressedDepth").removesuffix("/compressed")
+        distinct -= {base, f"{base}/compressed"}
     if len(distinct) != 1:
         hint = "; choose one with --topic" if distinct else ""
         raise SourceError(
@@ -164,9 +166,9 @@ def _choose_image_topic(
 
 
 def _check_depth_topic(path: Path, reader: AnyReader, wanted: str | None) -> str | None:
-    raw = {x.topic for x in reader.connections if x.msgtype == _IMAGE}
-    if wanted is not None and wanted not in raw:
-        raise SourceError(f"{path}: no raw image topic {wanted}; it has {_listing(raw)}")
+    images = {x.topic for x in reader.connections if x.msgtype in (_IMAGE, _COMPRESSED)}
+    if wanted is not None and wanted not in images:
+        raise SourceError(f"{path}: no image topic {wanted}; it has {_listing(images)}")
     return wanted
 
 
@@ -191,12 +193,6 @@ def _first_camera(reader: AnyReader, topic: str | None) -> CameraModel | None:
     for connection, _, data in reader.messages(connections):
         return camera_from_info(reader.deserialize(data, connection.msgtype))
     return None
-
-
-def _image_of(message: Any, kind: str) -> ImageArray:
-    if kind == _COMPRESSED:
-        return decode_compressed(message.data)
-    return image_of_message(message)
 
 
 def _listing(topics: set[str]) -> str:

@@ -7,6 +7,7 @@ here and the same bag played over ROS give the same pixels.
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import cv2
@@ -51,8 +52,12 @@ _DEPTH_TYPES: dict[str, tuple[np.dtype[Any], float]] = {
 """Encodings of depth: what a pixel is, and how much of it a metre."""
 
 # The end of a complete file; what a decoder makes of a file without it is partly invented.
-_ENDINGS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG": b"IEND"}
+_PNG = b"\x89PNG"
+_ENDINGS = {b"\xff\xd8\xff": b"\xff\xd9", _PNG: b"IEND"}
 _ENDING_WITHIN = 1024
+
+_DEPTH_HEADER = struct.Struct("<iff")
+"""Before the PNG of `compressedDepth`: a number of the format, then A and B of 32FC1."""
 
 
 def decode_raw(
@@ -86,7 +91,10 @@ def decode_raw(
 
 
 def image_of_message(message: Any) -> ImageArray:
-    """Image of a sensor_msgs/Image of any library, see `decode_raw`."""
+    """Image of a sensor_msgs/Image or CompressedImage of any library, see `decode_raw` and
+    `decode_compressed`."""
+    if _is_compressed(message):
+        return decode_compressed(message.data)
     return decode_raw(
         np.frombuffer(message.data, np.uint8),
         width=message.width,
@@ -98,19 +106,55 @@ def image_of_message(message: Any) -> ImageArray:
 
 
 def depth_of_message(message: Any) -> FloatArray:
-    """Depth (H, W) float32 metres of a sensor_msgs/Image of any library, as REP 118 has it: 16UC1
-    (or mono16) in millimetres, 0 where unknown; 32FC1 in metres, NaN or infinite where unknown.
+    """Depth (H, W) float32 metres of a sensor_msgs/Image or CompressedImage of any library, as
+    REP 118 has it: 16UC1 (or mono16) in millimetres, 0 where unknown; 32FC1 in metres, NaN or
+    infinite where unknown.
 
-    Raises ImageError as `decode_raw` does.
+    Compressed ones are PNG as image_transport's plugins `compressed` and `compressedDepth` send
+    it. Raises ImageError as `decode_raw` does.
     """
+    if _is_compressed(message):
+        return _decode_compressed_depth(message.data, message.format)
     encoding = message.encoding
-    if encoding not in _DEPTH_TYPES:
-        raise ImageError(f"depth images are {', '.join(_DEPTH_TYPES)}, not {encoding!r}")
-    dtype, per_metre = _DEPTH_TYPES[encoding]
+    dtype, per_metre = _depth_type(encoding)
     size = message.width, message.height
     rows = _rows(message.data, *size, encoding, message.step, dtype.itemsize * 8)
     depth = rows.view(dtype.newbyteorder(">" if message.is_bigendian else "<"))
     return depth.astype(np.float32) / np.float32(per_metre)
+
+
+def _decode_compressed_depth(data: NDArray[np.uint8] | bytes, how: str) -> FloatArray:
+    """how: a CompressedImage's `format`, as "32FC1; compressedDepth png"."""
+    encoding, _, codec = (part.strip() for part in how.partition(";"))
+    _, per_metre = _depth_type(encoding)
+    buffer = np.frombuffer(data, np.uint8)
+    quantised = encoding == "32FC1"
+    if "compressedDepth" in codec:
+        header, buffer = buffer[: _DEPTH_HEADER.size], buffer[_DEPTH_HEADER.size :]
+    elif quantised:
+        raise ImageError(f"32FC1 depth is compressed by compressedDepth, not by {codec!r}")
+    if buffer[:4].tobytes() != _PNG:
+        raise ImageError(f"compressed depth must be a PNG, {how!r} has none")
+    pixels = decode_unchanged(buffer, "depth image")
+    if pixels.dtype != np.uint16 or pixels.ndim != 2:
+        raise ImageError("compressed depth must have one channel of 16 bits")
+    depth = pixels.astype(np.float32)
+    if not quantised:
+        return depth / np.float32(per_metre)
+    # The sender keeps A / depth + B in 16 bits, and 0 where it knows none.
+    _, a, b = _DEPTH_HEADER.unpack(header.tobytes())
+    with np.errstate(divide="ignore"):
+        return np.where(pixels > 0, np.float32(a) / (depth - np.float32(b)), np.float32(np.nan))
+
+
+def _depth_type(encoding: str) -> tuple[np.dtype[Any], float]:
+    if encoding not in _DEPTH_TYPES:
+        raise ImageError(f"depth images are {', '.join(_DEPTH_TYPES)}, not {encoding!r}")
+    return _DEPTH_TYPES[encoding]
+
+
+def _is_compressed(message: Any) -> bool:
+    return not hasattr(message, "encoding")
 
 
 def _rows(

@@ -55,7 +55,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Files of small networks without training."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    superglue = SuperGlue(SuperGlueConfig(num_layers=4, keypoint_encoder=(16,)))
+    superglue = SuperGlue(
+        SuperGlueConfig(num_layers=4, keypoint_encoder=(16,), attention_keypoints=6)
+    )
     superglue.initialize_as_transport()
     for branch in superglue.branches():
         torch.nn.init.normal_(branch[-1].weight, std=0.01)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,11 +46,11 @@ def test_transport_of_nothing_is_finite() -> None:
     assert plan.exp()[0, :4, :4].sum() == 0
 
 
-@pytest.fixture(scope="module")
-def network() -> FoldedSuperGlue:
+@pytest.fixture(scope="module", params=[0, 8])
+def network(request: pytest.FixtureRequest) -> FoldedSuperGlue:
     torch.manual_seed(1)
     config = SuperGlueConfig(64, num_layers=4, keypoint_encoder=(16,), sinkhorn_iterations=20)
-    plain = SuperGlue(config).eval()
+    plain = SuperGlue(replace(config, attention_keypoints=request.param)).eval()
     plain.initialize_as_transport()
     for branch in plain.branches():
         torch.nn.init.normal_(branch[-1].weight, std=0.02)

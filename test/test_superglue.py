@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -74,9 +76,21 @@ def test_attention_heads_interleave_in_the_channels():
     )
 
 
+def test_attention_is_sharper_to_more_keypoints_than_usual():
+    attention = make_network(replace(TINY, attention_keypoints=4)).gnn.layers[0].attn
+    plain = make_network().gnn.layers[0].attn
+    x, few, many = torch.randn(1, 32, 3), torch.randn(1, 32, 4), torch.randn(1, 32, 16)
+    torch.testing.assert_close(attention(x, few), plain(x, few))
+    # log 16 is twice log 4.
+    for parameter in plain.proj[0].parameters():
+        parameter.data *= 2
+    torch.testing.assert_close(attention(x, many), plain(x, many))
+
+
+@pytest.mark.parametrize("usual", [0, 8])
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 30), (50, 3), (64, 64)])
-def test_folding_keeps_the_function(m, n):
-    network = make_network()
+def test_folding_keeps_the_function(m, n, usual):
+    network = make_network(replace(TINY, attention_keypoints=usual))
     folded = FoldedSuperGlue(network)
     a, b = make_features(m, seed=1, batch=2), make_features(n, seed=2, batch=2)
     with torch.no_grad():
@@ -164,6 +178,7 @@ def test_assignment_is_read_by_hand():
         {"num_layers": 3},
         {"sinkhorn_iterations": 0},
         {"match_threshold": 1.5},
+        {"attention_keypoints": 1},
     ],
 )
 def test_wrong_options_are_refused(options):

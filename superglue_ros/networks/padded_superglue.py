@@ -11,7 +11,11 @@ from torch import Tensor
 
 from superglue_ros.networks.optimal_transport import augment_scores
 from superglue_ros.networks.superglue import Assignment, normalize_keypoints, read_assignment
-from superglue_ros.networks.superglue_inference import FoldedSuperGlue
+from superglue_ros.networks.superglue_inference import (
+    FoldedSuperGlue,
+    PresentKeypoints,
+    sharpness_of_counts,
+)
 
 _NOTHING = -1e4
 """Logarithm of no mass; finite, since the difference of two infinities is none."""
@@ -41,15 +45,15 @@ class PaddedSuperGlue:
 
     def __call__(self, states: Tensor, counts: Tensor) -> Assignment:
         """Matches of two encoded images, states (2, K, D) and counts (2,); padding has none."""
-        attended = self._attended(counts, states.shape[1])
-        others = attended.flip(0)
+        present = self._attended(counts, states.shape[1])
+        others = self._attended(counts.flip(0), states.shape[1])
         for i, layer in enumerate(self.network.layers):
             if i == 0:
                 continue  # in `encode`
             if i % 2:
                 states = layer(states, states.flip(0), others)
             else:
-                states = layer(states, states, attended)
+                states = layer(states, states, present)
         features = self.network.final_proj(states)
         scores = features[:1] @ features[1:].transpose(1, 2)
         config = self.network.config
@@ -58,13 +62,17 @@ class PaddedSuperGlue:
         )
         return read_assignment(plan, config.match_threshold)
 
-    def _attended(self, counts: Tensor, size: int) -> Tensor:
-        """(B, 1, 1, size), added to the attention's logits: 0 for keypoints, of which the first
-        always counts as one, since the attention to nothing is no number; else minus infinity."""
+    def _attended(self, counts: Tensor, size: int) -> PresentKeypoints:
+        """The first counts (B,) of `size`, and always the first one, since the attention to
+        nothing is no number."""
         columns = torch.arange(size, device=counts.device)
         padding = columns >= counts[:, None].clamp(min=1)
         mask = torch.zeros_like(padding, dtype=self.network.dtype)
-        return mask.masked_fill(padding, -torch.inf)[:, None, None]
+        mask = mask.masked_fill(padding, -torch.inf)[:, None, None]
+        usual = self.network.config.attention_keypoints
+        if not usual:
+            return PresentKeypoints(mask, 1.0)
+        return PresentKeypoints(mask, sharpness_of_counts(usual, counts)[:, None, None, None])
 
 
 def padded_transport(

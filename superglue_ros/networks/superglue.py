@@ -7,6 +7,7 @@ Parameter names and shapes are those of the published `superglue_indoor.pth` and
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +23,8 @@ from superglue_ros.types import UNMATCHED
 class SuperGlueConfig:
     """Shape of the network and how its assignment is read.
 
-    num_layers counts self and cross layers, which alternate; match_threshold: least probability.
+    num_layers counts self and cross layers, which alternate; match_threshold: least probability;
+    attention_keypoints: see `attention_sharpness`, 0 as published.
     """
 
     descriptor_dim: int = 256
@@ -31,6 +33,7 @@ class SuperGlueConfig:
     keypoint_encoder: tuple[int, ...] = (32, 64, 128, 256)
     sinkhorn_iterations: int = 100
     match_threshold: float = 0.2
+    attention_keypoints: int = 0
 
     def __post_init__(self) -> None:
         if self.descriptor_dim < 1 or self.descriptor_dim % self.num_heads:
@@ -43,6 +46,8 @@ class SuperGlueConfig:
             raise ValueError("sinkhorn_iterations must be at least 1")
         if not 0.0 <= self.match_threshold <= 1.0:
             raise ValueError("match_threshold must be in [0, 1]")
+        if self.attention_keypoints < 0 or self.attention_keypoints == 1:
+            raise ValueError("attention_keypoints must be 0 or at least 2")
 
 
 class ImageKeypoints(NamedTuple):
@@ -87,6 +92,16 @@ def normalize_keypoints(keypoints: Tensor, image_size: tuple[int, int]) -> Tenso
     return (keypoints - centre) / (max(image_size) * 0.7)
 
 
+def attention_sharpness(usual: int, count: int) -> float:
+    """Factor of the attention's logits to `count` keypoints: log count / log usual, at least 1.
+
+    The softmax over more keypoints than a network was trained with is flatter, and attends to
+    more that does not matter; logits that grow with the logarithm of the number hold against
+    that (Chiang and Cholak, arXiv:2202.12172). 1 where usual is 0.
+    """
+    return math.log(count) / math.log(usual) if 0 < usual < count else 1.0
+
+
 class KeypointEncoder(nn.Module):
     """Embeds position and detection score into the descriptor's space (eq. 2)."""
 
@@ -102,9 +117,11 @@ class KeypointEncoder(nn.Module):
 class MultiHeadedAttention(nn.Module):
     """Scaled dot-product attention whose heads interleave in the channels, as published."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, config: SuperGlueConfig) -> None:
         super().__init__()
-        self.heads = heads
+        dim = config.descriptor_dim
+        self.heads = config.num_heads
+        self.usual = config.attention_keypoints
         self.merge = nn.Conv1d(dim, dim, 1)
         self.proj = nn.ModuleList(nn.Conv1d(dim, dim, 1) for _ in range(3))
 
@@ -120,28 +137,30 @@ class MultiHeadedAttention(nn.Module):
             proj(y).view(b, d // self.heads, self.heads, -1).permute(0, 2, 3, 1)
             for proj, y in zip(self.projections, (x, source, source))
         )
-        message = _attend(query, key, value)
+        message = _attend(query, key, value, attention_sharpness(self.usual, source.shape[2]))
         return self.merge(message.permute(0, 3, 1, 2).reshape(b, d, n))
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def _attend(query: Tensor, key: Tensor, value: Tensor, sharpness: float) -> Tensor:
     """Scaled dot-product attention (eq. 4) of (B, H, N, D) and (B, H, M, D)."""
+    scale = sharpness * query.shape[-1] ** -0.5
     if query.device.type != "cpu":
         # The fused kernels of a GPU refuse interleaved heads, and the plain one stores all scores.
         return F.scaled_dot_product_attention(
-            query.contiguous(), key.contiguous(), value.contiguous()
+            query.contiguous(), key.contiguous(), value.contiguous(), scale=scale
         )
     # There forward and backward of the fused one take three times as long in bfloat16.
-    scores = query * query.shape[-1] ** -0.5 @ key.transpose(2, 3)
+    scores = query * scale @ key.transpose(2, 3)
     return scores.softmax(3) @ value
 
 
 class AttentionalPropagation(nn.Module):
     """Residual of one layer: MLP([x || message]) (eq. 3)."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, config: SuperGlueConfig) -> None:
         super().__init__()
-        self.attn = MultiHeadedAttention(dim, heads)
+        dim = config.descriptor_dim
+        self.attn = MultiHeadedAttention(config)
         self.mlp = mlp([2 * dim, 2 * dim, dim])
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
@@ -155,8 +174,7 @@ class AttentionalGNN(nn.Module):
     def __init__(self, config: SuperGlueConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            AttentionalPropagation(config.descriptor_dim, config.num_heads)
-            for _ in range(config.num_layers)
+            AttentionalPropagation(config) for _ in range(config.num_layers)
         )
 
     @property

@@ -6,11 +6,14 @@ are one product, its heads are contiguous, and the merge is multiplied into the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.onnx.operators import shape_as_tensor
 
 from superglue_ros.networks.optimal_transport import log_optimal_transport_inference
 from superglue_ros.networks.superglue import (
@@ -18,6 +21,7 @@ from superglue_ros.networks.superglue import (
     AttentionalPropagation,
     SuperGlue,
     SuperGlueConfig,
+    attention_sharpness,
     empty_assignment,
     normalize_keypoints,
     read_assignment,
@@ -36,6 +40,15 @@ class EncodedKeypoints:
 
     def __len__(self) -> int:
         return self.states.shape[1]
+
+
+class PresentKeypoints(NamedTuple):
+    """What an attention needs to know of the keypoints attended to: a mask (B, 1, 1, M) in the
+    layers' precision that is added to its logits, None for none, and the logits' factor, see
+    `attention_sharpness`, a Tensor (B, 1, 1, 1)."""
+
+    mask: Tensor | None
+    sharpness: float | Tensor
 
 
 class FoldedSuperGlue(nn.Module):
@@ -137,7 +150,7 @@ class _FoldedLayer(nn.Module):
     def __init__(self, layer: AttentionalPropagation) -> None:
         super().__init__()
         attention = layer.attn
-        self.heads = attention.heads
+        self.heads, self.usual = attention.heads, attention.usual
         dim = attention.merge.in_channels
         # Published heads interleave: channel c belongs to head c % heads. Contiguous ones are
         # what the fused attention wants.
@@ -156,30 +169,51 @@ class _FoldedLayer(nn.Module):
         bias = first.bias.double() + message @ merge.bias.double()
         self.hidden = _linear_of(weight.float(), bias.float())
 
-    def forward(self, x: Tensor, source: Tensor, attended: Tensor | None = None) -> Tensor:
-        """x (B, N, D) plus its residual from source (B, M, D), both float32; attended
-        (B, 1, 1, M), in the layers' precision, is added to the attention's logits."""
+    def forward(
+        self, x: Tensor, source: Tensor, present: PresentKeypoints | None = None
+    ) -> Tensor:
+        """x (B, N, D) plus its residual from source (B, M, D), both float32; present: which of
+        the latter are none of padding, by default all."""
         dtype = self.query.weight.dtype
         own = x.to(dtype)
         given = own if source is x else source.to(dtype)
         query = self._split(self.query(own))
         key, value = (self._split(y) for y in self.key_value(given).chunk(2, dim=2))
-        message = _attend(query, key, value, attended).transpose(1, 2).flatten(2)
+        if present is None:
+            present = PresentKeypoints(None, self._sharpness(source))
+        message = _attend(query, key, value, present).transpose(1, 2).flatten(2)
         return x + self.output(F.relu(self.hidden(torch.cat((own, message), dim=2)), inplace=True))
+
+    def _sharpness(self, source: Tensor) -> float | Tensor:
+        if self.usual and torch.jit.is_tracing():
+            # A number would stay that of the trace.
+            return sharpness_of_counts(self.usual, shape_as_tensor(source)[1])
+        return attention_sharpness(self.usual, source.shape[1])
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, attended: Tensor | None) -> Tensor:
+def sharpness_of_counts(usual: int, counts: Tensor) -> Tensor:
+    """`attention_sharpness` of numbers of keypoints that only the device knows, float32."""
+    return counts.float().clamp(min=usual).log() / math.log(usual)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, present: PresentKeypoints) -> Tensor:
     """Messages (B, heads, N, d) of attention, in memory linear in the number of keypoints.
 
     torch's own attention in bfloat16 on a CPU computes its products in float32; chunks of queries
     take a third less.
     """
-    if attended is not None or query.dtype != torch.bfloat16 or query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, attended)
-    key = (key * query.shape[3] ** -0.5).transpose(2, 3)
+    mask, sharpness = present
+    scale = query.shape[3] ** -0.5
+    if isinstance(sharpness, Tensor):
+        query = query * sharpness.to(query.dtype)
+    else:
+        scale *= sharpness
+    if mask is not None or query.dtype != torch.bfloat16 or query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, mask, scale=scale)
+    key = (key * scale).transpose(2, 3)
     messages = [(chunk @ key).softmax(3) @ value for chunk in query.split(_QUERIES, dim=2)]
     return torch.cat(messages, dim=2)
 

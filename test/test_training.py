@@ -433,6 +433,7 @@ def tiny_superglue(tmp_path):
     path.write_text(
         "drawings: 2\nbfloat16: false\nvalidation_batches: 1\n"
         "network: {num_layers: 2, sinkhorn_iterations: 10}\n"
+        "attention_keypoints: 16\n"
         "pairs: {size: [96, 80]}\n"
         "world: {width: 96, height: 80, procedural: 4, texture_size: 64, scenes: 2}\n"
         "stages:\n"
@@ -452,6 +453,7 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_
     weights, finished = runs.train("superglue", runs.Run(path, tmp_path / "run"))
     assert finished
     assert weights.config["num_layers"] == 2
+    assert weights.config["attention_keypoints"] == 16
     card = json.loads((tmp_path / "run" / "superglue.json").read_text())
     assert set(card["validation"]) == set(card["validation_untrained"])
     assert set(card["validation"]) == set(card["validation_nearest_neighbour"])

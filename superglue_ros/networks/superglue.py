@@ -8,7 +8,7 @@ Parameter names and shapes are those of the published `superglue_indoor.pth` and
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -201,6 +201,12 @@ class SuperGlue(nn.Module):
         self.gnn = AttentionalGNN(self.config)
         self.final_proj = nn.Conv1d(self.config.descriptor_dim, self.config.descriptor_dim, 1)
         self.bin_score = nn.Parameter(torch.tensor(1.0))
+
+    def sharpen_attention(self, usual: int) -> None:
+        """Take `usual` for the configuration's attention_keypoints."""
+        self.config = replace(self.config, attention_keypoints=usual)
+        for layer in self.gnn.propagations:
+            layer.attn.usual = usual
 
     def branches(self) -> list[nn.Sequential]:
         """The MLPs whose outputs are added to the descriptors."""

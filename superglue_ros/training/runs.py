@@ -220,6 +220,8 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
         done = [read_checkpoint(p / CHECKPOINT) for p in stages if (p / CHECKPOINT).exists()]
         if finished:
             # After the last checkpoint: the weights have it, and no slice waits for it.
+            if recipe.attention_keypoints:
+                network.sharpen_attention(recipe.attention_keypoints)
             task.settle_dustbin()
         card = _card("superglue", run, done, task.validate(), team)
         card["data"] += "; a procedurally rendered world"

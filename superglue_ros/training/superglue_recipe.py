@@ -56,7 +56,8 @@ class SuperGlueRecipe:
     queries and keys and of the dustbin's score, as shares;
     temperature, bin_cosine, attention_logit: see `SuperGlue.initialize_as_transport`;
     bfloat16: of the products while training, where the device multiplies it in hardware;
-    validation_batches: of 6 pairs, of each kind.
+    validation_batches: of 6 pairs, of each kind;
+    attention_keypoints: of the weights, see `attention_sharpness`; training goes without.
     """
 
     seed: int = 0
@@ -69,6 +70,7 @@ class SuperGlueRecipe:
     attention_logit: float = 10.0
     bfloat16: bool = True
     validation_batches: int = 4
+    attention_keypoints: int = 0
     network: SuperGlueConfig = field(default_factory=SuperGlueConfig)
     pairs: PairConfig = field(default_factory=lambda: PairConfig(size=(240, 176)))
     world: WorldConfig = field(default_factory=lambda: WorldConfig(width=240, height=176))

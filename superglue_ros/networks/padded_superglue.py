@@ -46,7 +46,7 @@ class PaddedSuperGlue:
     def __call__(self, states: Tensor, counts: Tensor) -> Assignment:
         """Matches of two encoded images, states (2, K, D) and counts (2,); padding has none."""
         present = self._attended(counts, states.shape[1])
-        others = self._attended(counts.flip(0), states.shape[1])
+        others = present.swapped()
         for i, layer in enumerate(self.network.layers):
             if i == 0:
                 continue  # in `encode`
@@ -72,7 +72,8 @@ class PaddedSuperGlue:
         usual = self.network.config.attention_keypoints
         if not usual:
             return PresentKeypoints(mask, 1.0)
-        return PresentKeypoints(mask, sharpness_of_counts(usual, counts)[:, None, None, None])
+        sharpness = sharpness_of_counts(usual, counts).to(self.network.dtype)
+        return PresentKeypoints(mask, sharpness[:, None, None, None])
 
 
 def padded_transport(

@@ -50,6 +50,13 @@ class PresentKeypoints(NamedTuple):
     mask: Tensor | None
     sharpness: float | Tensor
 
+    def swapped(self) -> PresentKeypoints:
+        """Of a batch of two images, for each the other's."""
+        mask, sharpness = self
+        mask = None if mask is None else mask.flip(0)
+        sharpness = sharpness.flip(0) if isinstance(sharpness, Tensor) else sharpness
+        return PresentKeypoints(mask, sharpness)
+
 
 class FoldedSuperGlue(nn.Module):
     """Inference twin of a trained `SuperGlue`; results agree to about 1e-5 in float32."""

@@ -11,14 +11,12 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from superglue_ros.nodes.conversions import AnyImage
-
-_COMPRESSED = ("/compressed", "/compressedDepth")
-"""Ends of the names of image_transport's topics of compressed images."""
+from superglue_ros.sources.encodings import COMPRESSED_ENDS
 
 
 def message_type(topic: str) -> type[AnyImage]:
     """What a topic of images carries, by the name that it has after remapping."""
-    return CompressedImage if topic.endswith(_COMPRESSED) else Image
+    return CompressedImage if topic.endswith(COMPRESSED_ENDS) else Image
 
 
 class ImageSubscription:

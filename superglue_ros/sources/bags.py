@@ -15,7 +15,7 @@ from rosbags.typesys import Stores, get_typestore
 from superglue_ros.errors import SourceError
 from superglue_ros.sources.bag_depths import BagDepths
 from superglue_ros.sources.calibration import camera_from_info, read_calibration
-from superglue_ros.sources.encodings import image_of_message
+from superglue_ros.sources.encodings import COMPRESSED_ENDS, image_of_message
 from superglue_ros.sources.trajectories import NS_PER_S
 from superglue_ros.types import CameraModel, Frame
 
@@ -153,16 +153,22 @@ def _choose_image_topic(
             raise SourceError(f"{path}: no image topic {wanted}; it has {_listing(images)}")
         return wanted
     # The compressed sibling of a raw topic shows the same frames.
-    distinct = {t for t in images if t.removesuffix("/compressed") not in images - {t}}
+    distinct = {t for t in images if _raw_topic(t) not in images - {t}}
     if depth_topic is not None:
-        base = depth_topic.removesuffix("/compressedDepth").removesuffix("/compressed")
-        distinct -= {base, f"{base}/compressed"}
+        distinct = {t for t in distinct if _raw_topic(t) != _raw_topic(depth_topic)}
     if len(distinct) != 1:
         hint = "; choose one with --topic" if distinct else ""
         raise SourceError(
             f"{path}: {len(distinct)} image topics where one is needed: {_listing(distinct)}{hint}"
         )
     return distinct.pop()
+
+
+def _raw_topic(topic: str) -> str:
+    """The raw sibling of a topic of compressed images."""
+    for end in COMPRESSED_ENDS:
+        topic = topic.removesuffix(end)
+    return topic
 
 
 def _check_depth_topic(path: Path, reader: AnyReader, wanted: str | None) -> str | None:
@@ -180,7 +186,7 @@ def _choose_info_topic(
         if wanted not in infos:
             raise SourceError(f"{path}: no CameraInfo topic {wanted}; it has {_listing(infos)}")
         return wanted
-    base = image_topic.removesuffix("/compressed").rpartition("/")[0]
+    base = _raw_topic(image_topic).rpartition("/")[0]
     if f"{base}/camera_info" in infos:
         return f"{base}/camera_info"
     return infos.pop() if len(infos) == 1 else None

@@ -56,6 +56,9 @@ _PNG = b"\x89PNG"
 _ENDINGS = {b"\xff\xd8\xff": b"\xff\xd9", _PNG: b"IEND"}
 _ENDING_WITHIN = 1024
 
+COMPRESSED_ENDS = ("/compressedDepth", "/compressed")
+"""Of the names of image_transport's topics of compressed images."""
+
 _DEPTH_HEADER = struct.Struct("<iff")
 """Before the PNG of `compressedDepth`: a number of the format, then A and B of 32FC1."""
 

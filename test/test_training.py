@@ -257,6 +257,8 @@ def test_recipes_go_to_plain_values_and_back_and_refuse_unknown_keys():
             SuperGlueRecipe(stages=stages)
     with pytest.raises(ValueError, match="letters, digits and _"):
         SuperGlueRecipe(stages=(SuperGlueStage("a/b"),))
+    with pytest.raises(ValueError, match="averaged_stages must be 1 to 1"):
+        SuperGlueRecipe(averaged_stages=2)
     with pytest.raises(ValueError, match="shares of one batch"):
         SuperGlueStage("a", rendered_share=0.7, apart_share=0.4)
     with pytest.raises(ValueError, match="no range of numbers"):
@@ -433,7 +435,7 @@ def tiny_superglue(tmp_path):
     path.write_text(
         "drawings: 2\nbfloat16: false\nvalidation_batches: 1\n"
         "network: {num_layers: 2, sinkhorn_iterations: 10}\n"
-        "attention_keypoints: 16\n"
+        "averaged_stages: 2\nattention_keypoints: 16\n"
         "pairs: {size: [96, 80]}\n"
         "world: {width: 96, height: 80, procedural: 4, texture_size: 64, scenes: 2}\n"
         "stages:\n"
@@ -447,13 +449,21 @@ def tiny_superglue(tmp_path):
 
 @pytest.mark.slow
 def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_superglue):
-    from superglue_ros.training import runs
+    from superglue_ros.training import loop, runs
 
     path = tiny_superglue
     weights, finished = runs.train("superglue", runs.Run(path, tmp_path / "run"))
     assert finished
     assert weights.config["num_layers"] == 2
     assert weights.config["attention_keypoints"] == 16
+    first, second = (
+        loop.read_checkpoint(tmp_path / "run" / place / loop.CHECKPOINT)["network"]
+        for place in ("1_mixed", "2_rendered")
+    )
+    for name in ("final_proj.weight", "gnn.layers.1.mlp.1.running_var"):
+        assert (first[name] != second[name]).any()
+        expected = (first[name] + second[name]) / 2
+        torch.testing.assert_close(weights.tensors[name].float(), expected, atol=2e-3, rtol=1e-3)
     card = json.loads((tmp_path / "run" / "superglue.json").read_text())
     assert set(card["validation"]) == set(card["validation_untrained"])
     assert set(card["validation"]) == set(card["validation_nearest_neighbour"])

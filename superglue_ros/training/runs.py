@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from superglue_ros.errors import CheckpointError, SuperGlueRosError
 from superglue_ros.networks.checkpoints import (
@@ -220,6 +221,8 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
         done = [read_checkpoint(p / CHECKPOINT) for p in stages if (p / CHECKPOINT).exists()]
         if finished:
             # After the last checkpoint: the weights have it, and no slice waits for it.
+            ends = [state["network"] for state in done[-recipe.averaged_stages :]]
+            network.load_state_dict(_mean(ends))
             if recipe.attention_keypoints:
                 network.sharpen_attention(recipe.attention_keypoints)
             task.settle_dustbin()
@@ -238,6 +241,16 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
         save_weights(network, weights, card)
     team.wait()
     return read_weights(weights), finished
+
+
+def _mean(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Tensor by tensor; the batch norms' counters, which are whole numbers, are the last's."""
+    return {
+        name: torch.stack([state[name] for state in states]).mean(0)
+        if last.is_floating_point()
+        else last
+        for name, last in states[-1].items()
+    }
 
 
 def _folders(run: Run, names: Sequence[str]) -> list[Path]:

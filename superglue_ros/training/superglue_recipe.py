@@ -57,6 +57,8 @@ class SuperGlueRecipe:
     temperature, bin_cosine, attention_logit: see `SuperGlue.initialize_as_transport`;
     bfloat16: of the products while training, where the device multiplies it in hardware;
     validation_batches: of 6 pairs, of each kind;
+    averaged_stages: the weights are the mean of what so many of the last stages ended with
+    (Wortsman et al., arXiv:2203.05482);
     attention_keypoints: of the weights, see `attention_sharpness`; training goes without.
     """
 
@@ -70,6 +72,7 @@ class SuperGlueRecipe:
     attention_logit: float = 10.0
     bfloat16: bool = True
     validation_batches: int = 4
+    averaged_stages: int = 1
     attention_keypoints: int = 0
     network: SuperGlueConfig = field(default_factory=SuperGlueConfig)
     pairs: PairConfig = field(default_factory=lambda: PairConfig(size=(240, 176)))
@@ -78,6 +81,8 @@ class SuperGlueRecipe:
 
     def __post_init__(self) -> None:
         check_stage_names([stage.name for stage in self.stages])
+        if not 1 <= self.averaged_stages <= len(self.stages):
+            raise ValueError(f"averaged_stages must be 1 to {len(self.stages)}, the stages")
 
     @property
     def most_keypoints(self) -> int:

@@ -465,6 +465,7 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_
         expected = (first[name] + second[name]) / 2
         torch.testing.assert_close(weights.tensors[name].float(), expected, atol=2e-3, rtol=1e-3)
     card = json.loads((tmp_path / "run" / "superglue.json").read_text())
+    assert card["method"].endswith("after the last 2 stages")
     assert set(card["validation"]) == set(card["validation_untrained"])
     assert set(card["validation"]) == set(card["validation_nearest_neighbour"])
     assert {"rendered_auc10", "homography_accuracy", "apart_matches"} <= set(card["validation"])

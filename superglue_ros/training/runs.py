@@ -229,6 +229,8 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
         card = _card("superglue", run, done, task.validate(), team)
         card["data"] += "; a procedurally rendered world"
         card["method"] = SUPERGLUE_METHOD
+        if finished and recipe.averaged_stages > 1:
+            card["method"] += f"; the mean of the weights after the last {len(ends)} stages"
         card["features"] = f"{features_file.path.name} {features_file.short_hash}"
         asked = ("keypoints", "rendered_share", "apart_share", "reuse")
         pairs = [

@@ -272,8 +272,7 @@ def test_the_shipped_recipes_read(path):
     assert set(yaml.safe_load(path.read_text())) <= {f.name for f in dataclasses.fields(recipe)}
     tried = trial_of(recipe) if isinstance(recipe, SuperPointRecipe) else superglue_trial(recipe)
     assert [stage.name for stage in tried.stages] == [stage.name for stage in recipe.stages]
-    # A few steps of few pairs a stage, however many stages a recipe has.
-    assert all(stage.schedule.steps <= 4 and stage.batch <= 8 for stage in tried.stages)
+    assert sum(stage.schedule.steps * stage.batch for stage in tried.stages) < 100
 
 
 def test_the_rate_rises_and_falls():

@@ -51,7 +51,7 @@ class ScheduleConfig:
 
     def shortened(self) -> ScheduleConfig:
         """The same with a few steps, for a trial."""
-        return replace(self, steps=4, validate_every=2, warmup_steps=1)
+        return replace(self, steps=2, validate_every=1, warmup_steps=1)
 
 
 class Task(Protocol):

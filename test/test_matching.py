@@ -104,12 +104,13 @@ def test_wrong_options_are_refused(options):
         MatcherConfig(**options)
 
 
-def test_bfloat16_keeps_most_matches(matcher, drawing):
+@pytest.mark.parametrize("precision", ["bfloat16", "mixed"])
+def test_half_precision_keeps_most_matches(matcher, drawing, precision):
     image1 = np.roll(drawing, (8, 8), axis=(0, 1))
     full = matcher.match(drawing, image1)
-    half = ImageMatcher(max_keypoints=256, device="cpu", precision="bfloat16").match(
-        drawing, image1
-    )
+    less = ImageMatcher(max_keypoints=256, device="cpu", precision=precision)
+    assert less.precision == precision
+    half = less.match(drawing, image1)
 
     def pairs(result):
         chosen = result.matches0 != UNMATCHED
@@ -117,6 +118,9 @@ def test_bfloat16_keeps_most_matches(matcher, drawing):
         return {tuple(row) for row in np.hstack(ends).round().tolist()}
 
     assert len(pairs(full) & pairs(half)) > 0.96 * len(pairs(full))
+    same = np.array_equal(full.keypoints0, half.keypoints0)
+    assert same == (precision == "mixed")
+    assert not np.array_equal(full.confidence0, half.confidence0)
 
 
 def test_pictures_show_both_images_and_the_lines(drawing):

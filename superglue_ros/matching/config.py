@@ -11,7 +11,7 @@ from typing import Any
 from superglue_ros.networks.superpoint import SuperPointConfig
 
 DEVICES = ("auto", "cuda", "cpu")
-PRECISIONS = ("auto", "float32", "float16", "bfloat16")
+PRECISIONS = ("auto", "float32", "mixed", "float16", "bfloat16")
 
 
 def option(
@@ -69,7 +69,8 @@ class MatcherConfig:
     )
     precision: str = option(
         "auto",
-        "of the networks' products; auto: float16 on a GPU, bfloat16 on a CPU made for it",
+        "of the networks' products; auto: float16 on a GPU, bfloat16 on a CPU made for it; mixed: "
+        "SuperPoint in float32, SuperGlue in float16 or bfloat16",
         choices=PRECISIONS,
     )
     engine: str = option(

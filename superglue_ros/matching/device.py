@@ -21,14 +21,18 @@ def choose_device(wish: str) -> torch.device:
     return torch.device(wish)
 
 
-def choose_precision(wish: str, device: torch.device) -> torch.dtype:
-    """The dtype of "auto", "float32", "float16" or "bfloat16" on a device; DeviceError where the
-    device cannot."""
+def choose_precision(wish: str, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
+    """The dtypes of SuperPoint and of SuperGlue for "auto", "mixed" or a dtype's name.
+
+    DeviceError where the device cannot.
+    """
+    half = torch.float16 if device.type == "cuda" else torch.bfloat16
+    if wish == "mixed":
+        return torch.float32, half
     if wish == "auto":
-        if device.type == "cuda":
-            return torch.float16
-        return torch.bfloat16 if has_bfloat16(device) else torch.float32
-    if wish == "float16" and device.type == "cpu":
-        raise DeviceError("precision float16 needs a GPU; a CPU takes float32 or bfloat16")
-    dtype: torch.dtype = getattr(torch, wish)
-    return dtype
+        dtype = half if device.type == "cuda" or has_bfloat16(device) else torch.float32
+    elif wish == "float16" and device.type == "cpu":
+        raise DeviceError("precision float16 needs a GPU; a CPU takes float32, mixed or bfloat16")
+    else:
+        dtype = getattr(torch, wish)
+    return dtype, dtype

@@ -36,7 +36,7 @@ def load_networks(
 
     Raises CheckpointError, also for a SuperGlue of another width, and DeviceError.
     """
-    dtype = dtype or choose_precision(config.precision, device)
+    dtypes = (dtype, dtype) if dtype else choose_precision(config.precision, device)
     detector, detector_file = load_superpoint(
         Path(config.superpoint) if config.superpoint else None, **config.superpoint_options()
     )
@@ -52,9 +52,9 @@ def load_networks(
             f"{detector.descriptor_dim} dimensions"
         )
     return Networks(
-        detector.prepare(device, dtype),
-        FoldedSuperGlue(matcher).to_precision(dtype).to(device),
-        str(dtype).removeprefix("torch."),
+        detector.prepare(device, dtypes[0]),
+        FoldedSuperGlue(matcher).to_precision(dtypes[1]).to(device),
+        str(dtypes[0]).removeprefix("torch.") if dtypes[0] == dtypes[1] else "mixed",
         f"{detector_file.path.stem}+{matcher_file.path.stem}",
         f"{detector_file.short_hash}+{matcher_file.short_hash}",
     )

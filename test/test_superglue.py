@@ -81,8 +81,8 @@ def test_attention_is_sharper_to_more_keypoints_than_usual():
     plain = make_network().gnn.layers[0].attn
     x, few, many = torch.randn(1, 32, 3), torch.randn(1, 32, 4), torch.randn(1, 32, 16)
     torch.testing.assert_close(attention(x, few), plain(x, few))
-    # log 16 is twice log 4.
-    for parameter in plain.proj[0].parameters():
+    # log 16 is twice log 4, for queries and for keys.
+    for parameter in (*plain.proj[0].parameters(), *plain.proj[1].parameters()):
         parameter.data *= 2
     torch.testing.assert_close(attention(x, many), plain(x, many))
 

@@ -93,13 +93,14 @@ def normalize_keypoints(keypoints: Tensor, image_size: tuple[int, int]) -> Tenso
 
 
 def attention_sharpness(usual: int, count: int) -> float:
-    """Factor of the attention's logits to `count` keypoints: log count / log usual, at least 1.
+    """Factor, at least 1, of the attention's logits to `count` keypoints.
 
     The softmax over more keypoints than a network was trained with is flatter, and attends to
     more that does not matter; logits that grow with the logarithm of the number hold against
-    that (Chiang and Cholak, arXiv:2202.12172). 1 where usual is 0.
+    that (Chiang and Cholak, arXiv:2202.12172). Here queries and keys both grow by
+    log count / log usual: measured, few keypoints then need less to help many. 1 where usual is 0.
     """
-    return math.log(count) / math.log(usual) if 0 < usual < count else 1.0
+    return (math.log(count) / math.log(usual)) ** 2 if 0 < usual < count else 1.0
 
 
 class KeypointEncoder(nn.Module):

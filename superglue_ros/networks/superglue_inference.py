@@ -203,7 +203,7 @@ class _FoldedLayer(nn.Module):
 
 def sharpness_of_counts(usual: int, counts: Tensor) -> Tensor:
     """`attention_sharpness` of numbers of keypoints that only the device knows, float32."""
-    return counts.float().clamp(min=usual).log() / math.log(usual)
+    return (counts.float().clamp(min=usual).log() / math.log(usual)) ** 2
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, present: PresentKeypoints) -> Tensor:

@@ -11,13 +11,13 @@ import torch
 from torch.nn import functional as F
 
 from superglue_ros.errors import SourceError
-from superglue_ros.training.world import flight_poses, render_flight
-from superglue_ros.training.world_bank import TextureBank, load_photographs
-from superglue_ros.training.world_prints import PAINTERS, paint
-from superglue_ros.training.world_raycast import View
-from superglue_ros.training.world_render import render, render_depth
-from superglue_ros.training.world_scene import Material, SceneBuilder, stack_scenes
-from superglue_ros.training.world_shading import Lights
+from superglue_ros.world import flight_poses, render_flight
+from superglue_ros.world.prints import PAINTERS, paint
+from superglue_ros.world.raycast import View
+from superglue_ros.world.render import render, render_depth
+from superglue_ros.world.scene import Material, SceneBuilder, stack_scenes
+from superglue_ros.world.shading import Lights
+from superglue_ros.world.texture_bank import TextureBank, load_photographs
 
 WHITE = Material()
 WIDTH, HEIGHT, FOCAL = 64, 48, 50.0

@@ -14,15 +14,15 @@ from torch.nn import functional as F
 
 from superglue_ros.cli import world as world_command
 from superglue_ros.errors import SourceError
-from superglue_ros.training import world_raycast
 from superglue_ros.training.assignment import ground_truth_assignment
-from superglue_ros.training.world import RenderedPairs, WorldConfig, WorldPairs
-from superglue_ros.training.world_cameras import Pool, look_at
-from superglue_ros.training.world_layouts import random_layout
-from superglue_ros.training.world_overlap import seen_share
-from superglue_ros.training.world_photometry import Draw
-from superglue_ros.training.world_raycast import View
-from superglue_ros.training.world_render import render_depth
+from superglue_ros.world import RenderedPairs, WorldConfig, WorldPairs
+from superglue_ros.world import raycast
+from superglue_ros.world.cameras import Pool, look_at
+from superglue_ros.world.layouts import random_layout
+from superglue_ros.world.overlap import seen_share
+from superglue_ros.world.photometry import Draw
+from superglue_ros.world.raycast import View
+from superglue_ros.world.render import render_depth
 
 SMALL = {"width": 96, "height": 72, "procedural": 12, "texture_size": 64, "scenes": 4}
 
@@ -34,17 +34,17 @@ def pairs() -> RenderedPairs:
 
 
 def test_a_gpus_casting_gives_what_a_cpus_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    by_rank = world_raycast._update_by_rank
+    by_rank = raycast._update_by_rank
     differ: list[float] = []
 
     def both(cell, surface, depths, nearest, winner):
         other_nearest, other_winner = nearest.clone(), winner.clone()
         by_rank(cell, surface, depths, nearest, winner)
-        world_raycast._update_at_once(cell, surface, depths, other_nearest, other_winner)
+        raycast._update_at_once(cell, surface, depths, other_nearest, other_winner)
         torch.testing.assert_close(other_nearest, nearest, atol=1e-6, rtol=0)
         differ.append(float((other_winner != winner).float().mean()))
 
-    monkeypatch.setattr(world_raycast, "_update_by_rank", both)
+    monkeypatch.setattr(raycast, "_update_by_rank", both)
     WorldPairs(WorldConfig(**SMALL), seed=1).sample(4)
     assert len(differ) > 4
     assert max(differ) < 1e-4  # where two surfaces meet, rounding decides

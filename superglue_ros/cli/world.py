@@ -44,7 +44,7 @@ def _write_sheet(args: argparse.Namespace) -> Path:
     import numpy as np
 
     from superglue_ros.matching.device import choose_device
-    from superglue_ros.training.world import WorldConfig, WorldPairs
+    from superglue_ros.world import WorldConfig, WorldPairs
 
     try:
         config = WorldConfig(
@@ -74,7 +74,7 @@ def _write_flight(args: argparse.Namespace) -> Path:
     import cv2
     from tqdm import tqdm
 
-    from superglue_ros.training.world import render_flight
+    from superglue_ros.world import render_flight
 
     path: Path = args.output / "flight.mp4"
     flight = render_flight(args.frames, seed=args.seed)

@@ -12,8 +12,8 @@ from superglue_ros.evaluation.estimators import Estimator
 from superglue_ros.evaluation.features import detect_all
 from superglue_ros.evaluation.methods import Method
 from superglue_ros.evaluation.pairs import PairResult, View, evaluate_views
-from superglue_ros.training.world import WorldConfig, WorldPairs
 from superglue_ros.types import CameraModel, Frame, ImageArray, Pose
+from superglue_ros.world import WorldConfig, WorldPairs
 
 RENDERED_SEED = 3_000_017
 """Of no training nor its validation, so that these scenes are new to the networks."""

@@ -36,8 +36,8 @@ from superglue_ros.sources import (
     write_bag,
     write_trajectory,
 )
-from superglue_ros.training.world_flight import render_flight
 from superglue_ros.types import Frame, Pose, Trajectory
+from superglue_ros.world.flight import render_flight
 
 FLIGHT_FRAMES, FLIGHT_SIZE, FLIGHT_RATE_HZ = 120, (640, 480), 10.0
 START_NS = 1_000_000_000

@@ -8,7 +8,7 @@ from superglue_ros.networks.superglue import SuperGlueConfig
 from superglue_ros.training.homography_pairs import PairConfig
 from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.recipes import check_stage_names
-from superglue_ros.training.world_pairs import WorldConfig
+from superglue_ros.world.pairs import WorldConfig
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from superglue_ros.training.assignment import (
 from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs
 from superglue_ros.training.photos import PhotoBank
 from superglue_ros.training.superglue_recipe import SuperGlueRecipe, SuperGlueStage
-from superglue_ros.training.world_pairs import RenderedPairs, WorldPairs
+from superglue_ros.world.pairs import RenderedPairs, WorldPairs
 
 Pairs = tuple[HomographyPair | RenderedPairs, ...]
 

@@ -15,8 +15,8 @@ from superglue_ros.training.homography_pairs import HomographyPairs
 from superglue_ros.training.photos import PhotoBank
 from superglue_ros.training.superglue_recipe import SuperGlueRecipe
 from superglue_ros.training.superglue_samples import Sample, extract_features
-from superglue_ros.training.world_pairs import RenderedPairs, WorldPairs
 from superglue_ros.types import IntArray, Pose
+from superglue_ros.world.pairs import RenderedPairs, WorldPairs
 
 APART = "apart"
 """Kind of the pairs without common surface, of which only the number of matches is told."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from superglue_ros.training.world_intersect import NEAR_M, flat_lines, inside_flat, meet_round
-from superglue_ros.training.world_scene import CYLINDER, EMPTY, TRIANGLE, Surfaces
+from superglue_ros.world.intersect import NEAR_M, flat_lines, inside_flat, meet_round
+from superglue_ros.world.scene import CYLINDER, EMPTY, TRIANGLE, Surfaces
 
 TILE, SMALL_TILE, SMALL_WIDTH = 16, 8, 80
 """Pixels of a tile's side, and of one in images up to SMALL_WIDTH wide."""

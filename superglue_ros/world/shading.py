@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
-from superglue_ros.training.world_bank import TextureBank
-from superglue_ros.training.world_raycast import View, ViewedSurfaces, cast
-from superglue_ros.training.world_scene import CYLINDER, SPHERE, Surfaces
+from superglue_ros.world.raycast import View, ViewedSurfaces, cast
+from superglue_ros.world.scene import CYLINDER, SPHERE, Surfaces
+from superglue_ros.world.texture_bank import TextureBank
 
 SHADOW_LIFT_M = 0.02
 """Points are moved off their surface by this before they are looked up in a shadow map."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from superglue_ros.training.world_scene import Material, SceneBuilder, Surfaces, stack_scenes
+from superglue_ros.world.scene import Material, SceneBuilder, Surfaces, stack_scenes
 
 TEXTURES = (
     ["bricks", "planks", "plaster", "weave", "tiles", "concrete", "leaves"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from superglue_ros.training.world_scene import Material, SceneBuilder
 from superglue_ros.types import FloatArray
+from superglue_ros.world.scene import Material, SceneBuilder
 
 
 @dataclass(frozen=True)

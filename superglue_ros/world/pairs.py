@@ -14,15 +14,15 @@ import cv2
 import numpy as np
 import torch
 
-from superglue_ros.training.world_bank import TextureBank, load_photographs
-from superglue_ros.training.world_cameras import Pool, choose_pairs
-from superglue_ros.training.world_layouts import Layout, random_layout
-from superglue_ros.training.world_overlap import relative_pose, seen_share
-from superglue_ros.training.world_photometry import Draw, draw_lights, expose
-from superglue_ros.training.world_prints import MATERIALS, PRINTS, facade, paint
-from superglue_ros.training.world_render import render
-from superglue_ros.training.world_scene import Surfaces
 from superglue_ros.types import ImageArray
+from superglue_ros.world.cameras import Pool, choose_pairs
+from superglue_ros.world.layouts import Layout, random_layout
+from superglue_ros.world.overlap import relative_pose, seen_share
+from superglue_ros.world.photometry import Draw, draw_lights, expose
+from superglue_ros.world.prints import MATERIALS, PRINTS, facade, paint
+from superglue_ros.world.render import render
+from superglue_ros.world.scene import Surfaces
+from superglue_ros.world.texture_bank import TextureBank, load_photographs
 
 OVERLAP_STRIDE = 4
 """Every which pixel each way the overlap of a finished pair is measured at."""

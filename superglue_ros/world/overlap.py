@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from superglue_ros.training.world_raycast import View
+from superglue_ros.world.raycast import View
 
 DEPTH_TOLERANCE = 0.05
 """Relative difference of depth up to which two views see the same surface."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from superglue_ros.training.world_textures import (
+from superglue_ros.types import ImageArray
+from superglue_ros.world.textures import (
     Painter,
     bricks,
     colour,
@@ -17,7 +18,6 @@ from superglue_ros.training.world_textures import (
     tiles,
     weave,
 )
-from superglue_ros.types import ImageArray
 
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 _LETTERS = np.array(list("ABCDEFGHKLMNOPRSTUVWXYZ0123456789"))

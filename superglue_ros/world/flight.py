@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from superglue_ros.training.world_bank import TextureBank
-from superglue_ros.training.world_prints import paint
-from superglue_ros.training.world_raycast import View
-from superglue_ros.training.world_render import render
-from superglue_ros.training.world_room import TEXTURES, flight_room
-from superglue_ros.training.world_scene import Surfaces
-from superglue_ros.training.world_shading import Lights, ShadowMap, shadow_map
 from superglue_ros.types import CameraModel, FloatArray, Frame, ImageArray, Pose
+from superglue_ros.world.prints import paint
+from superglue_ros.world.raycast import View
+from superglue_ros.world.render import render
+from superglue_ros.world.room import TEXTURES, flight_room
+from superglue_ros.world.scene import Surfaces
+from superglue_ros.world.shading import Lights, ShadowMap, shadow_map
+from superglue_ros.world.texture_bank import TextureBank
 
 LAMP = (0.2, -0.2, 2.65)
 """The lamp under the ceiling, metres."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from superglue_ros.training.world_scene import DISC, SPHERE, TRIANGLE
+from superglue_ros.world.scene import DISC, SPHERE, TRIANGLE
 
 NEAR_M = 0.05
 """Surfaces nearer than this to the image plane are not seen."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from superglue_ros.training.world_raycast import View
-from superglue_ros.training.world_scene import Surfaces
-from superglue_ros.training.world_shading import Lights, ShadowMap, shadow_map
+from superglue_ros.world.raycast import View
+from superglue_ros.world.scene import Surfaces
+from superglue_ros.world.shading import Lights, ShadowMap, shadow_map
 
 SHADOW_PIXELS = 128
 SHADOW_TANGENT = 2.0

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from superglue_ros.training.world_bank import TextureBank
-from superglue_ros.training.world_raycast import View, ViewedSurfaces, Visibility, cast
-from superglue_ros.training.world_scene import Surfaces
-from superglue_ros.training.world_shading import Lights, Shader
+from superglue_ros.world.raycast import View, ViewedSurfaces, Visibility, cast
+from superglue_ros.world.scene import Surfaces
+from superglue_ros.world.shading import Lights, Shader
+from superglue_ros.world.texture_bank import TextureBank
 
 SUBSAMPLES = ((-0.375, -0.125), (0.125, -0.375), (-0.125, 0.375), (0.375, 0.125))
 """Pixel offsets of the four samples of an edge pixel (a rotated grid)."""

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from superglue_ros.training.world_layouts import Layout
-from superglue_ros.training.world_overlap import relative_pose, seen_share
-from superglue_ros.training.world_photometry import Draw
-from superglue_ros.training.world_raycast import View
-from superglue_ros.training.world_render import render_depth
-from superglue_ros.training.world_scene import Surfaces, stack_scenes
+from superglue_ros.world.layouts import Layout
+from superglue_ros.world.overlap import relative_pose, seen_share
+from superglue_ros.world.photometry import Draw
+from superglue_ros.world.raycast import View
+from superglue_ros.world.render import render_depth
+from superglue_ros.world.scene import Surfaces, stack_scenes
 
 SKETCH_WIDTH = 40
 """Width of the depth pictures by which cameras are chosen."""

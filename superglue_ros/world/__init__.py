@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from superglue_ros.training.world_flight import FlightFrame, flight_poses, render_flight
-from superglue_ros.training.world_pairs import RenderedPairs, WorldConfig, WorldPairs
+from superglue_ros.world.flight import FlightFrame, flight_poses, render_flight
+from superglue_ros.world.pairs import RenderedPairs, WorldConfig, WorldPairs
 
 __all__ = [
     "FlightFrame",

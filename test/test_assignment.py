@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from superglue_ros.training.assignment import (
+from superglue_ros.training.data.assignment import (
     IGNORED,
     ground_truth_assignment,
     homography_assignment,

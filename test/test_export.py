@@ -40,7 +40,7 @@ from superglue_ros.networks.checkpoints import save_weights, shipped_path
 from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
 from superglue_ros.networks.superglue_inference import EncodedKeypoints
 from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
-from superglue_ros.training.photos import draw_procedural
+from superglue_ros.training.data.photos import draw_procedural
 from superglue_ros.types import UNMATCHED
 
 pytest.importorskip("onnx", reason="export needs onnx")

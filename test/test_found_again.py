@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from superglue_ros.networks.superpoint import SuperPointConfig
-from superglue_ros.training.corners import MARGIN
-from superglue_ros.training.found_again import Candidates, FoundConfig, find_candidates
-from superglue_ros.training.losses import found_loss, kept_loss
+from superglue_ros.training.data.corners import MARGIN
+from superglue_ros.training.superpoint.found_again import Candidates, FoundConfig, find_candidates
+from superglue_ros.training.superpoint.losses import found_loss, kept_loss
 
 CELLS = 5
 SIZE = 8 * CELLS

@@ -5,7 +5,7 @@ import pytest
 
 from superglue_ros.errors import ImageError
 from superglue_ros.matching import ImageMatcher, KeyframeMatcher, KeyframePolicy
-from superglue_ros.training.photos import draw_procedural
+from superglue_ros.training.data.photos import draw_procedural
 from superglue_ros.types import Frame
 
 SECOND = 1_000_000_000

@@ -3,12 +3,12 @@ import math
 import torch
 
 from superglue_ros.networks.optimal_transport import log_optimal_transport
-from superglue_ros.training.losses import (
+from superglue_ros.training.superglue.losses import matching_loss
+from superglue_ros.training.superpoint.losses import (
     agreement_loss,
     descriptor_loss,
     detector_loss,
     detector_targets,
-    matching_loss,
 )
 
 

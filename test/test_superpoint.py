@@ -18,7 +18,7 @@ from superglue_ros.networks.superpoint import (
     smooth_image,
     suppress_nonmaxima,
 )
-from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
+from superglue_ros.training.superpoint.batchnorm import BatchNormSuperPoint
 
 
 def make_network(**options: float) -> SuperPoint:

@@ -16,31 +16,31 @@ from superglue_ros.cli.main import main
 from superglue_ros.errors import CheckpointError, SuperGlueRosError
 from superglue_ros.networks.checkpoints import load_superpoint, read_weights, save_weights
 from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
-from superglue_ros.training.adaptation import (
-    AdaptationConfig,
-    adapt_labels,
-    load_crops,
-    save_crops,
-)
-from superglue_ros.training.corners import MARGIN, find_corners, refine_maxima
-from superglue_ros.training.crops import corner_crops
-from superglue_ros.training.homographies import (
+from superglue_ros.training.data.corners import MARGIN, find_corners, refine_maxima
+from superglue_ros.training.data.crops import corner_crops
+from superglue_ros.training.data.homographies import (
     HomographyConfig,
     random_homographies,
     similarity_matrix,
     translation_matrix,
     warp_points,
 )
-from superglue_ros.training.homography_pairs import HomographyPairs, PairConfig
+from superglue_ros.training.data.homography_pairs import HomographyPairs, PairConfig
+from superglue_ros.training.data.photometry import augment_photometry
+from superglue_ros.training.data.photos import PhotoBank, draw_procedural
+from superglue_ros.training.data.shapes import ShapeImages
 from superglue_ros.training.loop import ScheduleConfig
-from superglue_ros.training.photometry import augment_photometry
-from superglue_ros.training.photos import PhotoBank, draw_procedural
 from superglue_ros.training.recipes import RECIPES, from_dict, read_recipe, to_dict
-from superglue_ros.training.shapes import ShapeImages
-from superglue_ros.training.superglue_recipe import SuperGlueRecipe, SuperGlueStage
-from superglue_ros.training.superglue_recipe import trial_of as superglue_trial
-from superglue_ros.training.superglue_task import SuperGlueTask, untrained
-from superglue_ros.training.superpoint_recipe import (
+from superglue_ros.training.superglue.recipe import SuperGlueRecipe, SuperGlueStage
+from superglue_ros.training.superglue.recipe import trial_of as superglue_trial
+from superglue_ros.training.superglue.task import SuperGlueTask, untrained
+from superglue_ros.training.superpoint.adaptation import (
+    AdaptationConfig,
+    adapt_labels,
+    load_crops,
+    save_crops,
+)
+from superglue_ros.training.superpoint.recipe import (
     LABELS,
     StageConfig,
     SuperPointRecipe,
@@ -187,7 +187,7 @@ def test_adapted_labels_are_what_the_detector_finds_again(bank, tmp_path):
         conv1a = torch.nn.Conv2d(1, 1, 1)
 
         def dense(self, image):
-            from superglue_ros.training.corners import corner_response
+            from superglue_ros.training.data.corners import corner_response
 
             response = (corner_response(image[:, 0]).clamp(min=1e-9) * 2e3).log()
             height, width = (side // 8 * 8 for side in response.shape[1:])
@@ -223,7 +223,7 @@ def test_adapted_labels_are_what_the_detector_finds_again(bank, tmp_path):
 
 
 def test_compression_keeps_flat_blocks_and_loses_fine_detail():
-    from superglue_ros.training.photometry import _jpeg
+    from superglue_ros.training.data.photometry import _jpeg
 
     flat = torch.full((1, 20, 27), 0.5)
     torch.testing.assert_close(_jpeg(flat, torch.ones(1, 1, 1)), flat)
@@ -559,7 +559,7 @@ assert 60 < kept < 900, kept
 
 
 def test_a_folder_without_photographs_is_one_clear_error(tmp_path):
-    from superglue_ros.training.photos import read_photos
+    from superglue_ros.training.data.photos import read_photos
     from superglue_ros.training.runs import check_textures
 
     with pytest.raises(SuperGlueRosError, match="no folder"):

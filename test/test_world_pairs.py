@@ -14,9 +14,8 @@ from torch.nn import functional as F
 
 from superglue_ros.cli import world as world_command
 from superglue_ros.errors import SourceError
-from superglue_ros.training.assignment import ground_truth_assignment
-from superglue_ros.world import RenderedPairs, WorldConfig, WorldPairs
-from superglue_ros.world import raycast
+from superglue_ros.training.data.assignment import ground_truth_assignment
+from superglue_ros.world import RenderedPairs, WorldConfig, WorldPairs, raycast
 from superglue_ros.world.cameras import Pool, look_at
 from superglue_ros.world.layouts import random_layout
 from superglue_ros.world.overlap import seen_share

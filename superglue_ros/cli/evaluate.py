@@ -52,7 +52,7 @@ from superglue_ros.evaluation.trajectory import (
 )
 from superglue_ros.matching import ImageMatcher, MatcherConfig
 from superglue_ros.sources import FrameSource, find_groundtruth, read_stamped_trajectory
-from superglue_ros.training.photos import read_photos
+from superglue_ros.training.data.photos import read_photos
 from superglue_ros.types import Trajectory
 
 SUMMARY = "relative poses, homographies and trajectories against ground truth"

@@ -25,26 +25,26 @@ from superglue_ros.networks.checkpoints import (
 )
 from superglue_ros.networks.precision import training_dtype
 from superglue_ros.networks.superglue import SuperGlue
-from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
-from superglue_ros.training.homography_pairs import HomographyPairs
+from superglue_ros.training.data.homography_pairs import HomographyPairs
+from superglue_ros.training.data.photos import PhotoBank, draw_procedural, photo_paths, read_photos
 from superglue_ros.training.loop import CHECKPOINT, check_folder, read_checkpoint, run_training
-from superglue_ros.training.photos import PhotoBank, draw_procedural, photo_paths, read_photos
 from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
-from superglue_ros.training.superglue_recipe import SuperGlueRecipe, SuperGlueStage
-from superglue_ros.training.superglue_recipe import trial_of as superglue_trial
-from superglue_ros.training.superglue_task import SuperGlueTask, network_figures, untrained
-from superglue_ros.training.superglue_validation import (
+from superglue_ros.training.superglue.recipe import SuperGlueRecipe, SuperGlueStage
+from superglue_ros.training.superglue.recipe import trial_of as superglue_trial
+from superglue_ros.training.superglue.task import SuperGlueTask, network_figures, untrained
+from superglue_ros.training.superglue.validation import (
     nearest_neighbours,
     validation_figures,
     validation_samples,
 )
-from superglue_ros.training.superpoint_recipe import (
+from superglue_ros.training.superpoint.batchnorm import BatchNormSuperPoint
+from superglue_ros.training.superpoint.recipe import (
     OWN_LABELS,
     StageConfig,
     SuperPointRecipe,
     trial_of,
 )
-from superglue_ros.training.superpoint_task import SuperPointTask
+from superglue_ros.training.superpoint.task import SuperPointTask
 from superglue_ros.training.team import Team, join_team, leave_team
 
 DEFAULT_RECIPES = {

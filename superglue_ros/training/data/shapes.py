@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from superglue_ros.training.corners import DOUBTFUL_RESPONSE, SURE_RESPONSE, corner_response
-from superglue_ros.training.homographies import pixel_grid
+from superglue_ros.training.data.corners import DOUBTFUL_RESPONSE, SURE_RESPONSE, corner_response
+from superglue_ros.training.data.homographies import pixel_grid
 
 _LAYERS = 14
 _BATCH = 32

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from superglue_ros.networks.superpoint import CELL
-from superglue_ros.training.corners import within_margin
-from superglue_ros.training.crops import Crops, random_places, render_view
-from superglue_ros.training.homographies import (
+from superglue_ros.training.data.corners import within_margin
+from superglue_ros.training.data.crops import Crops, random_places, render_view
+from superglue_ros.training.data.homographies import (
     HomographyConfig,
     inverse,
     magnification,
@@ -19,8 +19,8 @@ from superglue_ros.training.homographies import (
     translation_matrix,
     warp_points,
 )
-from superglue_ros.training.photometry import augment_photometry, check_photometry
-from superglue_ros.training.photos import PhotoBank
+from superglue_ros.training.data.photometry import augment_photometry, check_photometry
+from superglue_ros.training.data.photos import PhotoBank
 
 _FIRST_VIEW = HomographyConfig(rotation_deg=20.0, max_scale=1.25, perspective=0.1, translation=0.1)
 """How far the first view of a labelled crop is from the crop itself."""

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from superglue_ros.geometry import area_under_recall, estimate_two_view, pose_errors_deg
 from superglue_ros.networks.superglue import read_assignment
 from superglue_ros.networks.superpoint import SuperPoint
-from superglue_ros.training.homography_pairs import HomographyPairs
-from superglue_ros.training.photos import PhotoBank
-from superglue_ros.training.superglue_recipe import SuperGlueRecipe
-from superglue_ros.training.superglue_samples import Sample, extract_features
+from superglue_ros.training.data.homography_pairs import HomographyPairs
+from superglue_ros.training.data.photos import PhotoBank
+from superglue_ros.training.superglue.recipe import SuperGlueRecipe
+from superglue_ros.training.superglue.samples import Sample, extract_features
 from superglue_ros.types import IntArray, Pose
 from superglue_ros.world.pairs import RenderedPairs, WorldPairs
 

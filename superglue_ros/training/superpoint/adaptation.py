@@ -15,9 +15,9 @@ from tqdm import tqdm
 from superglue_ros.errors import CheckpointError
 from superglue_ros.networks.superpoint import SuperPoint, probability_map
 from superglue_ros.training.checkpoint_files import read_state, write_state
-from superglue_ros.training.corners import refine_maxima, strongest_maxima
-from superglue_ros.training.crops import Crops, render_view
-from superglue_ros.training.homographies import (
+from superglue_ros.training.data.corners import refine_maxima, strongest_maxima
+from superglue_ros.training.data.crops import Crops, render_view
+from superglue_ros.training.data.homographies import (
     HomographyConfig,
     inverse,
     magnification,
@@ -25,8 +25,8 @@ from superglue_ros.training.homographies import (
     random_homographies,
     warp_points,
 )
-from superglue_ros.training.photometry import augment_photometry, check_photometry
-from superglue_ros.training.photos import PhotoBank
+from superglue_ros.training.data.photometry import augment_photometry, check_photometry
+from superglue_ros.training.data.photos import PhotoBank
 
 _CHUNK = 16
 _STEPS_PER_PX = 32

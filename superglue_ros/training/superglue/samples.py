@@ -10,14 +10,14 @@ from torch import Tensor
 
 from superglue_ros.networks.superglue import ImageKeypoints
 from superglue_ros.networks.superpoint import SuperPoint
-from superglue_ros.training.assignment import (
+from superglue_ros.training.data.assignment import (
     Assignment,
     ground_truth_assignment,
     homography_assignment,
 )
-from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs
-from superglue_ros.training.photos import PhotoBank
-from superglue_ros.training.superglue_recipe import SuperGlueRecipe, SuperGlueStage
+from superglue_ros.training.data.homography_pairs import HomographyPair, HomographyPairs
+from superglue_ros.training.data.photos import PhotoBank
+from superglue_ros.training.superglue.recipe import SuperGlueRecipe, SuperGlueStage
 from superglue_ros.world.pairs import RenderedPairs, WorldPairs
 
 Pairs = tuple[HomographyPair | RenderedPairs, ...]

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from superglue_ros.training.corners import find_corners
-from superglue_ros.training.homographies import (
+from superglue_ros.training.data.corners import find_corners
+from superglue_ros.training.data.homographies import (
     pixel_grid,
     similarity_matrix,
     translation_matrix,
     warp_points,
 )
-from superglue_ros.training.photos import PhotoBank
+from superglue_ros.training.data.photos import PhotoBank
 
 _CHUNK = 64
 """Crops rendered at once while they are labelled."""

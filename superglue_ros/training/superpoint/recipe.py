@@ -7,11 +7,11 @@ from typing import Any
 
 from superglue_ros.networks.checkpoints import SUPERPOINT_OPTIONS
 from superglue_ros.networks.superpoint import SuperPointConfig
-from superglue_ros.training.adaptation import AdaptationConfig
-from superglue_ros.training.found_again import FoundConfig
-from superglue_ros.training.homography_pairs import PairConfig
+from superglue_ros.training.data.homography_pairs import PairConfig
 from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.recipes import check_stage_names
+from superglue_ros.training.superpoint.adaptation import AdaptationConfig
+from superglue_ros.training.superpoint.found_again import FoundConfig
 
 FOUND = "found"
 OWN_LABELS = ("adapted", FOUND)

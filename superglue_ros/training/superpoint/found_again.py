@@ -15,9 +15,9 @@ from superglue_ros.networks.superpoint import (
     select_keypoints,
     suppress_nonmaxima,
 )
-from superglue_ros.training.assignment import mutual_nearest
-from superglue_ros.training.homographies import warp_points
-from superglue_ros.training.homography_pairs import shown
+from superglue_ros.training.data.assignment import mutual_nearest
+from superglue_ros.training.data.homographies import warp_points
+from superglue_ros.training.data.homography_pairs import shown
 from superglue_ros.types import UNMATCHED
 
 _CANDIDATES = 2

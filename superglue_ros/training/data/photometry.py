@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from superglue_ros.training.homographies import pixel_grid
+from superglue_ros.training.data.homographies import pixel_grid
 
 _REACH = 10
 """Pixels around one that a blur mixes into it."""

@@ -18,13 +18,15 @@ from superglue_ros.networks.superpoint import (
     sample_descriptors,
     use_channels_last,
 )
-from superglue_ros.training.adaptation import adapt_labels, load_crops, save_crops
-from superglue_ros.training.batchnorm_superpoint import BatchNormSuperPoint
-from superglue_ros.training.crops import Crops, corner_crops
-from superglue_ros.training.found_again import Candidates, find_candidates
-from superglue_ros.training.homographies import inverse, warp_points
-from superglue_ros.training.homography_pairs import HomographyPair, HomographyPairs, shown
-from superglue_ros.training.losses import (
+from superglue_ros.training.data.crops import Crops, corner_crops
+from superglue_ros.training.data.homographies import inverse, warp_points
+from superglue_ros.training.data.homography_pairs import HomographyPair, HomographyPairs, shown
+from superglue_ros.training.data.photos import PhotoBank
+from superglue_ros.training.data.shapes import ShapeImages
+from superglue_ros.training.superpoint.adaptation import adapt_labels, load_crops, save_crops
+from superglue_ros.training.superpoint.batchnorm import BatchNormSuperPoint
+from superglue_ros.training.superpoint.found_again import Candidates, find_candidates
+from superglue_ros.training.superpoint.losses import (
     agreement_loss,
     descriptor_loss,
     detector_loss,
@@ -32,10 +34,8 @@ from superglue_ros.training.losses import (
     found_loss,
     kept_loss,
 )
-from superglue_ros.training.photos import PhotoBank
-from superglue_ros.training.shapes import ShapeImages
-from superglue_ros.training.superpoint_recipe import FOUND, StageConfig, SuperPointRecipe
-from superglue_ros.training.superpoint_validation import pair_figures
+from superglue_ros.training.superpoint.recipe import FOUND, StageConfig, SuperPointRecipe
+from superglue_ros.training.superpoint.validation import pair_figures
 from superglue_ros.training.team import RANK_SEED, Team
 
 _CROP = 1.5

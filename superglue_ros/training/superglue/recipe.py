@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from superglue_ros.networks.superglue import SuperGlueConfig
-from superglue_ros.training.homography_pairs import PairConfig
+from superglue_ros.training.data.homography_pairs import PairConfig
 from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.recipes import check_stage_names
 from superglue_ros.world.pairs import WorldConfig

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from superglue_ros.networks.precision import training_dtype
 from superglue_ros.networks.superglue import ImageKeypoints, SuperGlue, read_assignment
 from superglue_ros.networks.superpoint import SuperPoint
-from superglue_ros.training.losses import matching_loss
-from superglue_ros.training.photos import PhotoBank
-from superglue_ros.training.superglue_recipe import SuperGlueRecipe, SuperGlueStage
-from superglue_ros.training.superglue_samples import (
+from superglue_ros.training.data.photos import PhotoBank
+from superglue_ros.training.superglue.losses import matching_loss
+from superglue_ros.training.superglue.recipe import SuperGlueRecipe, SuperGlueStage
+from superglue_ros.training.superglue.samples import (
     MixedPairs,
     Sample,
     extract_features,
     strongest,
 )
-from superglue_ros.training.superglue_validation import assignment_figures, validation_figures
+from superglue_ros.training.superglue.validation import assignment_figures, validation_figures
 from superglue_ros.training.team import RANK_SEED, Team
 
 _STAGE_SEED = 1_000

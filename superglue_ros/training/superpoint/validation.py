@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from superglue_ros.networks.superpoint import Keypoints
-from superglue_ros.training.assignment import mutual_nearest
-from superglue_ros.training.corners import within_margin
-from superglue_ros.training.homographies import warp_points
-from superglue_ros.training.homography_pairs import HomographyPair
+from superglue_ros.training.data.assignment import mutual_nearest
+from superglue_ros.training.data.corners import within_margin
+from superglue_ros.training.data.homographies import warp_points
+from superglue_ros.training.data.homography_pairs import HomographyPair
 from superglue_ros.types import UNMATCHED
 
 

@@ -1,0 +1,1 @@
+"""What both networks are trained on: photographs, shapes, their pairs, and pairs' true matches."""

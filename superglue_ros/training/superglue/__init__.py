@@ -1,0 +1,1 @@
+"""SuperGlue's training: recipe, samples, loss, the task of a stage."""

@@ -1,0 +1,1 @@
+"""SuperPoint's training: recipe, labels, losses, the task of a stage."""

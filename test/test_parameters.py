@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from superglue_ros.matching import KeyframePolicy, MatcherConfig
-from superglue_ros.matching.config import check_ranges, option
+from superglue_ros.options import check_ranges, option
 from superglue_ros.nodes.health import MAX_CAUSES, Problems
 from superglue_ros.nodes.mailbox import Mailbox
 from superglue_ros.nodes.options import OdometryNodeOptions

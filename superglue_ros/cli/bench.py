@@ -12,7 +12,7 @@ from typing import Any
 
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.speed import image_size
-from superglue_ros.matching.config import PRECISIONS
+from superglue_ros.networks.config import PRECISIONS
 
 TRANSFORMERS = "transformers"
 SWEEP_SIZES = [(320, 240), (640, 480), (1280, 960)]
@@ -167,7 +167,7 @@ def _compare(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list
         transformers_model,
     )
     from superglue_ros.evaluation.summary import format_table
-    from superglue_ros.matching.device import choose_device
+    from superglue_ros.networks.device import choose_device
 
     device = choose_device(args.device)
     results, rows = [], []

@@ -1,6 +1,7 @@
 """Images to features to matches, and the keyframes they are matched against."""
 
-from superglue_ros.matching.config import KeyframePolicy, MatcherConfig
+from superglue_ros.matching.keyframe_policy import KeyframePolicy
+from superglue_ros.networks.config import MatcherConfig
 from superglue_ros.matching.drawing import draw_matches
 from superglue_ros.matching.image_matcher import (
     ExtractedFeatures,

@@ -17,7 +17,6 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from superglue_ros.matching import KeyframePolicy, MatcherConfig
-from superglue_ros.options import check_ranges, option
 from superglue_ros.nodes.health import MAX_CAUSES, Problems
 from superglue_ros.nodes.mailbox import Mailbox
 from superglue_ros.nodes.options import OdometryNodeOptions
@@ -29,6 +28,7 @@ from superglue_ros.nodes.parameter_files import (
 )
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.player import Playback
+from superglue_ros.options import check_ranges, option
 
 pytestmark = pytest.mark.ros
 

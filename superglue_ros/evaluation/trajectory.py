@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -216,3 +217,20 @@ def pose_matrices(trajectory: Trajectory, scale: float = 1.0) -> FloatArray:
     matrices[:, :3, :3] = rotations_from_quaternions(trajectory.quaternions_xyzw)
     matrices[:, :3, 3] = scale * trajectory.positions
     return matrices
+
+
+FRAMES_OF_REFERENCE = {
+    "sim3": "ground truth's world, after a similarity alignment (scale, rotation, translation)",
+    "se3": "ground truth's world, after a rigid alignment (rotation, translation)",
+    "none": "the world both files are in, without alignment",
+}
+
+
+def summarise_errors(errors: TrajectoryErrors) -> dict[str, Any]:
+    """The scalar figures of absolute errors, and which frame they are in."""
+    plain = {
+        f.name: getattr(errors, f.name)
+        for f in fields(errors)
+        if isinstance(getattr(errors, f.name), str | int | float)
+    }
+    return {**plain, "frame": FRAMES_OF_REFERENCE[errors.alignment]}

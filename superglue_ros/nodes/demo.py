@@ -21,12 +21,13 @@ from ament_index_python.packages import get_package_share_directory
 from tqdm import tqdm
 
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.evaluation.report import make_folder, write_report
 from superglue_ros.evaluation.trajectory import TrajectoryErrors, absolute_trajectory_error
 from superglue_ros.nodes.demo_report import demo_table, replay_result
 from superglue_ros.nodes.player import Playback, Player
 from superglue_ros.nodes.recorder import Recorder, Recording
 from superglue_ros.nodes.running import NodeError, NodeProcess, ros_running, spinning
+from superglue_ros.replay.report import write_report
+from superglue_ros.reporting.files import make_folder
 from superglue_ros.sources import (
     FrameSource,
     find_groundtruth,

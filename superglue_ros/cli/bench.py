@@ -73,7 +73,8 @@ def run_nodes(args: argparse.Namespace) -> int:
             "source install/setup.bash"
         )
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "superglue_ros.nodes.bench", *args.words])
+    module = "superglue_ros.demo.live_benchmark"
+    os.execv(sys.executable, [sys.executable, "-m", module, *args.words])
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from superglue_ros.demo.recorder import Recording
 from superglue_ros.evaluation.trajectory import FRAMES_OF_REFERENCE, TrajectoryErrors
 from superglue_ros.msg import OdometryStatus
-from superglue_ros.nodes.recorder import Recording
 from superglue_ros.replay.gallery import Gallery
 from superglue_ros.replay.records import FrameRecord, ReplayResult, matches_record
 from superglue_ros.reporting.tables import format_table

@@ -20,7 +20,7 @@ FLOORS = {
     "stamps": 0,
     "networks": 1,
     "geometry": 1,
-    "sources": 1,
+    "sources": 2,
     "engines": 2,
     "world": 2,
     "matching": 3,

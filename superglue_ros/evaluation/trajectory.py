@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from superglue_ros.geometry import log_rotation
-from superglue_ros.sources import rotations_from_quaternions
+from superglue_ros.geometry import log_rotation, rotations_from_quaternions
 from superglue_ros.types import FloatArray, IntArray, Trajectory
 
 ALIGNMENTS = ("sim3", "se3", "none")

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from superglue_ros.networks.attention import fused_attention
 from superglue_ros.networks.optimal_transport import log_optimal_transport
 from superglue_ros.types import UNMATCHED
 
@@ -92,15 +92,18 @@ def normalize_keypoints(keypoints: Tensor, image_size: tuple[int, int]) -> Tenso
     return (keypoints - centre) / (max(image_size) * 0.7)
 
 
-def attention_sharpness(usual: int, count: int) -> float:
+def attention_sharpness(training_keypoints: int, count: int) -> float:
     """Factor, at least 1, of the attention's logits to `count` keypoints.
 
     The softmax over more keypoints than a network was trained with is flatter, and attends to
     more that does not matter; logits that grow with the logarithm of the number hold against
     that (Chiang and Cholak, arXiv:2202.12172). Here queries and keys both grow by
-    log count / log usual: measured, few keypoints then need less to help many. 1 where usual is 0.
+    log count / log training_keypoints: measured, few keypoints then need less to help many. 1
+    where training_keypoints is 0.
     """
-    return (math.log(count) / math.log(usual)) ** 2 if 0 < usual < count else 1.0
+    if not 0 < training_keypoints < count:
+        return 1.0
+    return (math.log(count) / math.log(training_keypoints)) ** 2
 
 
 class KeypointEncoder(nn.Module):
@@ -122,7 +125,7 @@ class MultiHeadedAttention(nn.Module):
         super().__init__()
         dim = config.descriptor_dim
         self.heads = config.num_heads
-        self.usual = config.attention_keypoints
+        self.training_keypoints = config.attention_keypoints
         self.merge = nn.Conv1d(dim, dim, 1)
         self.proj = nn.ModuleList(nn.Conv1d(dim, dim, 1) for _ in range(3))
 
@@ -138,7 +141,8 @@ class MultiHeadedAttention(nn.Module):
             proj(y).view(b, d // self.heads, self.heads, -1).permute(0, 2, 3, 1)
             for proj, y in zip(self.projections, (x, source, source))
         )
-        message = _attend(query, key, value, attention_sharpness(self.usual, source.shape[2]))
+        sharpness = attention_sharpness(self.training_keypoints, source.shape[2])
+        message = _attend(query, key, value, sharpness)
         return self.merge(message.permute(0, 3, 1, 2).reshape(b, d, n))
 
 
@@ -147,7 +151,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, sharpness: float) -> Tens
     scale = sharpness * query.shape[-1] ** -0.5
     if query.device.type != "cpu":
         # The fused kernels of a GPU refuse interleaved heads, and the plain one stores all scores.
-        return F.scaled_dot_product_attention(
+        return fused_attention(
             query.contiguous(), key.contiguous(), value.contiguous(), scale=scale
         )
     # There forward and backward of the fused one take three times as long in bfloat16.
@@ -203,11 +207,11 @@ class SuperGlue(nn.Module):
         self.final_proj = nn.Conv1d(self.config.descriptor_dim, self.config.descriptor_dim, 1)
         self.bin_score = nn.Parameter(torch.tensor(1.0))
 
-    def sharpen_attention(self, usual: int) -> None:
-        """Take `usual` for the configuration's attention_keypoints."""
-        self.config = replace(self.config, attention_keypoints=usual)
+    def sharpen_attention(self, training_keypoints: int) -> None:
+        """Take another number for the configuration's attention_keypoints."""
+        self.config = replace(self.config, attention_keypoints=training_keypoints)
         for layer in self.gnn.propagations:
-            layer.attn.usual = usual
+            layer.attn.training_keypoints = training_keypoints
 
     def branches(self) -> list[nn.Sequential]:
         """The MLPs whose outputs are added to the descriptors."""

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "superglue_ros"
-MAX_LINES = 300
-MAX_NODE_LINES = 250
+MAX_LINES = 400
 
 FLOORS = {
     "types": 0,

@@ -37,10 +37,11 @@ from superglue_ros.exporters.engine_check import (
 )
 from superglue_ros.matching import ImageMatcher, MatcherConfig
 from superglue_ros.networks.checkpoints import save_weights, shipped_path
+from superglue_ros.networks.keypoints import SuperPointConfig
 from superglue_ros.networks.pair import load_networks
 from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
 from superglue_ros.networks.superglue_inference import EncodedKeypoints
-from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
+from superglue_ros.networks.superpoint import SuperPoint
 from superglue_ros.training.data.photos import draw_procedural
 from superglue_ros.types import UNMATCHED
 

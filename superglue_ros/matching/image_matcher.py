@@ -18,9 +18,9 @@ from superglue_ros.engines.exported import open_engine
 from superglue_ros.errors import DeviceError, ImageError
 from superglue_ros.networks.config import MatcherConfig
 from superglue_ros.networks.device import choose_device
+from superglue_ros.networks.keypoints import Keypoints
 from superglue_ros.networks.pair import load_networks
 from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
-from superglue_ros.networks.superpoint import Keypoints
 from superglue_ros.types import UNMATCHED, Features, FloatArray, ImageArray, IntArray
 
 MIN_SIDE = 16

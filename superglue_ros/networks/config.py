@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from superglue_ros.networks.superpoint import SuperPointConfig
+from superglue_ros.networks.keypoints import SuperPointConfig
 from superglue_ros.options import check_options, option
 
 DEVICES = ("auto", "cuda", "cpu")

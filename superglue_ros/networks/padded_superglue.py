@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from superglue_ros.networks.assignment import Assignment, read_assignment
 from superglue_ros.networks.optimal_transport import augment_scores
-from superglue_ros.networks.superglue import Assignment, normalize_keypoints, read_assignment
+from superglue_ros.networks.superglue import normalize_keypoints
 from superglue_ros.networks.superglue_inference import (
     FoldedSuperGlue,
     PresentKeypoints,

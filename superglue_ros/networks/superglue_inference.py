@@ -15,17 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.onnx.operators import shape_as_tensor
 
+from superglue_ros.networks.assignment import Assignment, empty_assignment, read_assignment
 from superglue_ros.networks.attention import fused_attention
 from superglue_ros.networks.optimal_transport import log_optimal_transport_inference
 from superglue_ros.networks.superglue import (
-    Assignment,
     AttentionalPropagation,
     SuperGlue,
     SuperGlueConfig,
     attention_sharpness,
-    empty_assignment,
     normalize_keypoints,
-    read_assignment,
 )
 
 _QUERIES = 512

@@ -147,6 +147,12 @@ class VisualOdometry:
         if tracked.ok:
             inherited = self._inherited_covariance(keyframe, tracked.pose.position)
             return replace(tracked, covariance=tracked.covariance + inherited), False
+        if self._motion.seconds_since(observation.stamp_ns) > self.config.max_coast_s:
+            if tracked.contradicted or self._map.tracks.moving.any():
+                self._map.doubt_everything()
+        elif tracked.contradicted:
+            # A start would follow what moves.
+            return self._unlocated(observation, predicted, tracked.reason), False
         start = self._start(observation, keyframe)
         if start.ok:
             tracked = self._map.locate(observation, start.pose)
@@ -197,6 +203,8 @@ class VisualOdometry:
         starts: bool,
     ) -> TrackedPose:
         """New landmarks from a tracked frame; a keyframe also enters the window."""
+        if tracked.contradicted:
+            self._map.set_moving(observation, ~tracked.inliers)
         fits = tracked.inliers | ~self._map.tracks.are_landmarks[observation.tracks]
         self._map.judge_landmarks(observation, tracked.inliers)
         fits &= ~self._map.add_landmarks(observation, tracked.pose)

@@ -392,7 +392,7 @@ def test_two_processes_train_together(tmp_path, tiny_recipe):
     card = train_in_two_processes("superpoint", tiny_recipe, tmp_path)
     assert card["pairs_seen"] == 64  # twice as many as one process sees in as many steps
     lines = (tmp_path / "3_joint" / "log.jsonl").read_text().splitlines()
-    assert len(lines) == 2  # the leader's alone
+    assert len(lines) == 2  # the main process alone
     kept = [torch.load(tmp_path / "3_joint" / f"labels_{rank}.pt")["places"] for rank in (0, 1)]
     assert not torch.equal(*kept)
 

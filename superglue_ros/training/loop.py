@@ -17,7 +17,7 @@ from tqdm import tqdm
 from superglue_ros.errors import CheckpointError, SuperGlueRosError
 from superglue_ros.provenance import source_commit
 from superglue_ros.training.checkpoint_files import read_state, write_state
-from superglue_ros.training.team import Team
+from superglue_ros.training.process_group import ProcessGroup
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -89,7 +89,7 @@ def run_training(
     recipe: dict[str, Any],
     deadline: float = math.inf,
     resume: bool,
-    team: Team | None = None,
+    group: ProcessGroup | None = None,
     log: Callable[[str], None] = tqdm.write,
 ) -> bool:
     """Train until the schedule ends or `time.monotonic()` passes the deadline; True when it has
@@ -98,16 +98,16 @@ def run_training(
     Writes `checkpoint.pt` (network, optimiser, step, recipe; see `checkpoint_files`) and appends
     to `log.jsonl` in the folder. With `resume` it goes on from the checkpoint there, whose recipe
     must be the same.
-    Of a team the leader alone validates and writes.
+    Of a process group the main process alone validates and writes.
     Raises CheckpointError, and SuperGlueRosError where the loss is not finite.
     """
-    team = team or Team()
+    group = group or ProcessGroup()
     folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(
         task.parameter_groups(),
         lr=schedule.learning_rate,
         weight_decay=schedule.weight_decay,
-        fused=team.device.type == "cuda",
+        fused=group.device.type == "cuda",
     )
     step, trained_s = 0, 0.0
     check_folder(folder / CHECKPOINT, resume)
@@ -130,20 +130,20 @@ def run_training(
             "recipe": recipe,
             "step": step,
             "trained_s": trained_s + time.monotonic() - started,
-            "team_size": team.size,
+            "world_size": group.size,
             "commit": commit,
         }
 
     bar = tqdm(
-        total=schedule.steps, initial=step, unit="step", smoothing=0.05, disable=not team.leads
+        total=schedule.steps, initial=step, unit="step", smoothing=0.05, disable=not group.is_main
     )
     with bar:
         while step < schedule.steps:
             late = time.monotonic() > deadline
-            if (late or team.size > 1) and team.agree(late):
+            if (late or group.size > 1) and group.any_of(late):
                 break
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.rate_at(step) * group["scale"]
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = schedule.rate_at(step) * parameters["scale"]
             task.network.train()
             loss, figures, data_s = task.loss(step)
             optimizer.zero_grad(set_to_none=True)
@@ -161,14 +161,14 @@ def run_training(
                 bar.set_postfix({key: f"{float(value):.3f}" for key, value in figures.items()})
             if due:
                 last_saved = time.monotonic()
-            if not team.leads:
+            if not group.is_main:
                 continue
             if validating:
                 elapsed = time.monotonic() - started
                 row = {"step": step, "loss": loss.item()}
                 row |= {key: float(value) for key, value in figures.items()} | task.validate()
                 row["data_share"] = waited / elapsed
-                images = (step - first) * task.images_per_step * team.size
+                images = (step - first) * task.images_per_step * group.size
                 row["images_per_s"] = images / elapsed
                 _append(folder / "log.jsonl", row)
                 log(" ".join(f"{k} {v:.4g}" for k, v in row.items()))
@@ -176,9 +176,9 @@ def run_training(
                 write_state(folder / CHECKPOINT, snapshot())
     if step > first:
         _check(loss, norm, step)
-    if team.leads:
+    if group.is_main:
         write_state(folder / CHECKPOINT, snapshot())
-    team.wait()
+    group.barrier()
     return step >= schedule.steps
 
 

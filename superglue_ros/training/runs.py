@@ -28,6 +28,11 @@ from superglue_ros.networks.superglue import SuperGlue
 from superglue_ros.training.data.homography_pairs import HomographyPairs
 from superglue_ros.training.data.photos import PhotoBank, draw_procedural, photo_paths, read_photos
 from superglue_ros.training.loop import CHECKPOINT, check_folder, read_checkpoint, run_training
+from superglue_ros.training.process_group import (
+    ProcessGroup,
+    join_process_group,
+    leave_process_group,
+)
 from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
 from superglue_ros.training.superglue.recipe import SuperGlueRecipe, SuperGlueStage
 from superglue_ros.training.superglue.recipe import trial_of as superglue_trial
@@ -45,7 +50,6 @@ from superglue_ros.training.superpoint.recipe import (
     trial_of,
 )
 from superglue_ros.training.superpoint.task import SuperPointTask
-from superglue_ros.training.team import Team, join_team, leave_team
 
 DEFAULT_RECIPES = {
     "superpoint": RECIPES / "superpoint_cpu.yaml",
@@ -97,16 +101,16 @@ def train(network: str, run: Run) -> tuple[WeightsFile, bool]:
     Under torchrun all its processes train together.
     """
     deadline = math.inf if run.minutes is None else time.monotonic() + 60 * run.minutes
-    team = join_team(run.device)
+    group = join_process_group(run.device)
     try:
         if network == "superpoint":
-            return _train_superpoint(run, team, deadline)
-        return _train_superglue(run, team, deadline)
+            return _train_superpoint(run, group, deadline)
+        return _train_superglue(run, group, deadline)
     finally:
-        leave_team()
+        leave_process_group()
 
 
-def _train_superpoint(run: Run, team: Team, deadline: float) -> tuple[WeightsFile, bool]:
+def _train_superpoint(run: Run, group: ProcessGroup, deadline: float) -> tuple[WeightsFile, bool]:
     """Stage after stage, each in a folder of its own, from the network of the one before."""
     recipe = read_recipe(SuperPointRecipe, run.recipe)
     if run.trial:
@@ -114,23 +118,23 @@ def _train_superpoint(run: Run, team: Team, deadline: float) -> tuple[WeightsFil
     if recipe.stages[0].labels in OWN_LABELS and run.start is None:
         raise SuperGlueRosError("the first stage has no network whose keypoints could label it")
     stages = _folders(run, [stage.name for stage in recipe.stages])
-    banks, data = _banks(run.textures, recipe, team.device)
+    banks, data = _banks(run.textures, recipe, group.device)
     torch.manual_seed(recipe.seed)
     network, begun_from = _start(run, recipe, banks[0])
     finished, slice_s = True, deadline - time.monotonic()
     for stage, place in zip(recipe.stages, stages):
         begun = run.resume and (place / CHECKPOINT).exists()
         late = deadline - time.monotonic() < _ADAPTATION_S < slice_s / 2
-        if stage.labels == "adapted" and not begun and team.agree(late):
+        if stage.labels == "adapted" and not begun and group.any_of(late):
             # The next slice makes the labels, which this one might not have the time to.
             finished = False
             break
         place.mkdir(parents=True, exist_ok=True)
-        labels = place / f"labels_{team.rank}.pt"
+        labels = place / f"labels_{group.rank}.pt"
         if not begun:
             # Left by a run that was cut off before its first checkpoint.
             labels.unlink(missing_ok=True)
-        task = SuperPointTask(recipe, stage, *banks, network, labels, team, run.compiled)
+        task = SuperPointTask(recipe, stage, *banks, network, labels, group, run.compiled)
         finished = run_training(
             task,
             stage.schedule,
@@ -138,14 +142,14 @@ def _train_superpoint(run: Run, team: Team, deadline: float) -> tuple[WeightsFil
             recipe=to_dict(recipe) | data | {"stage": stage.name, "start": begun_from},
             deadline=deadline,
             resume=begun,
-            team=team,
+            group=group,
         )
         if not finished:
             break
     weights = run.folder / "superpoint.safetensors"
-    if team.leads:
+    if group.is_main:
         done = [read_checkpoint(p / CHECKPOINT) for p in stages if (p / CHECKPOINT).exists()]
-        card = _card("superpoint", run, done, task.validate(), team)
+        card = _card("superpoint", run, done, task.validate(), group)
         card["method"] = SUPERPOINT_METHOD
         asked = ("labels", "smoothing_px", "agreement_weight", "keep_weight")
         pairs = [state["step"] * stage.batch for stage, state in zip(recipe.stages, done)]
@@ -154,7 +158,7 @@ def _train_superpoint(run: Run, team: Team, deadline: float) -> tuple[WeightsFil
         folded.config = recipe.keypoints()
         folded.round_weights()
         save_weights(folded, weights, card)
-    team.wait()
+    group.barrier()
     return read_weights(weights), finished
 
 
@@ -173,7 +177,7 @@ def _start(
     return network, f"{file.path.name} {file.short_hash}"
 
 
-def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile, bool]:
+def _train_superglue(run: Run, group: ProcessGroup, deadline: float) -> tuple[WeightsFile, bool]:
     """Stage after stage, each in a folder of its own, from the network of the one before."""
     if run.compiled:
         raise SuperGlueRosError("--compile is SuperPoint's")
@@ -181,16 +185,16 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
     if run.trial:
         recipe = superglue_trial(recipe)
     stages = _folders(run, [stage.name for stage in recipe.stages])
-    banks, data = _banks(run.textures, recipe, team.device)
+    banks, data = _banks(run.textures, recipe, group.device)
     recipe = replace(recipe, world=replace(recipe.world, photographs=run.textures))
     features, features_file = load_superpoint(run.superpoint)
-    dtype = training_dtype(team.device, recipe.bfloat16)
-    features.prepare(team.device, dtype)
-    # The leader alone validates.
-    samples = validation_samples(recipe, features, banks[1]) if team.leads else {}
-    network = untrained(recipe).to(team.device)
+    dtype = training_dtype(group.device, recipe.bfloat16)
+    features.prepare(group.device, dtype)
+    # The main process alone validates.
+    samples = validation_samples(recipe, features, banks[1]) if group.is_main else {}
+    network = untrained(recipe).to(group.device)
     before = run.folder / "before.json"
-    if not run.resume and team.leads:
+    if not run.resume and group.is_main:
         # Untrained it is optimal transport over the descriptors: what training must beat.
         run.folder.mkdir(parents=True, exist_ok=True)
         figures = {
@@ -204,7 +208,7 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
     plain |= data | {"features": features_file.short_hash, "start": begun_from}
     finished = True
     for stage, place in zip(recipe.stages, stages):
-        task = SuperGlueTask(recipe, stage, network, features, banks[0], samples, team)
+        task = SuperGlueTask(recipe, stage, network, features, banks[0], samples, group)
         finished = run_training(
             task,
             stage.schedule,
@@ -212,12 +216,12 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
             recipe=plain | {"stage": stage.name},
             deadline=deadline,
             resume=run.resume and (place / CHECKPOINT).exists(),
-            team=team,
+            group=group,
         )
         if not finished:
             break
     weights = run.folder / "superglue.safetensors"
-    if team.leads:
+    if group.is_main:
         done = [read_checkpoint(p / CHECKPOINT) for p in stages if (p / CHECKPOINT).exists()]
         if finished:
             # After the last checkpoint: the weights have it, and no slice waits for it.
@@ -226,7 +230,7 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
             if recipe.attention_keypoints:
                 network.sharpen_attention(recipe.attention_keypoints)
             task.settle_dustbin()
-        card = _card("superglue", run, done, task.validate(), team)
+        card = _card("superglue", run, done, task.validate(), group)
         card["data"] += "; a procedurally rendered world"
         card["method"] = SUPERGLUE_METHOD
         if finished and recipe.averaged_stages > 1:
@@ -241,7 +245,7 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
             for name, values in json.loads(before.read_text(encoding="utf-8")).items():
                 card[f"validation_{name}"] = {k: round(v, 4) for k, v in values.items()}
         save_weights(network, weights, card)
-    team.wait()
+    group.barrier()
     return read_weights(weights), finished
 
 
@@ -302,10 +306,10 @@ def _card(
     run: Run,
     checkpoints: Sequence[dict[str, Any]],
     scores: dict[str, float],
-    team: Team,
+    group: ProcessGroup,
 ) -> dict[str, Any]:
-    cuda = team.device.type == "cuda"
-    device = f"{team.size} x {torch.cuda.get_device_name(team.device)}" if cuda else "cpu"
+    cuda = group.device.type == "cuda"
+    device = f"{group.size} x {torch.cuda.get_device_name(group.device)}" if cuda else "cpu"
     return {
         "network": network,
         "licence": LICENCE,
@@ -333,7 +337,7 @@ def _stages(
         stage.name: {name: getattr(stage, name) for name in asked}
         | {
             "steps": state["step"],
-            "pairs_seen": own * state["team_size"],
+            "pairs_seen": own * state["world_size"],
             "minutes": round(state["trained_s"] / 60, 1),
         }
         for stage, state, own in zip(stages, checkpoints, pairs)

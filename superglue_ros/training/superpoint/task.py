@@ -23,6 +23,7 @@ from superglue_ros.training.data.homographies import inverse, warp_points
 from superglue_ros.training.data.homography_pairs import HomographyPair, HomographyPairs, shown
 from superglue_ros.training.data.photos import PhotoBank
 from superglue_ros.training.data.shapes import ShapeImages
+from superglue_ros.training.process_group import RANK_SEED, ProcessGroup
 from superglue_ros.training.superpoint.adaptation import adapt_labels, load_crops, save_crops
 from superglue_ros.training.superpoint.batchnorm import BatchNormSuperPoint
 from superglue_ros.training.superpoint.found_again import Candidates, find_candidates
@@ -36,7 +37,6 @@ from superglue_ros.training.superpoint.losses import (
 )
 from superglue_ros.training.superpoint.recipe import FOUND, StageConfig, SuperPointRecipe
 from superglue_ros.training.superpoint.validation import pair_figures
-from superglue_ros.training.team import RANK_SEED, Team
 
 _CROP = 1.5
 """Side of a labelled crop over the side of a view."""
@@ -66,7 +66,7 @@ class SuperPointTask:
         validation_bank: PhotoBank,
         network: BatchNormSuperPoint,
         labels_file: Path | None = None,
-        team: Team | None = None,
+        group: ProcessGroup | None = None,
         compiled: bool = False,
     ) -> None:
         """network: what the stage before has trained; labels_file: where adapted labels are kept,
@@ -82,21 +82,21 @@ class SuperPointTask:
         self.network.norms_frozen = stage.labels == FOUND
         use_channels_last(self.network)
         self._before = self._inference_network() if stage.keep_weight else None
-        self._team = team or Team(device=self.device)
+        self._group = group or ProcessGroup(device=self.device)
         heads = _Heads(self.network)
         if compiled:
             heads.compile()
-        self._heads = self._team.share(heads)
+        self._heads = self._group.data_parallel(heads)
         self._textures = train_bank
         self._labels_file = labels_file
         number = recipe.stages.index(stage)
         self._label_generator = torch.Generator(self.device).manual_seed(
-            recipe.seed + 1000 * (number + 1) + RANK_SEED * self._team.rank
+            recipe.seed + 1000 * (number + 1) + RANK_SEED * self._group.rank
         )
         self._label_state = self._label_generator.get_state().cpu()
         self._drawn_at = -1
         self.data = HomographyPairs(
-            train_bank, stage.pairs, recipe.seed + number + RANK_SEED * self._team.rank
+            train_bank, stage.pairs, recipe.seed + number + RANK_SEED * self._group.rank
         )
         validation = HomographyPairs(validation_bank, recipe.validation, _VALIDATION_SEED)
         self._validation = [validation.sample(8) for _ in range(recipe.validation_batches)]
@@ -272,9 +272,9 @@ class SuperPointTask:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up the data where the checkpoint left them; CheckpointError where it cannot."""
-        self._team.check_device(state["device"])
-        self._team.take_up(self.data.generator, state["generator"])
-        self._team.take_up(self._label_generator, state["labels"])
+        self._group.check_device(state["device"])
+        self._group.restore_generator(self.data.generator, state["generator"])
+        self._group.restore_generator(self._label_generator, state["labels"])
         self._drawn_at = state["drawn_at"]
         if self._drawn_at < 0:
             return

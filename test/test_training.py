@@ -198,7 +198,9 @@ def test_adapted_labels_are_what_the_detector_finds_again(bank, tmp_path):
     generator = torch.Generator().manual_seed(4)
     crops = corner_crops(bank, 6, (243, 180), (0.8, 1.5), 100, generator)
     mild = HomographyConfig(45.0, 0.0, 1.1, 0.05, 0.05)
-    config = AdaptationConfig(6, 0.0, sure=2e-4, doubtful=1e-4, homography=mild)
+    config = AdaptationConfig(
+        6, 0.0, keypoint_threshold=2e-4, ignore_threshold=1e-4, homography=mild
+    )
     adapted = adapt_labels(CornerNetwork(), bank, crops, config, generator)
     assert adapted.points.shape == crops.points.shape
     strong = crops.scores > 5e-3
@@ -218,8 +220,8 @@ def test_adapted_labels_are_what_the_detector_finds_again(bank, tmp_path):
     file.write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="no labels"):
         load_crops(file, bank)
-    with pytest.raises(ValueError, match="doubtful"):
-        AdaptationConfig(sure=0.01, doubtful=0.02)
+    with pytest.raises(ValueError, match="ignore_threshold"):
+        AdaptationConfig(keypoint_threshold=0.01, ignore_threshold=0.02)
 
 
 def test_compression_keeps_flat_blocks_and_loses_fine_detail():
@@ -250,7 +252,7 @@ def test_recipes_go_to_plain_values_and_back_and_refuse_unknown_keys():
     with pytest.raises(ValueError, match="no 'batches'"):
         from_dict(SuperPointRecipe, {"batches": 3})
     with pytest.raises(ValueError, match="subpixel_radius above 0"):
-        SuperPointRecipe(subpixel_radius=0, stages=(StageConfig("a", agreement_weight=1.0),))
+        SuperPointRecipe(subpixel_radius=0, stages=(StageConfig("a", reprojection_weight=1.0),))
     stage = SuperGlueStage("a")
     for stages, wrong in (((), "needs stages"), ((stage, stage), "name of its own")):
         with pytest.raises(ValueError, match=wrong):
@@ -295,10 +297,11 @@ def tiny_recipe(tmp_path):
         "- {name: corners, crops: 4, batch: 2, correspondences: 16,\n"
         "   pairs: *pairs, schedule: *schedule}\n"
         "- {name: joint, labels: adapted, crops: 4, batch: 2, correspondences: 16,\n"
-        "   agreement_weight: 1.0,\n"
+        "   reprojection_weight: 1.0,\n"
         "   adaptation: {homographies: 2}, pairs: *pairs, schedule: *schedule}\n"
-        "- {name: last, labels: found, batch: 2, correspondences: 16,\n"
-        "   agreement_weight: 1.0, keep_weight: 1.0, pairs: *pairs, schedule: *schedule}\n"
+        "- {name: last, labels: repeatable, batch: 2, correspondences: 16,\n"
+        "   reprojection_weight: 1.0, distillation_weight: 1.0,\n"
+        "   pairs: *pairs, schedule: *schedule}\n"
     )
     return path
 
@@ -339,8 +342,8 @@ def test_superpoint_trains_in_slices_that_end_where_one_run_does(
     assert card["steps"] == 16
     assert card["pairs_seen"] == 32
     assert [stage["labels"] for stage in card["stages"].values()] == list(LABELS)
-    assert [stage["agreement_weight"] for stage in card["stages"].values()] == [0, 0, 1, 1]
-    assert [stage["keep_weight"] for stage in card["stages"].values()] == [0, 0, 0, 1]
+    assert [stage["reprojection_weight"] for stage in card["stages"].values()] == [0, 0, 1, 1]
+    assert [stage["distillation_weight"] for stage in card["stages"].values()] == [0, 0, 0, 1]
     assert {"repeatability", "precision", "recall"} <= set(card["validation"])
     assert card["sha256"] == weights.sha256
     for place in ("1_base", "2_corners", "3_joint", "4_last"):
@@ -364,7 +367,7 @@ def test_training_goes_on_from_weights(tmp_path, tiny_recipe):
     joint = joint.replace("*pairs", pairs).replace("*schedule", schedule)
     tiny_recipe.write_text(f"{head}- {{name: {joint}")
     own = tmp_path / "own.yaml"
-    own.write_text("stages: [{name: last, labels: found}]")
+    own.write_text("stages: [{name: last, labels: repeatable}]")
     for recipe in (tiny_recipe, own):
         with pytest.raises(SuperGlueRosError, match="first stage has no network"):
             runs.train("superpoint", runs.Run(recipe, tmp_path / "nothing"))

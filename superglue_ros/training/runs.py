@@ -59,7 +59,7 @@ LICENCE = "Apache-2.0"
 _ADAPTATION_S = 240.0
 """What making a stage's adapted labels takes at most."""
 SUPERPOINT_METHOD = (
-    'stages as in arXiv:1712.07629, those of labels "found" as in arXiv:1906.06195 and '
+    'stages as in arXiv:1712.07629, those of labels "repeatable" as in arXiv:1906.06195 and '
     "2304.06194; presence and place of a keypoint weigh the same; labels are sub-pixel and leave "
     "out what noise may hide; the descriptor learns by cross-entropy over sampled correspondences "
     "(InfoNCE); batch norms are folded away, weights rounded to bfloat16"
@@ -151,7 +151,7 @@ def _train_superpoint(run: Run, group: ProcessGroup, deadline: float) -> tuple[W
         done = [read_checkpoint(p / CHECKPOINT) for p in stages if (p / CHECKPOINT).exists()]
         card = _card("superpoint", run, done, task.validate(), group)
         card["method"] = SUPERPOINT_METHOD
-        asked = ("labels", "smoothing_px", "agreement_weight", "keep_weight")
+        asked = ("labels", "smoothing_px", "reprojection_weight", "distillation_weight")
         pairs = [state["step"] * stage.batch for stage, state in zip(recipe.stages, done)]
         card |= _stages(recipe.stages, asked, done, pairs, begun_from)
         folded = network.folded()

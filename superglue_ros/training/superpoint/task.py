@@ -26,16 +26,16 @@ from superglue_ros.training.data.shapes import ShapeImages
 from superglue_ros.training.process_group import RANK_SEED, ProcessGroup
 from superglue_ros.training.superpoint.adaptation import adapt_labels, load_crops, save_crops
 from superglue_ros.training.superpoint.batchnorm import BatchNormSuperPoint
-from superglue_ros.training.superpoint.found_again import Candidates, find_candidates
 from superglue_ros.training.superpoint.losses import (
-    agreement_loss,
     descriptor_loss,
     detector_loss,
     detector_targets,
-    found_loss,
-    kept_loss,
+    distillation_loss,
+    repeatability_loss,
+    reprojection_loss,
 )
-from superglue_ros.training.superpoint.recipe import FOUND, StageConfig, SuperPointRecipe
+from superglue_ros.training.superpoint.recipe import REPEATABLE, StageConfig, SuperPointRecipe
+from superglue_ros.training.superpoint.repeatability import Candidates, label_candidates
 from superglue_ros.training.superpoint.validation import pair_figures
 
 _CROP = 1.5
@@ -79,9 +79,9 @@ class SuperPointTask:
         self.network.config = recipe.keypoints(smoothing_px=stage.smoothing_px)
         self.network.to(self.device)
         # The network goes on from labels of its own, which norms of each batch would shake.
-        self.network.norms_frozen = stage.labels == FOUND
+        self.network.norms_frozen = stage.labels == REPEATABLE
         use_channels_last(self.network)
-        self._before = self._inference_network() if stage.keep_weight else None
+        self._teacher = self._inference_network() if stage.distillation_weight else None
         self._group = group or ProcessGroup(device=self.device)
         heads = _Heads(self.network)
         if compiled:
@@ -147,41 +147,44 @@ class SuperPointTask:
         """Detector and descriptor loss of the next batch of pairs."""
         started = time.monotonic()
         stage = self.stage
-        if stage.labels != FOUND:
+        if stage.labels != REPEATABLE:
             self._renew(step)
         pair = self.data.sample(stage.batch)
         data_s = time.monotonic() - started
         images = torch.cat((pair.images0, pair.images1)).to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, self._dtype is torch.bfloat16):
             logits, descriptors = self._heads(images)
-        if stage.labels == FOUND:
+        if stage.labels == REPEATABLE:
             seen = self._candidates(step, pair, logits, descriptors)
-            loss = found_loss(logits, seen.pixels, seen.labels, seen.known)
-            figures = {"found": loss.detach()}
+            loss = repeatability_loss(logits, seen.pixels, seen.labels, seen.covisible)
+            figures = {"repeatability_loss": loss.detach()}
         else:
             presence, place = self._detector_loss(pair, logits)
             loss = presence + place
             figures = {"presence": presence.detach(), "place": place.detach()}
-        if self._before is not None:
+        if self._teacher is not None:
             with torch.no_grad():
-                before = self._before.dense(images)
-            place, moved = kept_loss(logits, descriptors, *before)
-            loss = loss + stage.keep_weight * (place + moved)
-            figures |= {"place_moved": place.detach(), "descriptor_moved": moved.detach()}
-        if not stage.descriptor_weight and not stage.agreement_weight:
+                teacher = self._teacher.dense(images)
+            place, descriptor = distillation_loss(logits, descriptors, *teacher)
+            loss = loss + stage.distillation_weight * (place + descriptor)
+            figures |= {
+                "place_distillation": place.detach(),
+                "descriptor_distillation": descriptor.detach(),
+            }
+        if not stage.descriptor_weight and not stage.reprojection_weight:
             return loss, figures, data_s
-        if stage.labels == FOUND:
+        if stage.labels == REPEATABLE:
             points0, points1, valid, sure = self._seen_correspondences(pair, seen)
         else:
             points0, points1, valid, sure = self._correspondences(pair)
-        if stage.agreement_weight:
+        if stage.reprojection_weight:
             l0, l1 = logits.chunk(2)
             window = self.recipe.subpixel_radius, self.recipe.subpixel_power
-            agreement = agreement_loss(
+            agreement = reprojection_loss(
                 l0, l1, points0, points1, sure, pair.H_0to1, window, self.data.generator
             )
-            loss = loss + stage.agreement_weight * agreement
-            figures["agreement_px"] = agreement.detach()
+            loss = loss + stage.reprojection_weight * agreement
+            figures["reprojection_px"] = agreement.detach()
         if stage.descriptor_weight:
             d0, d1 = descriptors.chunk(2)
             descriptor, right = descriptor_loss(
@@ -201,13 +204,13 @@ class SuperPointTask:
     def _candidates(
         self, step: int, pair: HomographyPair, logits: Tensor, descriptors: Tensor
     ) -> Candidates:
-        config = self.stage.found
+        config = self.stage.repeatability
         width, height = self.stage.pairs.size
         # Multiples of the golden ratio are spread evenly, and no device waits for a random one.
         count = config.count(width * height, step * 0.618034 % 1)
         valid = torch.cat((pair.valid0, pair.valid1))
         to_other = torch.cat((pair.H_0to1, inverse(pair.H_0to1)))
-        return find_candidates(
+        return label_candidates(
             logits, descriptors, valid, to_other, count, self.network.config, config
         )
 
@@ -245,7 +248,7 @@ class SuperPointTask:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The same of the first views' own keypoints, those that are matched being sure."""
         batch = len(pair.images0)
-        points0, valid, sure = seen.places[:batch], seen.known[:batch], seen.matched[:batch]
+        points0, valid, sure = seen.places[:batch], seen.covisible[:batch], seen.matched[:batch]
         rank = torch.rand(valid.shape, generator=self.data.generator, device=self.device)
         count = min(self.stage.correspondences, valid.shape[1])
         return _take(count, rank, points0, warp_points(points0, pair.H_0to1), valid, sure)

@@ -262,7 +262,7 @@ def test_recipes_go_to_plain_values_and_back_and_refuse_unknown_keys():
     with pytest.raises(ValueError, match="averaged_stages must be 1 to 1"):
         SuperGlueRecipe(averaged_stages=2)
     with pytest.raises(ValueError, match="shares of one batch"):
-        SuperGlueStage("a", rendered_share=0.7, apart_share=0.4)
+        SuperGlueStage("a", rendered_share=0.7, no_overlap_share=0.4)
     with pytest.raises(ValueError, match="no range of numbers"):
         SuperGlueStage("a", keypoints=(200, 100))
 
@@ -442,7 +442,7 @@ def tiny_superglue(tmp_path):
         "pairs: {size: [96, 80]}\n"
         "world: {width: 96, height: 80, procedural: 4, texture_size: 64, scenes: 2}\n"
         "stages:\n"
-        "- {name: mixed, keypoints: [20, 30], batch: 3, rendered_share: 0.34, apart_share: 0.34,\n"
+        "- {name: mixed, keypoints: [20, 30], batch: 3, rendered_share: 0.34, no_overlap_share: 0.34,\n"
         "   schedule: &schedule {steps: 4, validate_every: 4, warmup_steps: 1}}\n"
         "- {name: rendered, keypoints: [20, 30], batch: 2, rendered_share: 1,\n"
         "   reuse: 2, schedule: *schedule}\n"
@@ -471,7 +471,9 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_
     assert card["method"].endswith("after the last 2 stages")
     assert set(card["validation"]) == set(card["validation_untrained"])
     assert set(card["validation"]) == set(card["validation_nearest_neighbour"])
-    assert {"rendered_auc10", "homography_accuracy", "apart_matches"} <= set(card["validation"])
+    assert {"rendered_auc10", "homography_accuracy", "no_overlap_matches"} <= set(
+        card["validation"]
+    )
     assert [stage["pairs_seen"] for stage in card["stages"].values()] == [12, 4]
     assert card["pairs_seen"] == 16
     # A pair of each kind together in every batch, and the weights can be trained on.
@@ -526,7 +528,7 @@ def test_superglue_goes_on_from_stage_to_stage_in_slices(tmp_path, tiny_superglu
         runs.train("superglue", runs.Run(tiny_superglue, folder))
 
 
-def test_the_dustbins_score_learns_fast_and_is_settled_afterwards(bank, tiny_superglue):
+def test_the_dustbins_score_learns_fast_and_is_calibrated_afterwards(bank, tiny_superglue):
     recipe = read_recipe(SuperGlueRecipe, tiny_superglue)
     network = untrained(recipe)
     task = SuperGlueTask(recipe, recipe.stages[0], network, load_superpoint()[0], bank, {})
@@ -538,7 +540,7 @@ def test_the_dustbins_score_learns_fast_and_is_settled_afterwards(bank, tiny_sup
     # As low as this everything matches something, which is worse than it need be.
     with torch.no_grad():
         network.bin_score.fill_(0.0)
-    task.settle_dustbin()
+    task.calibrate_dustbin()
     assert network.bin_score.item() > 2
     later = SuperGlueTask(recipe, recipe.stages[1], network, load_superpoint()[0], bank, {})
     images, others = task.pairs.sample()[0].images0, later.pairs.sample()[0].images0

@@ -66,7 +66,7 @@ SUPERPOINT_METHOD = (
 )
 SUPERGLUE_METHOD = (
     "equation 10 of arXiv:1911.11763, matched and unmatched keypoints weighing the same; from "
-    "optimal transport over the descriptors; the dustbin's score settled by the unbalanced loss"
+    "optimal transport over the descriptors; the dustbin's score calibrated on the unbalanced loss"
 )
 """Where the trainings differ from the papers', for the cards."""
 
@@ -229,14 +229,14 @@ def _train_superglue(run: Run, group: ProcessGroup, deadline: float) -> tuple[We
             network.load_state_dict(_mean(ends))
             if recipe.attention_keypoints:
                 network.sharpen_attention(recipe.attention_keypoints)
-            task.settle_dustbin()
+            task.calibrate_dustbin()
         card = _card("superglue", run, done, task.validate(), group)
         card["data"] += "; a procedurally rendered world"
         card["method"] = SUPERGLUE_METHOD
         if finished and recipe.averaged_stages > 1:
             card["method"] += f"; the mean of the weights after the last {len(ends)} stages"
         card["features"] = f"{features_file.path.name} {features_file.short_hash}"
-        asked = ("keypoints", "rendered_share", "apart_share", "reuse")
+        asked = ("keypoints", "rendered_share", "no_overlap_share", "reuse")
         pairs = [
             state["step"] * stage.batch // stage.reuse for stage, state in zip(recipe.stages, done)
         ]

@@ -16,8 +16,8 @@ class SuperGlueStage:
     """One stage of the training; it goes on from the network of the stage before.
 
     keypoints: range of their number an image; batch: pairs a step; rendered_share: share of them
-    from the rendered world; apart_share: share from the rendered world, too, but without common
-    surface; the others are homographies; reuse: steps for each new batch; the others train on a
+    from the rendered world; no_overlap_share: share from the rendered world, too, but without
+    overlap; the others are homographies; reuse: steps for each new batch; the others train on a
     kept one, with another number of its keypoints (the features cost more than the step).
     """
 
@@ -25,7 +25,7 @@ class SuperGlueStage:
     keypoints: tuple[int, int] = (96, 256)
     batch: int = 6
     rendered_share: float = 0.6
-    apart_share: float = 0.0
+    no_overlap_share: float = 0.0
     reuse: int = 1
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
@@ -35,15 +35,15 @@ class SuperGlueStage:
         low, high = self.keypoints
         if not 1 <= low <= high:
             raise ValueError(f"keypoints {self.keypoints} are no range of numbers from 1")
-        shares = self.rendered_share, self.apart_share
+        shares = self.rendered_share, self.no_overlap_share
         if min(shares) < 0 or sum(shares) > 1:
-            raise ValueError("rendered_share and apart_share are shares of one batch")
+            raise ValueError("rendered_share and no_overlap_share are shares of one batch")
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Of a batch's pairs the rendered ones, those apart and the homographies."""
+        """Of a batch's pairs the rendered ones, those without overlap and the homographies."""
         rendered = round(self.batch * self.rendered_share)
-        both = round(self.batch * (self.rendered_share + self.apart_share))
+        both = round(self.batch * (self.rendered_share + self.no_overlap_share))
         return rendered, both - rendered, self.batch - both
 
 

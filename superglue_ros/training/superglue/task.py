@@ -26,8 +26,8 @@ from superglue_ros.training.superglue.samples import (
 from superglue_ros.training.superglue.validation import assignment_figures, validation_figures
 
 _STAGE_SEED = 1_000
-_SETTLING_SEED = 2_500_009
-_SETTLING_BATCHES = 8
+_CALIBRATION_SEED = 2_500_009
+_CALIBRATION_BATCHES = 8
 _KEPT_BATCHES = 32
 """Batches whose features are kept to be trained on again."""
 _PLANNED_COUNTS = 64
@@ -152,7 +152,7 @@ class SuperGlueTask:
         return loss, {"loss": loss.detach(), **figures}, data_s
 
     @torch.no_grad()
-    def settle_dustbin(self) -> None:
+    def calibrate_dustbin(self) -> None:
         """Move the dustbin's score to where equation 10, unbalanced, is the least on new pairs,
         the same ones whenever it is asked.
 
@@ -161,10 +161,10 @@ class SuperGlueTask:
         """
         self.network.eval()
         count = self.stage.keypoints[1]
-        pairs = MixedPairs(self.recipe, self.stage, self.bank, _SETTLING_SEED)
+        pairs = MixedPairs(self.recipe, self.stage, self.bank, _CALIBRATION_SEED)
         samples = [
             extract_features(self.superpoint, pairs.sample(), count)
-            for _ in range(_SETTLING_BATCHES)
+            for _ in range(_CALIBRATION_BATCHES)
         ]
         scores = [self.network.scores(sample.view0, sample.view1) for sample in samples]
         trained = self.network.bin_score.item()

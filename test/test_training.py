@@ -29,10 +29,10 @@ from superglue_ros.training.data.homography_pairs import HomographyPairs, PairCo
 from superglue_ros.training.data.photometry import augment_photometry
 from superglue_ros.training.data.photos import PhotoBank, draw_procedural
 from superglue_ros.training.data.shapes import ShapeImages
-from superglue_ros.training.loop import ScheduleConfig
+from superglue_ros.training.options import Run
 from superglue_ros.training.recipes import RECIPES, from_dict, read_recipe, to_dict
+from superglue_ros.training.schedule import ScheduleConfig
 from superglue_ros.training.superglue.recipe import SuperGlueRecipe, SuperGlueStage
-from superglue_ros.training.superglue.recipe import trial_of as superglue_trial
 from superglue_ros.training.superglue.task import SuperGlueTask, untrained
 from superglue_ros.training.superpoint.adaptation import (
     AdaptationConfig,
@@ -44,7 +44,6 @@ from superglue_ros.training.superpoint.recipe import (
     LABELS,
     StageConfig,
     SuperPointRecipe,
-    trial_of,
 )
 
 CPU = torch.device("cpu")
@@ -272,7 +271,7 @@ def test_the_shipped_recipes_read(path):
     kind = SuperPointRecipe if path.stem.startswith("superpoint") else SuperGlueRecipe
     recipe = read_recipe(kind, path)
     assert set(yaml.safe_load(path.read_text())) <= {f.name for f in dataclasses.fields(recipe)}
-    tried = trial_of(recipe) if isinstance(recipe, SuperPointRecipe) else superglue_trial(recipe)
+    tried = recipe.trial()
     assert [stage.name for stage in tried.stages] == [stage.name for stage in recipe.stages]
     assert sum(stage.schedule.steps * stage.batch for stage in tried.stages) < 100
 
@@ -316,7 +315,7 @@ def train_in_slices(network, recipe, folder, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(loop, "time", clock)
         patch.setattr(runs, "time", clock)
-        slices, asked = 1, runs.Run(recipe, folder, minutes=0.15)
+        slices, asked = 1, Run(recipe, folder, minutes=0.15)
         while not runs.train(network, asked)[1]:
             slices, asked = slices + 1, dataclasses.replace(asked, resume=True)
     return slices
@@ -329,10 +328,10 @@ def test_superpoint_trains_in_slices_that_end_where_one_run_does(
     from superglue_ros.training import loop, runs
 
     whole, sliced = tmp_path / "whole", tmp_path / "sliced"
-    weights, finished = runs.train("superpoint", runs.Run(tiny_recipe, whole))
+    weights, finished = runs.train("superpoint", Run(tiny_recipe, whole))
     assert finished
     with pytest.raises(CheckpointError, match="without --resume"):
-        runs.train("superpoint", runs.Run(tiny_recipe, sliced, resume=True))
+        runs.train("superpoint", Run(tiny_recipe, sliced, resume=True))
     assert 3 < train_in_slices("superpoint", tiny_recipe, sliced, monkeypatch) < 30
     again = ["train", "superpoint", "--config", str(tiny_recipe), "--output", str(sliced)]
     assert main([*again]) == 1
@@ -352,7 +351,7 @@ def test_superpoint_trains_in_slices_that_end_where_one_run_does(
         assert (sliced / place / loop.CHECKPOINT).stat().st_size < 16 * 2**20
     tiny_recipe.write_text(tiny_recipe.read_text().replace("batch: 2", "batch: 3"))
     with pytest.raises(CheckpointError, match=r"another recipe \(stages\)"):
-        runs.train("superpoint", runs.Run(tiny_recipe, sliced, resume=True))
+        runs.train("superpoint", Run(tiny_recipe, sliced, resume=True))
 
 
 @pytest.mark.slow
@@ -370,9 +369,9 @@ def test_training_goes_on_from_weights(tmp_path, tiny_recipe):
     own.write_text("stages: [{name: last, labels: repeatable}]")
     for recipe in (tiny_recipe, own):
         with pytest.raises(SuperGlueRosError, match="first stage has no network"):
-            runs.train("superpoint", runs.Run(recipe, tmp_path / "nothing"))
+            runs.train("superpoint", Run(recipe, tmp_path / "nothing"))
     start = shipped_path("superpoint")
-    weights, _ = runs.train("superpoint", runs.Run(tiny_recipe, tmp_path / "run", start=start))
+    weights, _ = runs.train("superpoint", Run(tiny_recipe, tmp_path / "run", start=start))
     card = json.loads((tmp_path / "run" / "superpoint.json").read_text())
     before = read_weights(start)
     assert card["start"] == f"superpoint.safetensors {before.short_hash}"
@@ -442,7 +441,8 @@ def tiny_superglue(tmp_path):
         "pairs: {size: [96, 80]}\n"
         "world: {width: 96, height: 80, procedural: 4, texture_size: 64, scenes: 2}\n"
         "stages:\n"
-        "- {name: mixed, keypoints: [20, 30], batch: 3, rendered_share: 0.34, no_overlap_share: 0.34,\n"
+        "- {name: mixed, keypoints: [20, 30], batch: 3, rendered_share: 0.34,\n"
+        "   no_overlap_share: 0.34,\n"
         "   schedule: &schedule {steps: 4, validate_every: 4, warmup_steps: 1}}\n"
         "- {name: rendered, keypoints: [20, 30], batch: 2, rendered_share: 1,\n"
         "   reuse: 2, schedule: *schedule}\n"
@@ -455,7 +455,7 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_
     from superglue_ros.training import loop, runs
 
     path = tiny_superglue
-    weights, finished = runs.train("superglue", runs.Run(path, tmp_path / "run"))
+    weights, finished = runs.train("superglue", Run(path, tmp_path / "run"))
     assert finished
     assert weights.config["num_layers"] == 2
     assert weights.config["attention_keypoints"] == 16
@@ -471,13 +471,12 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_
     assert card["method"].endswith("after the last 2 stages")
     assert set(card["validation"]) == set(card["validation_untrained"])
     assert set(card["validation"]) == set(card["validation_nearest_neighbour"])
-    assert {"rendered_auc10", "homography_accuracy", "no_overlap_matches"} <= set(
-        card["validation"]
-    )
+    figures = {"rendered_auc10", "homography_accuracy", "no_overlap_matches"}
+    assert figures <= set(card["validation"])
     assert [stage["pairs_seen"] for stage in card["stages"].values()] == [12, 4]
     assert card["pairs_seen"] == 16
     # A pair of each kind together in every batch, and the weights can be trained on.
-    again = runs.Run(path, tmp_path / "again", start=weights.path)
+    again = Run(path, tmp_path / "again", start=weights.path)
     runs.train("superglue", again)
     assert "start" in json.loads((tmp_path / "again" / "superglue.json").read_text())
     # A run that goes on sees scenes of its own, not those of its first slice again.
@@ -520,12 +519,12 @@ def test_superglue_goes_on_from_stage_to_stage_in_slices(tmp_path, tiny_superglu
     assert (first - before).abs().max() > 1e-4
     torch.testing.assert_close(second, first, atol=1e-6, rtol=0)
     # A finished run stays what it is.
-    again, _ = runs.train("superglue", runs.Run(tiny_superglue, folder, resume=True))
+    again, _ = runs.train("superglue", Run(tiny_superglue, folder, resume=True))
     assert again.sha256 == card["sha256"]
     # What a later stage has trained is not written over by a run without --resume.
     (folder / "1_mixed" / loop.CHECKPOINT).unlink()
     with pytest.raises(CheckpointError, match=r"2_rendered.* exists"):
-        runs.train("superglue", runs.Run(tiny_superglue, folder))
+        runs.train("superglue", Run(tiny_superglue, folder))
 
 
 def test_the_dustbins_score_learns_fast_and_is_calibrated_afterwards(bank, tiny_superglue):
@@ -565,7 +564,7 @@ assert 60 < kept < 900, kept
 
 def test_a_folder_without_photographs_is_one_clear_error(tmp_path):
     from superglue_ros.training.data.photos import read_photos
-    from superglue_ros.training.runs import check_textures
+    from superglue_ros.training.options import check_textures
 
     with pytest.raises(SuperGlueRosError, match="no folder"):
         check_textures(tmp_path / "none")

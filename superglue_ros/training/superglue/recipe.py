@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from superglue_ros.networks.superglue import SuperGlueConfig
 from superglue_ros.training.data.homography_pairs import PairConfig
-from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.recipes import check_stage_names
+from superglue_ros.training.schedule import ScheduleConfig
 from superglue_ros.world.pairs import WorldConfig
 
 
@@ -38,6 +39,19 @@ class SuperGlueStage:
         shares = self.rendered_share, self.no_overlap_share
         if min(shares) < 0 or sum(shares) > 1:
             raise ValueError("rendered_share and no_overlap_share are shares of one batch")
+
+    def new_pairs(self, steps: int) -> int:
+        """Pairs that a process draws for so many steps."""
+        return steps * self.batch // self.reuse
+
+    def card(self) -> dict[str, Any]:
+        """The options that a card of weights tells."""
+        told = ("keypoints", "rendered_share", "no_overlap_share", "reuse")
+        return {name: getattr(self, name) for name in told}
+
+    def trial(self) -> SuperGlueStage:
+        """The same with a few steps of few pairs."""
+        return replace(self, batch=8, schedule=self.schedule.shortened())
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -89,12 +103,7 @@ class SuperGlueRecipe:
         """Of an image, in any of the stages; the validation's number."""
         return max(stage.keypoints[1] for stage in self.stages)
 
-
-def trial_of(recipe: SuperGlueRecipe) -> SuperGlueRecipe:
-    """The recipe with a few steps of few pairs a stage: does all of it run?"""
-
-    def shortened(stage: SuperGlueStage) -> SuperGlueStage:
-        return replace(stage, batch=8, schedule=stage.schedule.shortened())
-
-    stages = tuple(shortened(stage) for stage in recipe.stages)
-    return replace(recipe, drawings=4, validation_batches=1, stages=stages)
+    def trial(self) -> SuperGlueRecipe:
+        """The recipe with a few steps of few pairs a stage: does all of it run?"""
+        stages = tuple(stage.trial() for stage in self.stages)
+        return replace(self, drawings=4, validation_batches=1, stages=stages)

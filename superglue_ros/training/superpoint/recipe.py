@@ -8,8 +8,8 @@ from typing import Any
 from superglue_ros.networks.checkpoints import SUPERPOINT_OPTIONS
 from superglue_ros.networks.superpoint import SuperPointConfig
 from superglue_ros.training.data.homography_pairs import PairConfig
-from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.recipes import check_stage_names
+from superglue_ros.training.schedule import ScheduleConfig
 from superglue_ros.training.superpoint.adaptation import AdaptationConfig
 from superglue_ros.training.superpoint.repeatability import RepeatabilityConfig
 
@@ -64,6 +64,25 @@ class StageConfig:
         if min(self.renew_steps, *weights) < 0:
             raise ValueError("renew_steps and the weights must not be negative")
 
+    def new_pairs(self, steps: int) -> int:
+        """Pairs that a process draws for so many steps."""
+        return steps * self.batch
+
+    def card(self) -> dict[str, Any]:
+        """The options that a card of weights tells."""
+        told = ("labels", "smoothing_px", "reprojection_weight", "distillation_weight")
+        return {name: getattr(self, name) for name in told}
+
+    def trial(self) -> StageConfig:
+        """The same with a few steps on few crops."""
+        return replace(
+            self,
+            crops=8,
+            batch=2,
+            adaptation=replace(self.adaptation, homographies=2),
+            schedule=self.schedule.shortened(),
+        )
+
 
 @dataclass(frozen=True)
 class SuperPointRecipe:
@@ -103,18 +122,7 @@ class SuperPointRecipe:
         own = {name: getattr(self, name) for name in SUPERPOINT_OPTIONS}
         return SuperPointConfig(**(own | options))
 
-
-def trial_of(recipe: SuperPointRecipe) -> SuperPointRecipe:
-    """The recipe with a few small steps a stage: does all of it run?"""
-
-    def shortened(stage: StageConfig) -> StageConfig:
-        return replace(
-            stage,
-            crops=8,
-            batch=2,
-            adaptation=replace(stage.adaptation, homographies=2),
-            schedule=stage.schedule.shortened(),
-        )
-
-    stages = tuple(shortened(stage) for stage in recipe.stages)
-    return replace(recipe, drawings=4, validation_batches=1, stages=stages)
+    def trial(self) -> SuperPointRecipe:
+        """The recipe with a few small steps a stage: does all of it run?"""
+        stages = tuple(stage.trial() for stage in self.stages)
+        return replace(self, drawings=4, validation_batches=1, stages=stages)

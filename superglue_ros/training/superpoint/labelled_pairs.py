@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from superglue_ros.errors import CheckpointError
-from superglue_ros.networks.superpoint import CELL, SuperPoint
+from superglue_ros.networks.keypoints import CELL
+from superglue_ros.networks.superpoint import SuperPoint
 from superglue_ros.training.data.crops import Crops, corner_crops
 from superglue_ros.training.data.homography_pairs import HomographyPair, HomographyPairs
 from superglue_ros.training.data.photos import PhotoBank

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from superglue_ros.networks.superpoint import SuperPointConfig
+from superglue_ros.networks.keypoints import SuperPointConfig
 from superglue_ros.training.data.homographies import inverse
 from superglue_ros.training.data.homography_pairs import HomographyPair, HomographyPairs
 from superglue_ros.training.process_group import ProcessGroup

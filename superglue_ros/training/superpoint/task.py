@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from superglue_ros.networks.keypoints import sample_descriptors
 from superglue_ros.networks.precision import training_dtype
-from superglue_ros.networks.superpoint import SuperPoint, sample_descriptors, use_channels_last
+from superglue_ros.networks.superpoint import SuperPoint, use_channels_last
 from superglue_ros.training.data.homography_pairs import HomographyPair, HomographyPairs
 from superglue_ros.training.data.photos import PhotoBank
 from superglue_ros.training.process_group import RANK_SEED, ProcessGroup

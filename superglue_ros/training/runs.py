@@ -25,10 +25,12 @@ from superglue_ros.networks.checkpoints import (
 )
 from superglue_ros.networks.precision import training_dtype
 from superglue_ros.networks.superglue import SuperGlue
+from superglue_ros.networks.superpoint import SuperPoint
 from superglue_ros.training.data.homography_pairs import HomographyPairs
 from superglue_ros.training.data.photos import PhotoBank, draw_procedural, photo_paths, read_photos
 from superglue_ros.training.loop import CHECKPOINT, check_folder, read_checkpoint, run_training
 from superglue_ros.training.recipes import RECIPES, read_recipe, to_dict
+from superglue_ros.training.superglue.bank import Bank, make_bank
 from superglue_ros.training.superglue.recipe import SuperGlueRecipe, SuperGlueStage
 from superglue_ros.training.superglue.recipe import trial_of as superglue_trial
 from superglue_ros.training.superglue.task import SuperGlueTask, network_figures, untrained
@@ -71,7 +73,9 @@ SUPERGLUE_METHOD = (
 class Run:
     """What a run is asked for.
 
-    textures: a folder of photographs, None for procedural images alone; superpoint: the frozen
+    textures: a folder of photographs, None for procedural images alone; worlds: a folder of
+    furnished worlds, for recipes that have a bank of them; bank: one that is made already, in
+    place of the run's own; superpoint: the frozen
     features SuperGlue is trained on, the shipped ones by default; start: weights of the network
     to go on from, instead of from nothing; minutes: after which it stops,
     to be resumed; compiled: SuperPoint by torch.compile; trial: a few steps of all of it, to see
@@ -81,6 +85,8 @@ class Run:
     recipe: Path
     folder: Path
     textures: Path | None = None
+    worlds: Path | None = None
+    bank: Path | None = None
     superpoint: Path | None = None
     start: Path | None = None
     minutes: float | None = None
@@ -183,9 +189,12 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
     stages = _folders(run, [stage.name for stage in recipe.stages])
     banks, data = _banks(run.textures, recipe, team.device)
     recipe = replace(recipe, world=replace(recipe.world, photographs=run.textures))
+    views = replace(recipe.bank.views, worlds=run.worlds, photographs=run.textures)
+    recipe = replace(recipe, bank=replace(recipe.bank, views=views))
     features, features_file = load_superpoint(run.superpoint)
     dtype = training_dtype(team.device, recipe.bfloat16)
     features.prepare(team.device, dtype)
+    furnished = _furnished(run, recipe, features, features_file.short_hash, team, deadline)
     # The leader alone validates.
     samples = validation_samples(recipe, features, banks[1]) if team.leads else {}
     network = untrained(recipe).to(team.device)
@@ -200,11 +209,17 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
         before.write_text(json.dumps(figures) + "\n", encoding="utf-8")
     begun_from = _load_start(network, run.start, recipe)
     plain = to_dict(recipe)
-    plain["world"]["photographs"] = None  # a path says nothing about another machine
+    # A path says nothing about another machine.
+    plain["world"]["photographs"] = None
+    plain["bank"]["views"] |= {"worlds": None, "photographs": None}
     plain |= data | {"features": features_file.short_hash, "start": begun_from}
     finished = True
-    for stage, place in zip(recipe.stages, stages):
-        task = SuperGlueTask(recipe, stage, network, features, banks[0], samples, team)
+    for number, (stage, place) in enumerate(zip(recipe.stages, stages)):
+        if stage.from_mean and number:
+            before_it = stages[max(0, number - stage.from_mean) : number]
+            ends = [read_checkpoint(p / CHECKPOINT)["network"] for p in before_it]
+            network.load_state_dict(_mean(ends))
+        task = SuperGlueTask(recipe, stage, network, features, banks[0], samples, team, furnished)
         finished = run_training(
             task,
             stage.schedule,
@@ -228,11 +243,13 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
             task.settle_dustbin()
         card = _card("superglue", run, done, task.validate(), team)
         card["data"] += "; a procedurally rendered world"
+        if furnished is not None:
+            card["data"] += f"; {len(furnished.paths)} clusters of views of furnished worlds"
         card["method"] = SUPERGLUE_METHOD
         if finished and recipe.averaged_stages > 1:
             card["method"] += f"; the mean of the weights after the last {len(ends)} stages"
         card["features"] = f"{features_file.path.name} {features_file.short_hash}"
-        asked = ("keypoints", "rendered_share", "apart_share", "reuse")
+        asked = ("keypoints", "rendered_share", "apart_share", "bank_share", "reuse")
         pairs = [
             state["step"] * stage.batch // stage.reuse for stage, state in zip(recipe.stages, done)
         ]
@@ -243,6 +260,30 @@ def _train_superglue(run: Run, team: Team, deadline: float) -> tuple[WeightsFile
         save_weights(network, weights, card)
     team.wait()
     return read_weights(weights), finished
+
+
+def _furnished(
+    run: Run,
+    recipe: SuperGlueRecipe,
+    features: SuperPoint,
+    features_hash: str,
+    team: Team,
+    deadline: float,
+) -> Bank | None:
+    """The bank that a stage of the recipe asks for, made as far as time allows."""
+    if not any(sum(stage.bank_counts) for stage in recipe.stages):
+        return None
+    folder = run.bank
+    if folder is None:
+        if run.worlds is None:
+            raise SuperGlueRosError("the recipe has a bank: name --worlds, a folder of .glb files")
+        folder = run.folder / "bank"
+        make_bank(
+            folder, recipe.bank, features, features_hash, team.device, recipe.seed,
+            team=team, deadline=deadline,
+        )  # fmt: skip
+        team.wait()
+    return Bank(folder, recipe.bank.views.overlap, team.device)
 
 
 def _mean(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -67,7 +67,8 @@ def load_model(path: Path) -> Model:
         scene = trimesh.load_scene(str(path), process=False)
     except Exception as error:  # trimesh raises many kinds for a damaged file
         raise SourceError(f"{path} is no readable .glb: {error}") from error
-    corners, uvs, owner, textures = [], [], [], []
+    corners, uvs, owner = [], [], []
+    textures: list[ImageArray] = []
     for mesh in scene.dump():
         if not hasattr(mesh, "faces") or not len(mesh.faces):
             continue
@@ -106,7 +107,7 @@ def _needed(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise SuperGlueRosError(
-            f"furnished worlds need trimesh and embreex (pip install superglue_ros[train]): {error}"
+            f"furnished worlds need trimesh and embreex, the extra [train]: {error}"
         ) from error
 
 

@@ -39,7 +39,9 @@ class TexturePool:
     def __len__(self) -> int:
         return len(self.texels_per_repeat)
 
-    def sample(self, texture: IntArray, u: FloatArray, v: FloatArray, level: FloatArray) -> FloatArray:
+    def sample(
+        self, texture: IntArray, u: FloatArray, v: FloatArray, level: FloatArray
+    ) -> FloatArray:
         """Gray values (N,) in 0..255 of textures (N,) at u right and v down, in repeats, between
         the two mip levels next to `level` (N,): trilinear."""
         level = np.clip(level, 0, self.levels - 1.001)

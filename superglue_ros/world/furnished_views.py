@@ -153,7 +153,8 @@ class FurnishedViews:
             pairs = np.argwhere(np.triu(_within(cluster.overlap.numpy(), low, high), 1))
             if not len(pairs):
                 continue
-            i, j = (torch.tensor([int(k)]) for k in rng.permutation(pairs[rng.integers(len(pairs))]))
+            pair = rng.permutation(pairs[rng.integers(len(pairs))])
+            i, j = (torch.tensor([int(k)]) for k in pair)
             views = cluster.images, cluster.depth, cluster.K
             both = [part[k] for part in views for k in (i, j)]
             return (*both, cluster.pose(i, j), cluster.overlap[i, j])
@@ -208,7 +209,8 @@ def _anywhere(
     place = world.free_places(rng, 1)[0]
     yaw, pitch = rng.uniform(-np.pi, np.pi), rng.uniform(-0.3, 0.12)
     away = np.array([np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), np.sin(pitch)])
-    camera = Camera(_look(away, _roll(rng, config.turned)), place, _matrix(rng, config), config.size)
+    rotation = _look(away, _roll(rng, config.turned))
+    camera = Camera(rotation, place, _matrix(rng, config), config.size)
     sketch = render_depth(world, camera.small(SKETCH_WIDTH))
     return (camera, sketch) if _open(sketch) else None
 
@@ -305,9 +307,10 @@ def _pictures(
     if len(kept) < max(2, len(cameras) // 2):
         return None
     cameras = kept
+    middle = slice(OVERLAP_STRIDE // 2, None, OVERLAP_STRIDE)
     overlap = _overlaps(
         [camera.small(camera.size[0] // OVERLAP_STRIDE) for camera in cameras],
-        np.stack(depths)[:, OVERLAP_STRIDE // 2 :: OVERLAP_STRIDE, OVERLAP_STRIDE // 2 :: OVERLAP_STRIDE],
+        np.stack(depths)[:, middle, middle],
     )
     draw = Draw(torch.device("cpu"), int(rng.integers(2**31)))
     return Cluster(

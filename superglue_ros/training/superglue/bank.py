@@ -1,4 +1,4 @@
-"""A bank of views of furnished worlds on disk: features extracted once, and the truth between them.
+"""A bank of views of furnished worlds on disk: features extracted once, and their truth.
 
 A cluster's views are rendered and SuperPoint's features taken; of every two views that see the
 same, where each keypoint lies in the other is kept, too. That decides the assignment of any subset
@@ -152,17 +152,16 @@ class Bank:
         """counts: pairs that see the same and pairs that do not; `keypoints` of each view, drawn
         from as many of the strongest as chance has it, in any order."""
         drawn = [self._draw(apart, keypoints, generator) for apart in _kinds(counts)]
-        views = [ImageKeypoints(*map(torch.cat, zip(*(d[side][:3] for d in drawn))),
-                                drawn[0][side][3]) for side in (0, 1)]  # fmt: skip
+        view0 = _batch([d[0] for d in drawn], self._device)
+        view1 = _batch([d[1] for d in drawn], self._device)
         forth, back = (
             Projection(*(torch.cat(parts) for parts in zip(*(d[side] for d in drawn))))
             for side in (2, 3)
         )
-        truth = projected_assignment(views[0].keypoints, views[1].keypoints, forth, back)
-        return BankedPairs(
-            *(_to(view, self._device) for view in views),
-            Assignment(truth.matches0.to(self._device), truth.matches1.to(self._device)),
-        )
+        points = view0.keypoints, view1.keypoints
+        truth = projected_assignment(points[0].cpu(), points[1].cpu(), forth, back)
+        own = Assignment(truth.matches0.to(self._device), truth.matches1.to(self._device))
+        return BankedPairs(view0, view1, own)
 
     def _draw(
         self, apart: bool, count: int, generator: torch.Generator
@@ -218,9 +217,14 @@ def _kinds(counts: Sequence[int]) -> Iterator[bool]:
             yield apart
 
 
-def _to(view: ImageKeypoints, device: torch.device) -> ImageKeypoints:
-    keypoints, scores, descriptors = (t.to(device) for t in view[:3])
-    return ImageKeypoints(keypoints, scores, descriptors, view.image_size)
+def _batch(views: Sequence[ImageKeypoints], device: torch.device) -> ImageKeypoints:
+    """Views of one image each and of one size as one batch on a device."""
+    return ImageKeypoints(
+        torch.cat([view.keypoints for view in views]).to(device),
+        torch.cat([view.scores for view in views]).to(device),
+        torch.cat([view.descriptors for view in views]).to(device),
+        views[0].image_size,
+    )
 
 
 def join_views(first: ImageKeypoints, second: ImageKeypoints) -> ImageKeypoints:

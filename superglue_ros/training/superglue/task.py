@@ -183,8 +183,11 @@ class SuperGlueTask:
         pairs = MixedPairs(self.recipe, self.stage, self.bank, _SETTLING_SEED)
         generator = torch.Generator().manual_seed(_SETTLING_SEED)
         samples = [
-            self._joined(extract_features(self.superpoint, pairs.sample(), count), count, generator)
-            for _ in range(_SETTLING_BATCHES)
+            self._joined(sample, count, generator)
+            for sample in (
+                extract_features(self.superpoint, pairs.sample(), count)
+                for _ in range(_SETTLING_BATCHES)
+            )
         ]
         scores = [self.network.scores(view0, view1) for view0, view1, _ in samples]
         trained = self.network.bin_score.item()

@@ -12,6 +12,7 @@ from superglue_ros.cli.evaluate_agreement import add_agreement
 from superglue_ros.cli.options import add_matcher_options, matcher_config
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.card_scores import rendered_name
+from superglue_ros.evaluation.diagnosis import summarise_diagnoses
 from superglue_ros.evaluation.estimators import available_estimators
 from superglue_ros.evaluation.features import (
     HOMOGRAPHY_PX,
@@ -50,6 +51,7 @@ from superglue_ros.reporting.tables import format_table, slashed
 from superglue_ros.sources import FrameSource, find_groundtruth, read_stamped_trajectory
 from superglue_ros.training.data.photos import read_photos
 from superglue_ros.types import Trajectory
+from superglue_ros.world.furnished_views import FurnishedConfig
 
 SUMMARY = "relative poses, homographies and trajectories against ground truth"
 
@@ -109,13 +111,24 @@ def run_rendered(args: argparse.Namespace) -> int:
         raise SuperGlueRosError("--overlap is a range in [0, 1], --pairs at least 1")
     output = make_folder(args.output) if args.output else None
     methods = [*our_methods(_matcher(args)), *_baselines()]
-    found = evaluate_rendered(
-        (low, high), args.pairs, methods, available_estimators(), progress=True
+    if (args.worlds is None) != (args.world is None):
+        raise SuperGlueRosError("--worlds FOLDER and --world NAME go together")
+    furnished = args.worlds and FurnishedConfig(args.worlds, (args.world,), size=tuple(args.size))
+    found, diagnoses = evaluate_rendered(
+        (low, high), args.pairs, methods, available_estimators(), True, furnished
     )
-    scores = summarise_pairs(rendered_name((low, high)), found)
+    scores = summarise_pairs(rendered_name((low, high), args.world), found)
+    diagnosis = summarise_diagnoses(diagnoses)
     _print_pairs(scores)
+    header = ["method", "keypoints with a partner %", "partner nearest %", "partner found %"]
+    rows = [
+        [x.method, x.true_percent, x.nearest_percent, x.found_percent, x.precision_percent]
+        for x in diagnosis
+    ]
+    print(format_table([*header, "right matches %"], rows))
     if output is not None:
-        write_json(output / "rendered.json", {"scores": scores, "pairs": found})
+        figures = {"scores": scores, "diagnosis": diagnosis, "pairs": found}
+        write_json(output / "rendered.json", figures)
         print(f"figures: {output}")
     return 0
 
@@ -243,6 +256,17 @@ def _add_rendered(kinds: Any) -> None:
         help="share of each picture that the other sees; 0 0: nothing in common",
     )  # fmt: skip
     parser.add_argument("--pairs", type=int, default=100, metavar="N")
+    parser.add_argument(
+        "--worlds",
+        type=Path,
+        metavar="FOLDER",
+        help="furnished worlds (.glb), not procedural ones",
+    )
+    parser.add_argument("--world", metavar="NAME", help="which of them")
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=(640, 480), metavar=("WIDTH", "HEIGHT"),
+        help="pixels of a furnished world's pictures",
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="DIR", help="rendered.json")
     _add_comparison_options(parser)
     parser.set_defaults(run=run_rendered)

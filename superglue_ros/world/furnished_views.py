@@ -31,11 +31,15 @@ APART = 0.002
 """Views that share less than this, either way, show nothing in common."""
 
 LEAST_MEDIAN_M = 1.2
-LEAST_CORNERS = 60
+CORNERS_PER_PIXEL = 60 / (640 * 480)
+"""Views with fewer corners show next to nothing."""
+
 CORNER = 0.002
 """Least eigenvalue of the structure tensor, of gray values in 0..1, that makes a corner."""
 
 PHOTOGRAPH_SIDE = 512
+TRIES = 200
+"""Draws until a world is given up."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +136,11 @@ class FurnishedViews:
         """Cluster number `index`, which depends on the seed and the number alone."""
         dress = self._dress(index // self.config.dressed)
         rng = np.random.default_rng([self._seed, 1, index])
-        while True:
+        for _ in range(TRIES):
             cluster = _pictures(dress, rng, draw_cameras(dress.world, rng, self.config))
             if cluster is not None:
                 return cluster
+        raise SourceError(f"{dress.world.name} shows too little to match")
 
     def sample(self, batch: int) -> RenderedPairs:
         """The next pairs whose overlap is in the config's range, each of a cluster of its own."""
@@ -146,7 +151,7 @@ class FurnishedViews:
 
     def _pair(self) -> tuple[Tensor, ...]:
         low, high = self.config.overlap
-        while True:
+        for _ in range(TRIES):
             cluster = self.cluster(self._drawn)
             self._drawn += 1
             rng = np.random.default_rng([self._seed, 2, self._drawn])
@@ -158,6 +163,7 @@ class FurnishedViews:
             views = cluster.images, cluster.depth, cluster.K
             both = [part[k] for part in views for k in (i, j)]
             return (*both, cluster.pose(i, j), cluster.overlap[i, j])
+        raise SourceError(f"no views of the furnished worlds have an overlap of {low} to {high}")
 
     def _dress(self, number: int) -> DressedWorld:
         if self._dressed is None or self._dressed[0] != number:
@@ -185,7 +191,7 @@ def draw_cameras(
 ) -> list[Camera]:
     """Cameras of a cluster: an anchor, others that see between 5 and 80 % of what it sees, from
     steps of 0.2 m up to the other side of the room, and stray ones that look anywhere."""
-    for _ in range(200):
+    for _ in range(TRIES):
         anchor = _anywhere(world, rng, config)
         if anchor is None:
             continue
@@ -300,7 +306,7 @@ def _pictures(
         if changing and rng.random() < 0.5:
             lights = Lighting.draw(rng, dress.world, cameras[0].position)
         image, depth = dress.picture(camera, lights)
-        if _corners(image) >= LEAST_CORNERS:
+        if _corners(image) >= CORNERS_PER_PIXEL * image.size:
             images.append(image)
             depths.append(depth)
             kept.append(camera)

@@ -1,5 +1,5 @@
-"""Furnished worlds: exact depth, textures where they belong, cameras that fit, the same views for a
-seed; the bank of their features, and its truth for any subset of keypoints."""
+"""Furnished worlds: exact depth, textures where they belong, cameras that fit, the same views for
+a seed; the bank of their features, and its truth for any subset of keypoints."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_what_is_missing_is_said(
     with pytest.raises(SourceError, match="but those left out"):
         FurnishedViews(FurnishedConfig(folder, leave_out=("room",)))
     (tmp_path / "broken.glb").write_bytes(b"glTF and nothing else")
-    with pytest.raises(SourceError, match="no readable .glb"):
+    with pytest.raises(SourceError, match=r"no readable \.glb"):
         load_model(tmp_path / "broken.glb")
 
     def missing(name: str) -> None:
@@ -276,7 +276,7 @@ def test_views_of_two_sizes_are_one_batch(bank_folder: Path) -> None:
 
 def test_a_stage_trains_on_the_bank(bank_folder: Path, config: FurnishedConfig) -> None:
     stage = SuperGlueStage(
-        "rooms", (40, 60), 4, rendered_share=0.0, bank_share=0.5, bank_apart_share=0.25
+        "rooms", (40, 60), 4, rendered_share=0.0, bank_share=0.5, bank_no_overlap_share=0.25
     )
     assert stage.counts == (0, 0, 1)
     assert stage.bank_counts == (2, 1)

@@ -60,8 +60,15 @@ class SuperGlueStage:
         return {name: getattr(self, name) for name in told}
 
     def trial(self) -> SuperGlueStage:
-        """The same with a few steps of few pairs."""
-        return replace(self, batch=8, schedule=self.schedule.shortened())
+        """The same with a few steps of the fewest pairs that have each of its kinds."""
+        smaller = (replace(self, batch=pairs) for pairs in range(1, self.batch + 1))
+        stage = next(stage for stage in smaller if stage._kinds == self._kinds)
+        return replace(stage, schedule=self.schedule.shortened())
+
+    @property
+    def _kinds(self) -> list[bool]:
+        """Which kinds of pairs a batch has."""
+        return [count > 0 for count in (*self.counts, *self.bank_counts)]
 
     @property
     def counts(self) -> tuple[int, int, int]:

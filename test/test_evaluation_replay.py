@@ -237,7 +237,15 @@ def test_gallery_chooses_few() -> None:
     assert 1 <= len(pictures) <= 3
     titles = ", ".join(picture.title for picture in pictures)
     assert all(word in titles for word in ("widest", "fewest", "half way"))
-    assert all(picture.image.shape[:2] == (240, 648) for picture in pictures)
+    assert all(picture.image.shape[:2] == (296, 726) for picture in pictures)
+    # With the poses known, right matches are green: of confidence 0.9 they were greenish yellow.
+    poses = {index * PERIOD_NS: pose for index, pose in enumerate(world.poses)}
+    told = gallery.pictures(poses, CAMERA)
+    ink = told[0].image[240:270].reshape(-1, 3).astype(int)
+    assert not (ink[:, 2] > ink[:, 1] + 40).any()
+    wrong = gallery.pictures({stamp: Pose.identity() for stamp in poses}, CAMERA)
+    ink = wrong[0].image[200:270].reshape(-1, 3).astype(int)
+    assert (ink[:, 2] > ink[:, 1] + 40).any()
 
 
 def test_json_has_no_nan() -> None:

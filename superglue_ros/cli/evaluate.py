@@ -83,7 +83,7 @@ def run_pairs(args: argparse.Namespace) -> int:
         scores += summarise_pairs(source.name, found)
         results[source.name] = found
         if output is not None:
-            draw_pairs(output, source, found, methods[0])
+            draw_pairs(output, source, groundtruth, found, methods[0])
     _print_pairs(scores)
     if output is not None:
         write_json(output / "pairs.json", {"scores": scores, "pairs": results})

@@ -78,7 +78,7 @@ def run_replay(
         name=source.name,
         trajectory=trajectory_from_poses(stamps, [poses[stamp] for stamp in stamps]),
         records=tuple(records),
-        pictures=gallery.pictures(),
+        pictures=gallery.pictures(poses, source.camera),
         skipped=skipped + source.skipped,
         wall_s=time.perf_counter() - started,
         scale_is_metric=metric,

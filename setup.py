@@ -38,6 +38,7 @@ setup(
     ],
     extras_require={
         "onnx": ONNX,
+        "docs": ["mkdocs-material>=9.7"],
         "test": [
             "pytest>=8",
             "hypothesis>=6",

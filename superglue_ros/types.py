@@ -8,15 +8,19 @@ camera frames have z forward, x right, y down; times are integer nanoseconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
-BoolArray = NDArray[np.bool_]
-ImageArray = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.floating[Any]]
+    IntArray = NDArray[np.integer[Any]]
+    BoolArray = NDArray[np.bool_]
+    ImageArray = NDArray[np.uint8]
+else:  # numpy 1.21, which ROS 2 Humble has, cannot subscript its scalar types
+    FloatArray = IntArray = BoolArray = ImageArray = np.ndarray
 
 UNMATCHED = -1
 """Value of a match index where a keypoint has no partner."""
@@ -82,6 +86,8 @@ class FrameMatches:
     Without a keyframe (the first frame has keyframe_id 0; after the clock jumped back or the size
     changed the id goes on) there are no matches, and the keyframe's stamp and size are the
     frame's own; it becomes a keyframe unless it has hardly any features.
+    keyframe_right_points: (M, 2) float32 pixels of keyframe_points in the keyframe's rectified
+    right image, NaN where not found; None without one.
     """
 
     stamp_ns: int
@@ -102,6 +108,7 @@ class FrameMatches:
     match_ms: float = 0.0
     model: str = ""
     weights_hash: str = ""
+    keyframe_right_points: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.points)

@@ -224,7 +224,9 @@ class TestBadInput:
         output = ["--output", tmp_path / "run"]
         (tmp_path / "r.yaml").write_text("stages: [{name: a, labels: guessed}]")
         line = fails(capsys, "train", "superpoint", "--config", tmp_path / "r.yaml", *output)
-        assert "r.yaml: labels are one of shapes, corners, adapted, found, not 'guessed'" in line
+        assert (
+            "r.yaml: labels are one of shapes, corners, adapted, repeatable, not 'guessed'" in line
+        )
         (tmp_path / "r.yaml").write_text("stages: [{name: a, labls: shapes}]")
         line = fails(capsys, "train", "superpoint", "--config", tmp_path / "r.yaml", *output)
         assert "StageConfig has no 'labls'" in line

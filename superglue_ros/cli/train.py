@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     from superglue_ros.errors import SuperGlueRosError
     from superglue_ros.networks.device import choose_device
     from superglue_ros.training.memory import keep_freed_memory
-    from superglue_ros.training.runs import DEFAULT_RECIPES, Run, check_textures, train
+    from superglue_ros.training.options import Run, check_textures
+    from superglue_ros.training.runs import DEFAULT_RECIPES, train
 
     if args.threads is not None and args.threads < 1:
         raise SuperGlueRosError(f"--threads is at least 1, not {args.threads}")

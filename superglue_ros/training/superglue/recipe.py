@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from superglue_ros.networks.superglue import SuperGlueConfig
 from superglue_ros.training.data.homography_pairs import PairConfig
-from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.recipes import check_stage_names
+from superglue_ros.training.schedule import ScheduleConfig
 from superglue_ros.world.pairs import WorldConfig
 
 
@@ -16,8 +17,8 @@ class SuperGlueStage:
     """One stage of the training; it goes on from the network of the stage before.
 
     keypoints: range of their number an image; batch: pairs a step; rendered_share: share of them
-    from the rendered world; apart_share: share from the rendered world, too, but without common
-    surface; the others are homographies; reuse: steps for each new batch; the others train on a
+    from the rendered world; no_overlap_share: share from the rendered world, too, but without
+    overlap; the others are homographies; reuse: steps for each new batch; the others train on a
     kept one, with another number of its keypoints (the features cost more than the step).
     """
 
@@ -25,7 +26,7 @@ class SuperGlueStage:
     keypoints: tuple[int, int] = (96, 256)
     batch: int = 6
     rendered_share: float = 0.6
-    apart_share: float = 0.0
+    no_overlap_share: float = 0.0
     reuse: int = 1
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
@@ -35,15 +36,28 @@ class SuperGlueStage:
         low, high = self.keypoints
         if not 1 <= low <= high:
             raise ValueError(f"keypoints {self.keypoints} are no range of numbers from 1")
-        shares = self.rendered_share, self.apart_share
+        shares = self.rendered_share, self.no_overlap_share
         if min(shares) < 0 or sum(shares) > 1:
-            raise ValueError("rendered_share and apart_share are shares of one batch")
+            raise ValueError("rendered_share and no_overlap_share are shares of one batch")
+
+    def new_pairs(self, steps: int) -> int:
+        """Pairs that a process draws for so many steps."""
+        return steps * self.batch // self.reuse
+
+    def card(self) -> dict[str, Any]:
+        """The options that a card of weights tells."""
+        told = ("keypoints", "rendered_share", "no_overlap_share", "reuse")
+        return {name: getattr(self, name) for name in told}
+
+    def trial(self) -> SuperGlueStage:
+        """The same with a few steps of few pairs."""
+        return replace(self, batch=8, schedule=self.schedule.shortened())
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Of a batch's pairs the rendered ones, those apart and the homographies."""
+        """Of a batch's pairs the rendered ones, those without overlap and the homographies."""
         rendered = round(self.batch * self.rendered_share)
-        both = round(self.batch * (self.rendered_share + self.apart_share))
+        both = round(self.batch * (self.rendered_share + self.no_overlap_share))
         return rendered, both - rendered, self.batch - both
 
 
@@ -89,12 +103,7 @@ class SuperGlueRecipe:
         """Of an image, in any of the stages; the validation's number."""
         return max(stage.keypoints[1] for stage in self.stages)
 
-
-def trial_of(recipe: SuperGlueRecipe) -> SuperGlueRecipe:
-    """The recipe with a few steps of few pairs a stage: does all of it run?"""
-
-    def shortened(stage: SuperGlueStage) -> SuperGlueStage:
-        return replace(stage, batch=8, schedule=stage.schedule.shortened())
-
-    stages = tuple(shortened(stage) for stage in recipe.stages)
-    return replace(recipe, drawings=4, validation_batches=1, stages=stages)
+    def trial(self) -> SuperGlueRecipe:
+        """The recipe with a few steps of few pairs a stage: does all of it run?"""
+        stages = tuple(stage.trial() for stage in self.stages)
+        return replace(self, drawings=4, validation_batches=1, stages=stages)

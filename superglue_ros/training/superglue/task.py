@@ -15,6 +15,7 @@ from superglue_ros.networks.precision import training_dtype
 from superglue_ros.networks.superglue import ImageKeypoints, SuperGlue
 from superglue_ros.networks.superpoint import SuperPoint
 from superglue_ros.training.data.photos import PhotoBank
+from superglue_ros.training.process_group import RANK_SEED, ProcessGroup
 from superglue_ros.training.superglue.losses import matching_loss
 from superglue_ros.training.superglue.recipe import SuperGlueRecipe, SuperGlueStage
 from superglue_ros.training.superglue.samples import (
@@ -24,11 +25,10 @@ from superglue_ros.training.superglue.samples import (
     strongest,
 )
 from superglue_ros.training.superglue.validation import assignment_figures, validation_figures
-from superglue_ros.training.team import RANK_SEED, Team
 
 _STAGE_SEED = 1_000
-_SETTLING_SEED = 2_500_009
-_SETTLING_BATCHES = 8
+_CALIBRATION_SEED = 2_500_009
+_CALIBRATION_BATCHES = 8
 _KEPT_BATCHES = 32
 """Batches whose features are kept to be trained on again."""
 _PLANNED_COUNTS = 64
@@ -82,21 +82,21 @@ class SuperGlueTask:
         superpoint: SuperPoint,
         bank: PhotoBank,
         validation: dict[str, list[Sample]],
-        team: Team | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
         """network: `untrained`, or what the stage before has trained; superpoint: frozen by its
-        `prepare`; validation: of `validation_samples`, empty but for the team's leader, which
+        `prepare`; validation: of `validation_samples`, empty but for the main process, which
         alone validates."""
         self.recipe = recipe
         self.stage = stage
         self.device = bank.device
         self.superpoint = superpoint
         self.network = network
-        team = team or Team(device=self.device)
-        self._team = team
+        group = group or ProcessGroup(device=self.device)
+        self._group = group
         self._dtype = training_dtype(self.device, recipe.bfloat16)
-        self._shared = team.share(_Assigning(self.network, self._dtype))
-        seed = recipe.seed + _STAGE_SEED * recipe.stages.index(stage) + RANK_SEED * team.rank
+        self._shared = group.data_parallel(_Assigning(self.network, self._dtype))
+        seed = recipe.seed + _STAGE_SEED * recipe.stages.index(stage) + RANK_SEED * group.rank
         self.bank = bank
         self.pairs = MixedPairs(recipe, stage, bank, seed)
         self.generator = torch.Generator().manual_seed(seed)
@@ -153,7 +153,7 @@ class SuperGlueTask:
         return loss, {"loss": loss.detach(), **figures}, data_s
 
     @torch.no_grad()
-    def settle_dustbin(self) -> None:
+    def calibrate_dustbin(self) -> None:
         """Move the dustbin's score to where equation 10, unbalanced, is the least on new pairs,
         the same ones whenever it is asked.
 
@@ -162,10 +162,10 @@ class SuperGlueTask:
         """
         self.network.eval()
         count = self.stage.keypoints[1]
-        pairs = MixedPairs(self.recipe, self.stage, self.bank, _SETTLING_SEED)
+        pairs = MixedPairs(self.recipe, self.stage, self.bank, _CALIBRATION_SEED)
         samples = [
             extract_features(self.superpoint, pairs.sample(), count)
-            for _ in range(_SETTLING_BATCHES)
+            for _ in range(_CALIBRATION_BATCHES)
         ]
         scores = [self.network.scores(sample.view0, sample.view1) for sample in samples]
         trained = self.network.bin_score.item()
@@ -196,8 +196,8 @@ class SuperGlueTask:
     def restore(self, state: dict[str, Any]) -> None:
         """Take up the generators where the checkpoint left them; CheckpointError where they are
         of another kind of device."""
-        self._team.check_device(state["device"])
-        self._team.take_up(self.pairs.homographies.generator, state["homographies"])
-        self._team.take_up(self.generator, state["generator"])
+        self._group.check_device(state["device"])
+        self._group.restore_generator(self.pairs.homographies.generator, state["homographies"])
+        self._group.restore_generator(self.generator, state["generator"])
         # A world cannot go on where it was; it must not show the first slice's scenes again.
         self.pairs.draw_worlds(int(torch.randint(2**31, (), generator=self.generator)))

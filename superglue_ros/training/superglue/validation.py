@@ -18,8 +18,8 @@ from superglue_ros.training.superglue.samples import Sample, extract_features
 from superglue_ros.types import IntArray, Pose
 from superglue_ros.world.pairs import RenderedPairs, WorldPairs
 
-APART = "apart"
-"""Kind of the pairs without common surface, of which only the number of matches is told."""
+NO_OVERLAP = "no_overlap"
+"""Kind of the pairs without overlap, of which only the number of matches is told."""
 
 AUC_DEG = 10.0
 INLIER_PX = 1.0
@@ -29,11 +29,11 @@ _SEED = 2_000_003
 def validation_samples(
     recipe: SuperGlueRecipe, superpoint: SuperPoint, bank: PhotoBank
 ) -> dict[str, list[Sample]]:
-    """Fixed pairs: homographies, rendered ones, and rendered ones without common surface."""
+    """Fixed pairs: homographies, rendered ones, and rendered ones without overlap."""
     sources: dict[str, HomographyPairs | WorldPairs] = {
         "homography": HomographyPairs(bank, recipe.pairs, _SEED),
         "rendered": WorldPairs(recipe.world, bank.device, _SEED),
-        APART: WorldPairs(recipe.world.apart(), bank.device, _SEED),
+        NO_OVERLAP: WorldPairs(recipe.world.without_overlap(), bank.device, _SEED),
     }
     count = recipe.most_keypoints
     return {
@@ -80,9 +80,9 @@ def validation_figures(
     for kind, own in samples.items():
         found = [match(sample) for sample in own]
         rows = [assignment_figures(f, s.truth.matches0) for f, s in zip(found, own)]
-        for key in ("matches",) if kind == APART else ("precision", "recall", "accuracy"):
+        for key in ("matches",) if kind == NO_OVERLAP else ("precision", "recall", "accuracy"):
             result[f"{kind}_{key}"] = sum(float(row[key]) for row in rows) / len(rows)
-        if kind == APART:
+        if kind == NO_OVERLAP:
             continue
         errors = [e for f, s in zip(found, own) for e in _pose_errors(f.cpu().numpy(), s)]
         if errors:

@@ -47,6 +47,7 @@ setup(
     extras_require={
         "onnx": ONNX,
         "train": TRAIN,
+        "docs": ["mkdocs-material>=9.7"],
         "test": [
             "pytest>=8",
             "hypothesis>=6",

@@ -11,6 +11,11 @@ from typing import Any
 from superglue_ros.cli.evaluate_agreement import add_agreement
 from superglue_ros.cli.options import add_matcher_options, matcher_config
 from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.evaluation.accuracy import (
+    accuracy_rows,
+    measure_accuracy,
+    summarise_accuracy,
+)
 from superglue_ros.evaluation.card_scores import rendered_name
 from superglue_ros.evaluation.diagnosis import summarise_diagnoses
 from superglue_ros.evaluation.estimators import available_estimators
@@ -35,17 +40,16 @@ from superglue_ros.evaluation.methods import (
 from superglue_ros.evaluation.metrics import POSE_THRESHOLDS_DEG
 from superglue_ros.evaluation.pair_pictures import draw_features, draw_pairs
 from superglue_ros.evaluation.pairs import PairScores, evaluate_pairs, open_pairs, summarise_pairs
+from superglue_ros.evaluation.relative import relative_errors
 from superglue_ros.evaluation.rendered import evaluate_rendered
 from superglue_ros.evaluation.rotations import TURNED, evaluate_rotations
-from superglue_ros.evaluation.trajectory import (
-    ALIGNMENTS,
-    FRAMES_OF_REFERENCE,
-    absolute_trajectory_error,
-    relative_errors,
-    summarise_errors,
-)
+from superglue_ros.evaluation.trajectory import ALIGNMENTS
 from superglue_ros.matching import ImageMatcher, MatcherConfig
-from superglue_ros.replay.plots import plot_trajectory
+from superglue_ros.replay.trajectory_plots import (
+    plot_components,
+    plot_errors,
+    plot_trajectory,
+)
 from superglue_ros.reporting.files import make_folder, write_json
 from superglue_ros.reporting.tables import format_table, slashed
 from superglue_ros.sources import FrameSource, find_groundtruth, read_stamped_trajectory
@@ -85,7 +89,7 @@ def run_pairs(args: argparse.Namespace) -> int:
         scores += summarise_pairs(source.name, found)
         results[source.name] = found
         if output is not None:
-            draw_pairs(output, source, found, methods[0])
+            draw_pairs(output, source, groundtruth, found, methods[0])
     _print_pairs(scores)
     if output is not None:
         write_json(output / "pairs.json", {"scores": scores, "pairs": results})
@@ -205,33 +209,28 @@ def run_trajectory(args: argparse.Namespace) -> int:
     estimate = read_stamped_trajectory(args.estimate)
     groundtruth = read_stamped_trajectory(args.groundtruth)
     output = make_folder(args.output) if args.output else None
-    errors = absolute_trajectory_error(estimate, groundtruth, args.alignment, args.max_gap)
+    accuracy = measure_accuracy(estimate, groundtruth, args.alignment, args.max_gap)
+    errors = accuracy.absolute
     if errors.reason:
         raise SuperGlueRosError(f"{args.estimate}: {errors.reason}")
-    relative = relative_errors(
-        estimate, groundtruth, scale=errors.scale, metres=args.metres, max_gap_s=args.max_gap
-    )
-    segment = f"{args.metres} m" if args.metres else "one frame"
-    rows = [
-        ["poses compared", f"{errors.num_poses} of {errors.num_estimated}"],
-        ["ATE RMSE", f"{errors.rmse_m:.4f} m, {errors.rmse_percent:.3f} % of the path"],
-        ["ATE mean", f"{errors.mean_m:.4f} m"],
-        ["ATE median", f"{errors.median_m:.4f} m"],
-        ["ATE max", f"{errors.max_m:.4f} m"],
-        ["path length", f"{errors.path_length_m:.2f} m"],
-        ["alignment", f"{errors.alignment}: {FRAMES_OF_REFERENCE[errors.alignment]}"],
-        ["scale", f"{errors.scale:.6f}"],
-        [f"RPE over {segment}", f"{relative.translation_rmse_m:.4f} m RMSE, "
-         f"{relative.rotation_rmse_deg:.4f} deg RMSE"],
-        ["drift", f"{relative.translation_percent:.3f} % of the path, "
-         f"{relative.rotation_deg_per_m:.5f} deg/m"],
-    ]  # fmt: skip
+    rows, figures = accuracy_rows(accuracy), summarise_accuracy(accuracy)
+    if args.metres:
+        asked = relative_errors(
+            estimate, groundtruth, scale=errors.scale, metres=args.metres, max_gap_s=args.max_gap
+        )
+        figures["segments"] = asked
+        text = (
+            f"{asked.translation_rmse_m:.4f} m, {asked.rotation_rmse_deg:.4f} deg (RMSE), "
+            f"{asked.translation_percent:.3f} %, {asked.rotation_deg_per_m:.5f} deg/m"
+        )
+        rows.append([f"RPE over {asked.segment}", asked.reason or text])
     print(format_table(["figure", "value"], rows))
     if output is not None:
         plot_trajectory(output / "trajectory.png", estimate, errors)
-        write_json(
-            output / "trajectory.json", {"ate": summarise_errors(errors), "relative": relative}
-        )
+        plot_errors(output / "errors.png", errors)
+        plot_components(output / "components.png", estimate, errors)
+        write_json(output / "trajectory.json", figures)
+        print(f"figures and plots: {output}")
     return 0
 
 

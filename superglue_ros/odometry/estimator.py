@@ -25,6 +25,8 @@ from superglue_ros.types import UNMATCHED, CameraModel, FloatArray, FrameMatches
 
 _MAX_PENDING_FRAMES = 4
 """Frames after which the window is optimised even without a keyframe."""
+_YOUNG_FRAMES = 8
+"""A window of no more located frames is optimised at each."""
 
 
 class VisualOdometry:
@@ -215,7 +217,9 @@ class VisualOdometry:
         if starts:
             self._map.locate_frames()
         self._pending_frames += 1
-        if matches.is_keyframe or starts or self._pending_frames >= _MAX_PENDING_FRAMES:
+        young = sum(frame.located for frame in self._map.frames) <= _YOUNG_FRAMES
+        due = young or self._pending_frames >= _MAX_PENDING_FRAMES
+        if matches.is_keyframe or starts or due:
             self._map.optimize()
             self._pending_frames = 0
         return replace(tracked, pose=frame.pose, covariance=frame.covariance)

@@ -88,7 +88,9 @@ class VisualOdometry:
         MessageError where the message contradicts itself or the depth is of another size, and
         ValueError for a baseline that is not positive; the state is then as before the call.
         """
-        found = usable_correspondences(matches, camera, self.config.min_confidence)
+        found = usable_correspondences(
+            matches, camera, self.config.min_confidence, self.config.use_confidence
+        )
         depths = InverseDepths.of_none(len(found))
         if self.use_depth:
             depths = measured_depths(

@@ -62,7 +62,7 @@ lint: setup
 	@$(IN_ROS) python -m ruff check . && python -m mypy
 
 demo: setup
-	@$(IN_ROS) python -m superglue_ros.nodes.demo --output $(OUTPUT) $(if $(TOPIC),--topic "$(TOPIC)") \
+	@$(IN_ROS) python -m superglue_ros.demo.demo --output $(OUTPUT) $(if $(TOPIC),--topic "$(TOPIC)") \
 		$(if $(DEPTH_TOPIC),--depth-topic "$(DEPTH_TOPIC)") \
 		$(if $(SOURCE),"$(SOURCE)")
 

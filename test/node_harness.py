@@ -14,9 +14,9 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from superglue_ros.demo.node_process import NodeProcess
 from superglue_ros.msg import Features, Matches, OdometryStatus
 from superglue_ros.nodes.conversions import camera_info_message, image_message, make_header
-from superglue_ros.nodes.running import NodeProcess
 from superglue_ros.types import CameraModel, ImageArray
 
 TIMEOUT_S = 60.0

@@ -15,11 +15,12 @@ MAX_LINES = 400
 FLOORS = {
     "types": 0,
     "errors": 0,
+    "options": 0,
     "provenance": 0,
     "stamps": 0,
     "networks": 1,
     "geometry": 1,
-    "sources": 1,
+    "sources": 2,
     "engines": 2,
     "world": 2,
     "matching": 3,
@@ -36,9 +37,9 @@ FLOORS = {
 }
 """Rooms of the package, lowest first; a room imports only itself and lower floors."""
 
-GROUND = {"types", "errors", "provenance", "stamps"}
+GROUND = {"types", "errors", "options", "provenance", "stamps"}
 ALLOWED = {
-    "matching": {*GROUND, "networks", "geometry"},
+    "matching": {*GROUND, "networks", "geometry", "engines"},
     "odometry": {*GROUND, "geometry"},
     "training": {*GROUND, "networks", "geometry", "world"},
     "world": {*GROUND, "geometry"},

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from superglue_ros.benchmarks.memory import peak_growth_mb
+from superglue_ros.benchmarks.speed import _graphs, noise_image, untrain
 from superglue_ros.cli import main as console
-from superglue_ros.evaluation.memory import peak_growth_mb
-from superglue_ros.evaluation.speed import _graphs, noise_image, untrain
+from superglue_ros.engines.cuda_graphs import CapturedNetworks
 from superglue_ros.matching import ImageMatcher
-from superglue_ros.matching.cuda_graphs import CapturedNetworks
 from superglue_ros.networks.superglue import SuperGlue
 from superglue_ros.networks.superpoint import SuperPoint
 

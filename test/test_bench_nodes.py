@@ -18,8 +18,8 @@ pytest.importorskip("superglue_ros.msg", reason="the messages are not built (mak
 from node_harness import wait_for
 
 from superglue_ros.cli import bench as command
+from superglue_ros.demo import live_benchmark as bench
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.nodes import bench
 
 pytestmark = pytest.mark.ros
 

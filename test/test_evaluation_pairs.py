@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from superglue_ros.errors import CameraError, SourceError
+from superglue_ros.evaluation.card_scores import card_scores, rendered_name
 from superglue_ros.evaluation.estimators import (
     available_estimators,
     estimate_homography,
@@ -29,13 +30,13 @@ from superglue_ros.evaluation.metrics import symmetric_epipolar_errors
 from superglue_ros.evaluation.pair_pictures import draw_pairs
 from superglue_ros.evaluation.pairs import evaluate_pairs, open_pairs, summarise_pairs
 from superglue_ros.evaluation.rendered import evaluate_rendered
-from superglue_ros.evaluation.summary import card_scores, plain_numbers, rendered_name
 from superglue_ros.geometry import (
     area_under_recall,
     exp_rotation,
     pose_errors_deg,
     project_points,
 )
+from superglue_ros.reporting.files import plain_numbers
 from superglue_ros.sources import trajectory_from_poses
 from superglue_ros.types import CameraModel, Frame, Pose
 

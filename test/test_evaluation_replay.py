@@ -12,14 +12,15 @@ import pytest
 from odometry_world import depth_of
 
 from superglue_ros.errors import CameraError, ImageError, SuperGlueRosError
-from superglue_ros.evaluation.gallery import Gallery
-from superglue_ros.evaluation.replay import run_replay
-from superglue_ros.evaluation.report import make_folder, write_report
-from superglue_ros.evaluation.summary import format_table, plain_numbers, write_json
 from superglue_ros.evaluation.trajectory import absolute_trajectory_error, relative_errors
 from superglue_ros.geometry import exp_rotation, project_points
 from superglue_ros.matching import FeatureMatches, KeyframeMatcher, KeyframePolicy
 from superglue_ros.odometry import VisualOdometry
+from superglue_ros.replay.gallery import Gallery
+from superglue_ros.replay.report import write_report
+from superglue_ros.replay.run import run_replay
+from superglue_ros.reporting.files import make_folder, plain_numbers, write_json
+from superglue_ros.reporting.tables import format_table
 from superglue_ros.sources import read_trajectory, trajectory_from_poses
 from superglue_ros.types import CameraModel, Frame, Pose
 

@@ -17,9 +17,7 @@ import pytest
 import torch
 
 from superglue_ros.cli import main as console
-from superglue_ros.errors import DeviceError, EngineError, EngineOptionError
-from superglue_ros.matching import ImageMatcher, MatcherConfig, export_check
-from superglue_ros.matching.engine import (
+from superglue_ros.engines.exported import (
     GRAPHS,
     MANIFEST,
     file_sha256,
@@ -27,16 +25,18 @@ from superglue_ros.matching.engine import (
     read_manifest,
     write_manifest,
 )
-from superglue_ros.matching.export import Limits, export_engine, write_graphs
-from superglue_ros.matching.export_check import (
+from superglue_ros.engines.tensorrt_graph import build_engine
+from superglue_ros.errors import DeviceError, EngineError, EngineOptionError
+from superglue_ros.exporters.engine import Limits, export_engine, write_graphs
+from superglue_ros.exporters.engine_check import (
     TOLERANCES,
     check_differences,
     compare,
     random_side,
 )
-from superglue_ros.matching.loading import load_networks
-from superglue_ros.matching.tensorrt_graph import build_engine
+from superglue_ros.matching import ImageMatcher, MatcherConfig, export_check
 from superglue_ros.networks.checkpoints import save_weights, shipped_path
+from superglue_ros.networks.pair import load_networks
 from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
 from superglue_ros.networks.superglue_inference import EncodedKeypoints
 from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig

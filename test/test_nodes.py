@@ -34,6 +34,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
+from superglue_ros.demo.node_process import NodeProcess, executable, spinning
 from superglue_ros.matching import KeyframeMatcher
 from superglue_ros.msg import Features, OdometryStatus
 from superglue_ros.nodes import health
@@ -44,7 +45,7 @@ from superglue_ros.nodes.conversions import (
 )
 from superglue_ros.nodes.matcher_node import MOST_FAILURES, MatcherNode
 from superglue_ros.nodes.odometry_node import OdometryNode
-from superglue_ros.nodes.running import NodeProcess, executable, run_node, spinning
+from superglue_ros.nodes.running import run_node
 from superglue_ros.types import Frame
 
 pytestmark = pytest.mark.ros

@@ -32,8 +32,8 @@ from node_harness import (
 from rclpy.qos import ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
+from superglue_ros.demo.node_process import NodeProcess, spinning
 from superglue_ros.nodes.health import LOG_PERIOD_S
-from superglue_ros.nodes.running import NodeProcess, spinning
 
 pytestmark = pytest.mark.ros
 

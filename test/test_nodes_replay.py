@@ -11,12 +11,12 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
 
-from superglue_ros.evaluation.replay import run_replay
+from superglue_ros.demo.demo import DEPTH_TOPIC, LISTENERS, play, recorded_bag
+from superglue_ros.demo.player import Playback
 from superglue_ros.evaluation.trajectory import path_length
 from superglue_ros.matching import ImageMatcher, KeyframeMatcher
-from superglue_ros.nodes.demo import DEPTH_TOPIC, LISTENERS, play, recorded_bag
-from superglue_ros.nodes.player import Playback
 from superglue_ros.odometry import VisualOdometry
+from superglue_ros.replay.run import run_replay
 from superglue_ros.sources import open_source, write_bag
 
 pytestmark = [pytest.mark.ros, pytest.mark.shared, pytest.mark.slow]

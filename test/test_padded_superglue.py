@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from superglue_ros.engines.cuda_graphs import CapturedNetworks
 from superglue_ros.errors import DeviceError
 from superglue_ros.evaluation.rendered import rendered_images
 from superglue_ros.matching import ImageMatcher, MatcherConfig
-from superglue_ros.matching.cuda_graphs import CapturedNetworks
 from superglue_ros.networks.optimal_transport import log_optimal_transport
 from superglue_ros.networks.padded_superglue import PaddedSuperGlue, padded_transport
 from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig

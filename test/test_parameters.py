@@ -13,22 +13,22 @@ pytest.importorskip("rclpy")
 pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
 
 import rclpy
-from rclpy.node import Node
-from rclpy.parameter import Parameter
-
-from superglue_ros.matching import KeyframePolicy, MatcherConfig
-from superglue_ros.matching.config import check_ranges, option
-from superglue_ros.nodes.health import MAX_CAUSES, Problems
-from superglue_ros.nodes.mailbox import Mailbox
-from superglue_ros.nodes.options import OdometryNodeOptions
-from superglue_ros.nodes.parameter_files import (
+from parameter_files import (
     NODES,
     options_of,
     parameters_markdown,
     parameters_yaml,
 )
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from superglue_ros.demo.player import Playback
+from superglue_ros.matching import KeyframePolicy, MatcherConfig
+from superglue_ros.nodes.health import MAX_CAUSES, Problems
+from superglue_ros.nodes.mailbox import Mailbox
+from superglue_ros.nodes.options import OdometryNodeOptions
 from superglue_ros.nodes.parameters import NodeParameters
-from superglue_ros.nodes.player import Playback
+from superglue_ros.options import check_ranges, option
 
 pytestmark = pytest.mark.ros
 
@@ -132,7 +132,7 @@ def test_setting_is_validated_together_and_applied(context: rclpy.Context) -> No
 @pytest.mark.parametrize("name", NODES)
 def test_yaml_lists_the_declared_defaults(repository: Path, name: str) -> None:
     text = (repository / "config" / f"{name}.yaml").read_text()
-    assert text == parameters_yaml(name), "run python -m superglue_ros.nodes.parameter_files"
+    assert text == parameters_yaml(name), "run python scripts/parameter_files.py"
     values = yaml.safe_load(text)["/**"]["ros__parameters"]
     defaults = {declared.name: declared.default for declared, _ in options_of(name)}
     assert values == defaults
@@ -141,7 +141,7 @@ def test_yaml_lists_the_declared_defaults(repository: Path, name: str) -> None:
 
 def test_page_lists_the_declared_parameters(repository: Path) -> None:
     page = (repository / "docs" / "parameters.md").read_text()
-    assert page == parameters_markdown(), "run python -m superglue_ros.nodes.parameter_files"
+    assert page == parameters_markdown(), "run python scripts/parameter_files.py"
 
 
 @pytest.mark.parametrize("name", NODES)

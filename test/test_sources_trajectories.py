@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from superglue_ros.errors import SourceError
+from superglue_ros.geometry import quaternions_from_rotations, rotations_from_quaternions
 from superglue_ros.sources import (
     poses_from_trajectory,
-    quaternions_from_rotations,
     read_stamped_trajectory,
     read_trajectory,
-    rotations_from_quaternions,
     trajectory_from_poses,
     write_trajectory,
 )

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from superglue_ros.benchmarks.speed import image_size
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.evaluation.speed import image_size
-from superglue_ros.matching.config import PRECISIONS
+from superglue_ros.networks.config import PRECISIONS
 
 TRANSFORMERS = "transformers"
 SWEEP_SIZES = [(320, 240), (640, 480), (1280, 960)]
@@ -73,15 +73,15 @@ def run_nodes(args: argparse.Namespace) -> int:
             "source install/setup.bash"
         )
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "superglue_ros.nodes.bench", *args.words])
+    module = "superglue_ros.demo.live_benchmark"
+    os.execv(sys.executable, [sys.executable, "-m", module, *args.words])
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a table a configuration."""
-    from superglue_ros.evaluation.report import make_folder
-    from superglue_ros.evaluation.speed import describe_machine
-    from superglue_ros.evaluation.speed_plots import plot_speed
-    from superglue_ros.evaluation.summary import write_json
+    from superglue_ros.benchmarks.plots import plot_speed
+    from superglue_ros.benchmarks.speed import describe_machine
+    from superglue_ros.reporting.files import make_folder, write_json
 
     if args.runs < 1:
         raise SuperGlueRosError(f"--runs must be at least 1, not {args.runs}")
@@ -117,7 +117,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _measure(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list[Any]:
     """Ours alone, stage by stage."""
-    from superglue_ros.evaluation.speed import measure_speed, release_memory, untrain
+    from superglue_ros.benchmarks.speed import measure_speed, release_memory, untrain
     from superglue_ros.matching import ImageMatcher
 
     results = []
@@ -160,14 +160,14 @@ def _print_stages(result: Any) -> None:
 
 def _compare(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list[Any]:
     """Another implementation and ours in turns."""
-    from superglue_ros.evaluation.speed_against import (
+    from superglue_ros.benchmarks.against import (
         compare_speed,
         matcher_beside,
         reference_checkout,
         transformers_model,
     )
-    from superglue_ros.evaluation.summary import format_table
-    from superglue_ros.matching.device import choose_device
+    from superglue_ros.networks.device import choose_device
+    from superglue_ros.reporting.tables import format_table
 
     device = choose_device(args.device)
     results, rows = [], []

@@ -11,6 +11,7 @@ from typing import Any
 from superglue_ros.cli.evaluate_agreement import add_agreement
 from superglue_ros.cli.options import add_matcher_options, matcher_config
 from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.evaluation.card_scores import rendered_name
 from superglue_ros.evaluation.estimators import available_estimators
 from superglue_ros.evaluation.features import (
     HOMOGRAPHY_PX,
@@ -33,24 +34,19 @@ from superglue_ros.evaluation.methods import (
 from superglue_ros.evaluation.metrics import POSE_THRESHOLDS_DEG
 from superglue_ros.evaluation.pair_pictures import draw_features, draw_pairs
 from superglue_ros.evaluation.pairs import PairScores, evaluate_pairs, open_pairs, summarise_pairs
-from superglue_ros.evaluation.plots import plot_trajectory
 from superglue_ros.evaluation.rendered import evaluate_rendered
-from superglue_ros.evaluation.report import make_folder
 from superglue_ros.evaluation.rotations import TURNED, evaluate_rotations
-from superglue_ros.evaluation.summary import (
-    FRAMES_OF_REFERENCE,
-    format_table,
-    rendered_name,
-    slashed,
-    summarise_errors,
-    write_json,
-)
 from superglue_ros.evaluation.trajectory import (
     ALIGNMENTS,
+    FRAMES_OF_REFERENCE,
     absolute_trajectory_error,
     relative_errors,
+    summarise_errors,
 )
 from superglue_ros.matching import ImageMatcher, MatcherConfig
+from superglue_ros.replay.plots import plot_trajectory
+from superglue_ros.reporting.files import make_folder, write_json
+from superglue_ros.reporting.tables import format_table, slashed
 from superglue_ros.sources import FrameSource, find_groundtruth, read_stamped_trajectory
 from superglue_ros.training.data.photos import read_photos
 from superglue_ros.types import Trajectory

@@ -21,9 +21,9 @@ from superglue_ros.evaluation.agreement import (
     summarise_agreement,
 )
 from superglue_ros.evaluation.rendered import rendered_images
-from superglue_ros.evaluation.report import make_folder
-from superglue_ros.evaluation.summary import format_table, write_json
 from superglue_ros.matching import MatcherConfig
+from superglue_ros.reporting.files import make_folder, write_json
+from superglue_ros.reporting.tables import format_table
 from superglue_ros.sources import open_source
 from superglue_ros.types import ImageArray
 

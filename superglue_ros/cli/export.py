@@ -42,8 +42,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export and print how far the graphs are from torch."""
-    from superglue_ros.matching.export import Limits, export_engine
-    from superglue_ros.matching.export_check import difference_table
+    from superglue_ros.exporters.engine import Limits, export_engine
+    from superglue_ros.exporters.engine_check import difference_table
 
     given = {
         name: getattr(args, name)

@@ -10,9 +10,9 @@ import numpy as np
 
 from superglue_ros.cli.options import add_matcher_options, matcher_config
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.evaluation.plots import check_picture, save_picture
-from superglue_ros.evaluation.summary import check_output
 from superglue_ros.matching import ImageMatcher, ImageMatches, draw_matches
+from superglue_ros.reporting.files import check_output
+from superglue_ros.reporting.pictures import check_picture, save_picture
 from superglue_ros.sources import read_image
 from superglue_ros.types import UNMATCHED, ImageArray
 

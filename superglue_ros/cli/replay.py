@@ -19,11 +19,9 @@ from superglue_ros.cli.options import (
 )
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.pairs import frame_stamps
-from superglue_ros.evaluation.replay import ReplayResult, run_replay
-from superglue_ros.evaluation.report import make_folder, write_report
-from superglue_ros.evaluation.summary import FRAMES_OF_REFERENCE, format_table
 from superglue_ros.evaluation.trajectory import (
     ALIGNMENTS,
+    FRAMES_OF_REFERENCE,
     TrajectoryErrors,
     absolute_trajectory_error,
     relative_errors,
@@ -31,6 +29,11 @@ from superglue_ros.evaluation.trajectory import (
 from superglue_ros.geometry import check_camera
 from superglue_ros.matching import ImageMatcher, KeyframeMatcher
 from superglue_ros.odometry import OdometryConfig, VisualOdometry
+from superglue_ros.replay.records import ReplayResult
+from superglue_ros.replay.report import write_report
+from superglue_ros.replay.run import run_replay
+from superglue_ros.reporting.files import make_folder
+from superglue_ros.reporting.tables import format_table
 from superglue_ros.sources import open_source, read_trajectory
 
 SUMMARY = "run matching and odometry over a bag, folder, video or dataset"

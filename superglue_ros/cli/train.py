@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from superglue_ros.errors import SuperGlueRosError
-    from superglue_ros.matching.device import choose_device
+    from superglue_ros.networks.device import choose_device
     from superglue_ros.training.memory import keep_freed_memory
     from superglue_ros.training.runs import DEFAULT_RECIPES, Run, check_textures, train
 

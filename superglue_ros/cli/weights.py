@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add_scores(path: Path, network: str, files: list[Path]) -> None:
-    from superglue_ros.evaluation.summary import card_scores
+    from superglue_ros.evaluation.card_scores import card_scores
     from superglue_ros.networks.checkpoints import read_card, write_card
 
     card = read_card(path)

@@ -43,7 +43,7 @@ def _write_sheet(args: argparse.Namespace) -> Path:
     import cv2
     import numpy as np
 
-    from superglue_ros.matching.device import choose_device
+    from superglue_ros.networks.device import choose_device
     from superglue_ros.world import WorldConfig, WorldPairs
 
     try:

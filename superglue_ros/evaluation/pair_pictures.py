@@ -12,8 +12,8 @@ import numpy as np
 from superglue_ros.evaluation.features import FeatureResult, HomographySequence
 from superglue_ros.evaluation.methods import Method
 from superglue_ros.evaluation.pairs import PairResult
-from superglue_ros.evaluation.plots import save_picture
 from superglue_ros.matching import draw_matches
+from superglue_ros.reporting.pictures import save_picture
 from superglue_ros.sources import FrameSource, read_image
 from superglue_ros.types import FloatArray, ImageArray
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
-from superglue_ros.geometry import log_rotation
-from superglue_ros.sources import rotations_from_quaternions
+from superglue_ros.geometry import log_rotation, rotations_from_quaternions
 from superglue_ros.types import FloatArray, IntArray, Trajectory
 
 ALIGNMENTS = ("sim3", "se3", "none")
@@ -216,3 +216,20 @@ def pose_matrices(trajectory: Trajectory, scale: float = 1.0) -> FloatArray:
     matrices[:, :3, :3] = rotations_from_quaternions(trajectory.quaternions_xyzw)
     matrices[:, :3, 3] = scale * trajectory.positions
     return matrices
+
+
+FRAMES_OF_REFERENCE = {
+    "sim3": "ground truth's world, after a similarity alignment (scale, rotation, translation)",
+    "se3": "ground truth's world, after a rigid alignment (rotation, translation)",
+    "none": "the world both files are in, without alignment",
+}
+
+
+def summarise_errors(errors: TrajectoryErrors) -> dict[str, Any]:
+    """The scalar figures of absolute errors, and which frame they are in."""
+    plain = {
+        f.name: getattr(errors, f.name)
+        for f in fields(errors)
+        if isinstance(getattr(errors, f.name), str | int | float)
+    }
+    return {**plain, "frame": FRAMES_OF_REFERENCE[errors.alignment]}

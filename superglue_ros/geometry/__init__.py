@@ -12,6 +12,10 @@ from superglue_ros.geometry.camera import (
 from superglue_ros.geometry.depth import depth_of_points, stereo_depth
 from superglue_ros.geometry.pnp import PoseEstimate, estimate_pose, refine_pose
 from superglue_ros.geometry.pose_errors import area_under_recall, pose_errors_deg
+from superglue_ros.geometry.quaternions import (
+    quaternions_from_rotations,
+    rotations_from_quaternions,
+)
 from superglue_ros.geometry.rotations import exp_rotation, fit_rotation, log_rotation
 from superglue_ros.geometry.triangulation import Triangulation, triangulate
 from superglue_ros.geometry.two_view import TwoViewGeometry, estimate_two_view
@@ -34,7 +38,9 @@ __all__ = [
     "pose_errors_deg",
     "project_normalized",
     "project_points",
+    "quaternions_from_rotations",
     "refine_pose",
+    "rotations_from_quaternions",
     "scale_camera",
     "stereo_depth",
     "triangulate",

@@ -1,6 +1,5 @@
 """Images to features to matches, and the keyframes they are matched against."""
 
-from superglue_ros.matching.config import KeyframePolicy, MatcherConfig
 from superglue_ros.matching.drawing import draw_matches
 from superglue_ros.matching.image_matcher import (
     ExtractedFeatures,
@@ -8,7 +7,9 @@ from superglue_ros.matching.image_matcher import (
     ImageMatcher,
     ImageMatches,
 )
+from superglue_ros.matching.keyframe_policy import KeyframePolicy
 from superglue_ros.matching.keyframes import KeyframeMatcher
+from superglue_ros.networks.config import MatcherConfig
 
 __all__ = [
     "ExtractedFeatures",

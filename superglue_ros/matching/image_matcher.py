@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from superglue_ros.engines.cuda_graphs import CapturedNetworks
+from superglue_ros.engines.exported import open_engine
 from superglue_ros.errors import DeviceError, ImageError
-from superglue_ros.matching.config import MatcherConfig
-from superglue_ros.matching.cuda_graphs import CapturedNetworks
-from superglue_ros.matching.device import choose_device
-from superglue_ros.matching.engine import open_engine
-from superglue_ros.matching.loading import load_networks
+from superglue_ros.networks.config import MatcherConfig
+from superglue_ros.networks.device import choose_device
+from superglue_ros.networks.pair import load_networks
 from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
 from superglue_ros.networks.superpoint import Keypoints
 from superglue_ros.types import UNMATCHED, Features, FloatArray, ImageArray, IntArray

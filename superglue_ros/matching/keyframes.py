@@ -7,8 +7,8 @@ import time
 import numpy as np
 
 from superglue_ros.errors import ImageError
-from superglue_ros.matching.config import KeyframePolicy
 from superglue_ros.matching.image_matcher import ExtractedFeatures, FeatureMatches, ImageMatcher
+from superglue_ros.matching.keyframe_policy import KeyframePolicy
 from superglue_ros.stamps import Order, StampOrder
 from superglue_ros.types import Features, FloatArray, Frame, FrameMatches, ImageArray
 

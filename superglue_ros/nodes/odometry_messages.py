@@ -16,9 +16,9 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
+from superglue_ros.geometry import quaternions_from_rotations, rotations_from_quaternions
 from superglue_ros.msg import OdometryStatus
 from superglue_ros.odometry import OdometryEstimate
-from superglue_ros.sources import quaternions_from_rotations, rotations_from_quaternions
 from superglue_ros.types import FloatArray, Pose
 
 ODOM_FROM_WORLD = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])

@@ -13,9 +13,7 @@ from superglue_ros.sources.opening import open_source
 from superglue_ros.sources.source import FrameSource
 from superglue_ros.sources.trajectories import (
     poses_from_trajectory,
-    quaternions_from_rotations,
     read_trajectory,
-    rotations_from_quaternions,
     trajectory_from_poses,
     write_trajectory,
 )
@@ -31,13 +29,11 @@ __all__ = [
     "open_folder",
     "open_source",
     "poses_from_trajectory",
-    "quaternions_from_rotations",
     "read_calibration",
     "read_depth",
     "read_image",
     "read_stamped_trajectory",
     "read_trajectory",
-    "rotations_from_quaternions",
     "trajectory_from_poses",
     "write_bag",
     "write_trajectory",

@@ -1,4 +1,4 @@
-"""Trajectory files (TUM and KITTI formats) and the rotations in them."""
+"""Trajectory files, TUM and KITTI formats."""
 
 from __future__ import annotations
 
@@ -9,52 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from superglue_ros.errors import SourceError
-from superglue_ros.types import FloatArray, IntArray, Pose, Trajectory
+from superglue_ros.geometry.quaternions import (
+    quaternions_from_rotations,
+    rotations_from_quaternions,
+)
+from superglue_ros.types import IntArray, Pose, Trajectory
 
 NS_PER_S = 1_000_000_000
 TUM_COLUMNS = 8
 KITTI_COLUMNS = 12
 _ORTHONORMAL_TOLERANCE = 1e-2
-
-
-def rotations_from_quaternions(quaternions_xyzw: FloatArray) -> FloatArray:
-    """(N, 3, 3) rotations of (N, 4) quaternions (x, y, z, w) of any norm but zero."""
-    quaternions = np.asarray(quaternions_xyzw, float).reshape(-1, 4)
-    norms = np.linalg.norm(quaternions, axis=1, keepdims=True)
-    if np.any(norms < 1e-12):
-        raise ValueError("a quaternion of norm zero is no rotation")
-    x, y, z, w = (quaternions / norms).T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), 2, 0)
-
-
-def quaternions_from_rotations(rotations: FloatArray) -> FloatArray:
-    """(N, 4) unit quaternions (x, y, z, w), w >= 0, of (N, 3, 3) rotations.
-
-    Takes for each rotation the best conditioned of four equivalent formulas (Shepperd 1978).
-    """
-    r = np.asarray(rotations, float).reshape(-1, 3, 3)
-    trace = np.trace(r, axis1=1, axis2=2)
-    # Four times the squares of x, y, z and w.
-    squares = np.column_stack([1 - trace + 2 * r[:, i, i] for i in range(3)] + [1 + trace])
-    yz_minus, zx_minus, xy_minus = (r[:, j, k] - r[:, k, j] for j, k in ((2, 1), (0, 2), (1, 0)))
-    yz_plus, zx_plus, xy_plus = (r[:, j, k] + r[:, k, j] for j, k in ((2, 1), (0, 2), (1, 0)))
-    candidates = np.stack(
-        [
-            np.column_stack([squares[:, 0], xy_plus, zx_plus, yz_minus]),
-            np.column_stack([xy_plus, squares[:, 1], yz_plus, zx_minus]),
-            np.column_stack([zx_plus, yz_plus, squares[:, 2], xy_minus]),
-            np.column_stack([yz_minus, zx_minus, xy_minus, squares[:, 3]]),
-        ],
-        axis=1,
-    )
-    best = candidates[np.arange(len(r)), np.argmax(squares, axis=1)]
-    best /= np.linalg.norm(best, axis=1, keepdims=True)
-    return np.where(best[:, 3:] < 0, -best, best)
 
 
 def trajectory_from_poses(

@@ -1,42 +1,15 @@
-"""Options of the matcher and of its keyframes, in one place.
-
-The command line's options and the nodes' parameters derive from these fields and their metadata.
-"""
+"""What SuperPoint and SuperGlue run with: the options of everything that matches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any
 
 from superglue_ros.networks.superpoint import SuperPointConfig
+from superglue_ros.options import check_ranges, option
 
 DEVICES = ("auto", "cuda", "cpu")
 PRECISIONS = ("auto", "float32", "mixed", "float16", "bfloat16")
-
-
-def option(
-    default: Any,
-    description: str,
-    *,
-    unit: str = "",
-    range: tuple[float, float] | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    """A dataclass field that says what it means, its unit, its closed range or its choices."""
-    metadata = {"description": description, "unit": unit, "range": range, "choices": choices}
-    return field(default=default, metadata=metadata)
-
-
-def check_ranges(config: Any) -> None:
-    """ValueError for the first field of a dataclass outside its range or choices."""
-    for f in fields(config):
-        value = getattr(config, f.name)
-        limits, choices = f.metadata.get("range"), f.metadata.get("choices")
-        # Written so that NaN fails.
-        if limits is not None and not limits[0] <= value <= limits[1]:
-            raise ValueError(f"{f.name} must be in [{limits[0]}, {limits[1]}], not {value}")
-        if choices and value not in choices:
-            raise ValueError(f"{f.name} must be one of {', '.join(choices)}, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -97,35 +70,3 @@ class MatcherConfig:
             "keypoint_threshold": self.keypoint_threshold,
         }
         return options if self.nms_radius < 0 else {**options, "nms_radius": self.nms_radius}
-
-
-@dataclass(frozen=True)
-class KeyframePolicy:
-    """When a frame becomes the next keyframe; ValueError for a value out of range.
-
-    Any one condition suffices. But a frame with fewer than `min_matches` keypoints follows only
-    none, an old keyframe, one as poor or one that has not matched for 3 s; one with fewer than 8
-    never does.
-    """
-
-    min_matches: int = option(
-        60,
-        "fewer matches make a keyframe, unless the frame has fewer keypoints and the keyframe has "
-        "not; then 3 s of hardly any matches do",
-        range=(0, 16384),
-    )
-    min_ratio: float = option(
-        0.35, "a smaller share of matched keypoints makes a keyframe", range=(0.0, 1.0)
-    )
-    max_displacement: float = option(
-        0.08,
-        "a larger median displacement of the matches makes a keyframe",
-        unit="share of the image width",
-        range=(0.0, 1.0),
-    )
-    max_age_s: float = option(
-        30.0, "an older keyframe is replaced, 0: never for its age", unit="s", range=(0.0, 3600.0)
-    )
-
-    def __post_init__(self) -> None:
-        check_ranges(self)

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from superglue_ros.engines.onnx_graph import OnnxGraph
+from superglue_ros.engines.tensorrt_graph import TensorRtGraph
 from superglue_ros.errors import DeviceError, EngineError, EngineOptionError
-from superglue_ros.matching.config import MatcherConfig
-from superglue_ros.matching.loading import Networks
-from superglue_ros.matching.onnx_graph import OnnxGraph
-from superglue_ros.matching.tensorrt_graph import TensorRtGraph
+from superglue_ros.networks.config import MatcherConfig
+from superglue_ros.networks.pair import Networks
 from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
 from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
 from superglue_ros.networks.superpoint import CELL, SuperPoint, SuperPointConfig

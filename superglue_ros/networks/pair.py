@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from superglue_ros.errors import CheckpointError
-from superglue_ros.matching.config import MatcherConfig
-from superglue_ros.matching.device import choose_precision
 from superglue_ros.networks.checkpoints import load_superglue, load_superpoint
+from superglue_ros.networks.config import MatcherConfig
+from superglue_ros.networks.device import choose_precision
 from superglue_ros.networks.superglue_inference import FoldedSuperGlue
 from superglue_ros.networks.superpoint import SuperPoint
 

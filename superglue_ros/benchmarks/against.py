@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from superglue_ros.benchmarks.speed import noise_image, untrain
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.evaluation.speed import noise_image, untrain
 from superglue_ros.matching import ImageMatcher, MatcherConfig
 from superglue_ros.networks.superglue import SuperGlueConfig
 from superglue_ros.networks.superglue_inference import EncodedKeypoints

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from superglue_ros.engines.exported import Difference, EngineManifest
 from superglue_ros.errors import EngineError
-from superglue_ros.matching.engine import Difference, EngineManifest
-from superglue_ros.matching.loading import Networks
+from superglue_ros.networks.pair import Networks
 from superglue_ros.networks.superglue_inference import EncodedKeypoints
 
 TOLERANCES = {"onnx": 1e-4, "tensorrt": 0.01}

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.evaluation.plots import plot_matches, plot_trajectory, save_picture
-from superglue_ros.evaluation.replay import FrameRecord, ReplayResult
-from superglue_ros.evaluation.summary import summarise_replay, write_json, write_text
 from superglue_ros.evaluation.trajectory import RelativeErrors, TrajectoryErrors
+from superglue_ros.replay.plots import plot_matches, plot_trajectory
+from superglue_ros.replay.records import FrameRecord, ReplayResult
+from superglue_ros.replay.summary import summarise_replay
+from superglue_ros.reporting.files import make_folder, write_json, write_text
+from superglue_ros.reporting.pictures import save_picture
 from superglue_ros.sources import write_trajectory
 
 _STYLE = (
@@ -46,17 +48,6 @@ def write_report(
         pictures[f"Keyframe and frame: {picture.title} ({picture.num_matches} matches)"] = name
     write_text(folder / "report.html", _page(result.name, summary, pictures))
     return summary
-
-
-def make_folder(folder: str | Path) -> Path:
-    """The folder, made if it is missing; raises SuperGlueRosError if it cannot be."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise SuperGlueRosError(f"cannot make folder {folder}: {reason}") from error
-    return folder
 
 
 def _write_records(path: Path, records: tuple[FrameRecord, ...]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from superglue_ros.evaluation.plots import save_figure
-from superglue_ros.evaluation.speed import WHOLE, SpeedResult
+from superglue_ros.benchmarks.speed import WHOLE, SpeedResult
+from superglue_ros.reporting.pictures import save_figure
 
 
 def plot_speed(path: Path, results: Sequence[SpeedResult]) -> None:

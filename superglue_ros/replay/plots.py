@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.evaluation.replay import FrameRecord
-from superglue_ros.evaluation.summary import check_output
 from superglue_ros.evaluation.trajectory import TrajectoryErrors
-from superglue_ros.types import FloatArray, ImageArray, Trajectory
+from superglue_ros.replay.records import FrameRecord
+from superglue_ros.reporting.pictures import save_figure
+from superglue_ros.types import FloatArray, Trajectory
 
 _AXIS_NAMES = "xyz"
 _STATE_COLOURS = {"initialising": "tab:orange", "lost": "tab:red"}
@@ -70,35 +68,6 @@ def plot_matches(path: Path, records: tuple[FrameRecord, ...]) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     save_figure(path, figure)
-
-
-def save_figure(path: Path, figure: Figure) -> None:
-    """Write a matplotlib figure; raises SuperGlueRosError if it cannot."""
-    try:
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise SuperGlueRosError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def check_picture(path: Path) -> None:
-    """SuperGlueRosError now for a picture that `save_picture` could not write later."""
-    check_output(path)
-    if not cv2.haveImageWriter(str(path)):
-        raise SuperGlueRosError(f"cannot write {path}: unknown picture format {path.suffix!r}")
-
-
-def save_picture(path: Path, image: ImageArray) -> None:
-    """Write a BGR picture, in the format of the suffix; raises SuperGlueRosError if it cannot."""
-    try:
-        good, data = cv2.imencode(path.suffix or ".png", image)
-    except cv2.error as error:
-        raise SuperGlueRosError(f"cannot write {path}: unknown picture format") from error
-    if not good:
-        raise SuperGlueRosError(f"cannot write {path}: the picture cannot be encoded")
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise SuperGlueRosError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _widest_axes(positions: FloatArray) -> tuple[int, int]:

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import torch
 
+from superglue_ros.benchmarks.memory import peak_growth_mb, resident_mb
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.evaluation.memory import peak_growth_mb, resident_mb
 from superglue_ros.matching import ExtractedFeatures, ImageMatcher
 from superglue_ros.networks.superglue import SuperGlue, read_assignment
 from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue

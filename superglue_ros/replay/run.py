@@ -4,74 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 
-import numpy as np
 from tqdm import tqdm
 
 from superglue_ros.errors import CameraError, ImageError
-from superglue_ros.evaluation.gallery import Gallery, MatchPicture
 from superglue_ros.geometry import check_camera_fits, stereo_depth
 from superglue_ros.matching import KeyframeMatcher
 from superglue_ros.odometry import OdometryEstimate, TrackingState, VisualOdometry
+from superglue_ros.replay.gallery import Gallery
+from superglue_ros.replay.records import FrameRecord, ReplayResult, matches_record
 from superglue_ros.sources import FrameSource, trajectory_from_poses
-from superglue_ros.types import CameraModel, FloatArray, Frame, FrameMatches, Pose, Trajectory
+from superglue_ros.types import CameraModel, FloatArray, Frame, FrameMatches, Pose
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class FrameRecord:
-    """What happened to one frame; state is a TrackingState's value, "" without odometry.
-
-    displacement_px: median over the matches, NaN for none.
-    """
-
-    stamp_ns: int
-    keyframe_id: int
-    is_keyframe: bool
-    num_features: int
-    num_matches: int
-    displacement_px: float
-    extract_ms: float
-    match_ms: float
-    odometry_ms: float = 0.0
-    num_inliers: int = 0
-    num_landmarks: int = 0
-    state: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class ReplayResult:
-    """A replayed sequence: the poses of tracked frames, a record per frame, pictures.
-
-    skipped: frames that could not be read or matched; wall_s: seconds for all of it.
-    """
-
-    name: str
-    trajectory: Trajectory
-    records: tuple[FrameRecord, ...]
-    pictures: tuple[MatchPicture, ...]
-    skipped: int
-    wall_s: float
-    scale_is_metric: bool
-    camera: CameraModel | None
-    device: str = ""
-    precision: str = ""
-    model: str = ""
-    weights_hash: str = ""
-
-    @property
-    def num_keyframes(self) -> int:
-        """Frames that became keyframes."""
-        return sum(record.is_keyframe for record in self.records)
-
-    @property
-    def num_lost(self) -> int:
-        """Frames without a pose though an earlier one had one."""
-        return sum(record.state == TrackingState.LOST for record in self.records)
 
 
 def run_replay(
@@ -193,25 +140,3 @@ def _record(
         state=estimate.state.value,
         reason=estimate.reason,
     )
-
-
-def matches_record(matches: FrameMatches) -> FrameRecord:
-    """What a frame's matches alone say of it, as before any odometry."""
-    offsets = np.linalg.norm(matches.points - matches.keyframe_points, axis=1)
-    return FrameRecord(
-        stamp_ns=matches.stamp_ns,
-        keyframe_id=matches.keyframe_id,
-        is_keyframe=matches.is_keyframe,
-        num_features=matches.num_features,
-        num_matches=len(matches),
-        displacement_px=float(np.median(offsets)) if len(offsets) else float("nan"),
-        extract_ms=matches.extract_ms,
-        match_ms=matches.match_ms,
-    )
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median and 90th percentile of some figures, NaN for none."""
-    if not len(values):
-        return {"median": float("nan"), "p90": float("nan")}
-    return {"median": float(np.median(values)), "p90": float(np.percentile(values, 90))}

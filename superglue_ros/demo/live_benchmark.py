@@ -1,6 +1,6 @@
 """What `superglue_ros bench nodes` runs: images over DDS to a matcher node, and their way timed.
 
-    python -m superglue_ros.nodes.bench [--size WxH] [--images N] [--output DIR]
+    python -m superglue_ros.demo.live_benchmark [--size WxH] [--images N] [--output DIR]
 
 The node is a process of its own. Images go one at a time first, then at rising rates until the
 node drops some.
@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from superglue_ros.benchmarks.speed import describe_machine, image_size
+from superglue_ros.demo.benchmark_camera import Camera, Counts
+from superglue_ros.demo.node_process import NodeProcess, ros_running, spinning
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.evaluation.report import make_folder
-from superglue_ros.evaluation.speed import describe_machine, image_size
-from superglue_ros.evaluation.summary import format_table, write_json
-from superglue_ros.nodes.bench_camera import Camera, Counts
 from superglue_ros.nodes.health import OVERHEAD
-from superglue_ros.nodes.running import NodeProcess, ros_running, spinning
+from superglue_ros.reporting.files import make_folder, write_json
+from superglue_ros.reporting.tables import format_table
 
 RATES_HZ = (0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0)
 MIN_IMAGES = 5

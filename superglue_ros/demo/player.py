@@ -12,6 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 
+from superglue_ros.demo.node_process import NodeProcess
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.msg import OdometryStatus
 from superglue_ros.nodes.conversions import (
@@ -22,7 +23,6 @@ from superglue_ros.nodes.conversions import (
     make_header,
     stamp_to_ns,
 )
-from superglue_ros.nodes.running import NodeProcess
 from superglue_ros.types import Frame
 
 DEPTH = 5

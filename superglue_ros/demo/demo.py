@@ -1,6 +1,6 @@
 """What `make demo` runs: a flight or a recording, as a bag, over DDS through the two nodes.
 
-    python -m superglue_ros.nodes.demo [SOURCE] [--output demo_output]
+    python -m superglue_ros.demo.demo [SOURCE] [--output demo_output]
 
 The nodes are processes of their own; this one plays the frames, records what the nodes publish,
 and leaves a table, the trajectory, plots and match pictures.
@@ -20,13 +20,14 @@ import torch
 from ament_index_python.packages import get_package_share_directory
 from tqdm import tqdm
 
+from superglue_ros.demo.node_process import NodeError, NodeProcess, ros_running, spinning
+from superglue_ros.demo.player import Playback, Player
+from superglue_ros.demo.recorder import Recorder, Recording
+from superglue_ros.demo.report import demo_table, replay_result
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.evaluation.report import make_folder, write_report
 from superglue_ros.evaluation.trajectory import TrajectoryErrors, absolute_trajectory_error
-from superglue_ros.nodes.demo_report import demo_table, replay_result
-from superglue_ros.nodes.player import Playback, Player
-from superglue_ros.nodes.recorder import Recorder, Recording
-from superglue_ros.nodes.running import NodeError, NodeProcess, ros_running, spinning
+from superglue_ros.replay.report import write_report
+from superglue_ros.reporting.files import make_folder
 from superglue_ros.sources import (
     FrameSource,
     find_groundtruth,

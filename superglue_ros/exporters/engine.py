@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import superglue_ros
-from superglue_ros.errors import EngineError
-from superglue_ros.matching.config import MatcherConfig
-from superglue_ros.matching.engine import (
+from superglue_ros.engines.exported import (
     GRAPHS,
     MANIFEST,
     SUFFIXES,
@@ -25,10 +23,12 @@ from superglue_ros.matching.engine import (
     load_engine,
     write_manifest,
 )
-from superglue_ros.matching.export_check import check_differences, compare, random_side
-from superglue_ros.matching.loading import Networks, load_networks
-from superglue_ros.matching.onnx_graph import import_onnxruntime
-from superglue_ros.matching.tensorrt_graph import Shape, build_engine, import_tensorrt
+from superglue_ros.engines.onnx_graph import import_onnxruntime
+from superglue_ros.engines.tensorrt_graph import Shape, build_engine, import_tensorrt
+from superglue_ros.errors import EngineError
+from superglue_ros.exporters.engine_check import check_differences, compare, random_side
+from superglue_ros.networks.config import MatcherConfig
+from superglue_ros.networks.pair import Networks, load_networks
 from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
 from superglue_ros.networks.superpoint import SuperPoint
 

@@ -13,10 +13,10 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
-from superglue_ros.evaluation.speed import noise_image
+from superglue_ros.benchmarks.speed import noise_image
+from superglue_ros.demo.node_process import NodeError, NodeProcess
 from superglue_ros.msg import Matches
 from superglue_ros.nodes.conversions import NS_PER_S, image_message, make_header
-from superglue_ros.nodes.running import NodeError, NodeProcess
 
 TIMEOUT_S = 120.0
 NUM_IMAGES, SHIFT_PX = 40, 3

@@ -1,6 +1,6 @@
 """The files that list the nodes' parameters, written from their declarations:
 
-    python -m superglue_ros.nodes.parameter_files
+    python scripts/parameter_files.py
 
 writes config/matcher.yaml, config/odometry.yaml and docs/parameters.md; a test compares them.
 """
@@ -28,7 +28,7 @@ NODES: dict[str, tuple[tuple[type, bool], ...]] = {
 HEAD = """\
 # Parameters
 
-Written by `python -m superglue_ros.nodes.parameter_files` from the declarations; the defaults are
+Written by `python scripts/parameter_files.py` from the declarations; the defaults are
 also in [config/](../config). A value outside its range stops the node at its start with one line,
 and is refused with the reason when set later.
 """

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from superglue_ros.evaluation.gallery import Gallery
-from superglue_ros.evaluation.replay import FrameRecord, ReplayResult, matches_record
-from superglue_ros.evaluation.summary import FRAMES_OF_REFERENCE, format_table
-from superglue_ros.evaluation.trajectory import TrajectoryErrors
+from superglue_ros.demo.recorder import Recording
+from superglue_ros.evaluation.trajectory import FRAMES_OF_REFERENCE, TrajectoryErrors
 from superglue_ros.msg import OdometryStatus
-from superglue_ros.nodes.recorder import Recording
+from superglue_ros.replay.gallery import Gallery
+from superglue_ros.replay.records import FrameRecord, ReplayResult, matches_record
+from superglue_ros.reporting.tables import format_table
 from superglue_ros.sources import FrameSource
 from superglue_ros.types import FrameMatches
 

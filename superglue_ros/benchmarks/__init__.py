@@ -1,0 +1,1 @@
+"""Speed and memory: ours stage by stage, and beside others."""

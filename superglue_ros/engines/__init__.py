@@ -1,0 +1,1 @@
+"""What runs the networks other than plainly: ONNX Runtime, TensorRT, CUDA graphs."""

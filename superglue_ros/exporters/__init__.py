@@ -1,0 +1,1 @@
+"""What writes engines, and checks them against torch."""

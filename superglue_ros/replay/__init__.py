@@ -1,0 +1,1 @@
+"""Matching and odometry over a source without ROS, and the report of it."""

@@ -1,0 +1,1 @@
+"""What figures and pictures are written with: tables, JSON, plots and picture files."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from superglue_ros.errors import SourceError
 from superglue_ros.sources.calibration_text import camera_from_text
-from superglue_ros.sources.calibration_yaml import MAX_BYTES, camera_from_yaml
+from superglue_ros.sources.calibration_yaml import camera_from_yaml, read_limited
 from superglue_ros.sources.distortion import normalise
 from superglue_ros.types import CameraModel
 
@@ -70,11 +70,7 @@ def load_calibration(path: Path, size: tuple[int, int], topic: str | None = None
 
 def _read_yaml(path: Path, size: tuple[int, int], topic: str | None) -> tuple[CameraModel, str]:
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1).decode("utf-8", "replace")
-        return camera_from_yaml(text, size, topic)
-    except OSError as error:
-        raise SourceError(f"cannot read calibration {path}: {error.strerror or error}") from error
+        return camera_from_yaml(read_limited(path), size, topic)
     except SourceError as error:
         raise SourceError(f"{path}: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,30 @@ def camera_from_yaml(text: str, size: Size, topic: str | None = None) -> tuple[C
     raise SourceError(f"no camera calibration in it, only {keys}")
 
 
+def camera_in_body(path: Path) -> FloatArray:
+    """(4, 4) T_BS of an EuRoC sensor.yaml, which maps points of the camera into the body; raises
+    SourceError."""
+    try:
+        matrix = _array(_load(read_limited(path))["T_BS"]).reshape(4, 4)
+    except SourceError as error:
+        raise SourceError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise SourceError(f"{path}: no T_BS of 4 x 4 numbers: {error}") from error
+    rotation = matrix[:3, :3]
+    if not np.all(np.isfinite(matrix)) or np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-2:
+        raise SourceError(f"{path}: T_BS is no rigid motion")
+    return matrix
+
+
+def read_limited(path: Path) -> str:
+    """The text of a file that is no longer than a calibration; raises SourceError."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1).decode("utf-8", "replace")
+    except OSError as error:
+        raise SourceError(f"cannot read it: {error.strerror or error}") from error
+
+
 def _load(text: str) -> Content:
     if len(text) > MAX_BYTES:
         raise SourceError(f"no camera calibration: over {MAX_BYTES} bytes")
@@ -116,9 +141,12 @@ def _kalibr(content: Content, size: Size) -> tuple[CameraModel, str]:
     if kind.lower() != "pinhole":
         raise SourceError(f"camera_model {kind!r}: only pinhole is read")
     coefficients = content.get("distortion_coeffs", content.get("distortion_coefficients"))
+    intrinsics = _array(content["intrinsics"])
+    if len(intrinsics) != 4:
+        raise ValueError(f"{len(intrinsics)} intrinsics, expected fx fy cx cy")
+    matrix = _matrix(*intrinsics)
     model, distortion = distortion_of_file(_word(content, "distortion_model"), coefficients)
     width, height = content.get("resolution", size)
-    matrix = _matrix(*(float(value) for value in content["intrinsics"]))
     camera = CameraModel(int(width), int(height), matrix, model, distortion)
     return camera, "EuRoC" if euroc else "Kalibr"
 

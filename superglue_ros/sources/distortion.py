@@ -90,7 +90,7 @@ def distortion_of_file(
     if model != "none" and len(distortion) not in _COUNTS[model]:
         expected = " or ".join(str(count) for count in _COUNTS[model])
         raise SourceError(
-            f"distortion model {name!r} with {len(given)} coefficients, of which {expected} are read"
+            f"distortion model {name!r} with {len(given)} coefficients, expected {expected}"
         )
     if model == "plumb_bob" and len(distortion) == 4:
         distortion = np.append(distortion, 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 from superglue_ros.errors import SourceError
@@ -13,7 +13,7 @@ COMMENTS = ("#", "%", "//")
 MAX_BYTES = 200_000_000
 """Some million rows; what is longer is no table."""
 
-_MAX_NS = 2**63 - 1
+_MAX_NS = 2**63
 _UNITS = ((1e17, 1, "ns"), (1e14, 1_000, "us"), (1e11, 1_000_000, "ms"), (0.0, NS_PER_S, "s"))
 """From which size on a time since 1970 is in which unit, and its nanoseconds: 1e11 s are 3,000
 years, and 1e11 ms are three."""
@@ -54,22 +54,19 @@ def split(line: str, separator: str | None = None) -> list[str]:
 
 def read_table(path: Path, separator: str | None = None) -> list[Row]:
     """The rows of a file that are neither empty nor comments, see `split`; raises SourceError."""
-    rows = (
-        Row(number, split(line, separator)) for number, line in enumerate(read_lines(path), 1)
-    )
+    rows = (Row(number, split(line, separator)) for number, line in enumerate(read_lines(path), 1))
     return [row for row in rows if row.words]
 
 
 def parse_stamp(text: str, ns_per_unit: int = NS_PER_S) -> int:
     """Nanoseconds of a decimal time, exact where float64 would lose digits; raises ValueError."""
     try:
-        stamp_ns = int((Decimal(text) * ns_per_unit).to_integral_value())
-    # Decimals of thousands of digits are no times either.
-    except (InvalidOperation, OverflowError, ValueError) as error:
-        raise ValueError(f"{text!r} is no time") from error
-    if abs(stamp_ns) > _MAX_NS:
-        raise ValueError(f"{text!r} is no time of this age")
-    return stamp_ns
+        # Before the exact product, which of 1e999999 would have a million digits.
+        if not abs(float(text)) * ns_per_unit < _MAX_NS:
+            raise ValueError("out of range")
+        return int((Decimal(text) * ns_per_unit).to_integral_value())
+    except (ArithmeticError, ValueError) as error:
+        raise ValueError(f"{text[:30]!r} is no time") from error
 
 
 def stamp_unit(text: str) -> tuple[int, str]:
@@ -84,17 +81,14 @@ def stamp_unit(text: str) -> tuple[int, str]:
     return next((ns, name) for least, ns, name in _UNITS if size >= least)
 
 
-def parse_stamps(path: Path, rows: list[Row]) -> tuple[list[int], str]:
-    """Nanoseconds of the first words of rows, and the unit in which they are, that of the largest;
-    raises SourceError, naming the row."""
-    if not rows:
-        return [], "s"
-    try:
-        largest = max(rows, key=lambda row: abs(float(row.words[0])))
-        ns_per_unit, unit = stamp_unit(largest.words[0])
-    except ValueError:
-        # Said of its row below.
-        ns_per_unit, unit = NS_PER_S, "s"
+def parse_stamps(
+    path: Path, rows: list[Row], ns_per_unit: int | None = None
+) -> tuple[list[int], str]:
+    """Nanoseconds of the first words of rows, and the unit in which they are: by default that in
+    which the largest must be. Raises SourceError, naming the row."""
+    unit = "ns" if ns_per_unit == 1 else "s"
+    if ns_per_unit is None:
+        ns_per_unit, unit = _unit_of(rows)
     stamps = []
     for row in rows:
         try:
@@ -102,3 +96,11 @@ def parse_stamps(path: Path, rows: list[Row]) -> tuple[list[int], str]:
         except ValueError as error:
             raise SourceError(f"{path}:{row.number}: {error} in {unit}") from error
     return stamps, unit
+
+
+def _unit_of(rows: list[Row]) -> tuple[int, str]:
+    try:
+        return stamp_unit(max((row.words[0] for row in rows), key=lambda word: abs(float(word))))
+    # Of no rows, or of words that are no times, which is said of the row that has them.
+    except ValueError:
+        return NS_PER_S, "s"

@@ -85,7 +85,9 @@ class TestKalibr:
         camera = read(tmp_path, before + ("  " if "cam0" in before else "") + block)
         assert (camera.model, camera.width, camera.height) == ("plumb_bob", 752, 480)
         np.testing.assert_allclose(camera.distortion, [-0.28, 0.07, 0.0002, 1.8e-05, 0])
-        np.testing.assert_allclose(camera.matrix, [[458.6, 0, 367.2], [0, 457.3, 248.4], [0, 0, 1]])
+        np.testing.assert_allclose(
+            camera.matrix, [[458.6, 0, 367.2], [0, 457.3, 248.4], [0, 0, 1]]
+        )
 
     def test_several_cameras_by_topic(self, tmp_path: Path) -> None:
         path = tmp_path / "camchain.yaml"
@@ -99,7 +101,7 @@ class TestKalibr:
             found = load_calibration(path, SIZE, topic)
             assert found.camera.model == model
         assert "cam0 of 2 in a Kalibr camchain" in found.origin
-        with pytest.raises(SourceError, match="none is of topic /other: cam0 /cam0/image_raw, cam1"):
+        with pytest.raises(SourceError, match="none is of topic /other: cam0 /cam0/image"):
             load_calibration(path, SIZE, "/other")
 
     @pytest.mark.parametrize(
@@ -194,7 +196,7 @@ LEFT.D: !!opencv-matrix
         assert fisheye.model == "equidistant"
         np.testing.assert_allclose(fisheye.distortion[2:], [0.00019359, 1.76187114e-05])
         assert read(tmp_path, text + 'Camera.type: "Rectified"\n').model == "none"
-        with pytest.raises(SourceError, match="Camera.type 'Fancy'"):
+        with pytest.raises(SourceError, match=r"Camera.type 'Fancy'"):
             read(tmp_path, text + 'Camera.type: "Fancy"\n')
         with pytest.raises(SourceError, match=r"Camera.p1 is missing"):
             read(tmp_path, text)
@@ -233,7 +235,11 @@ projection_parameters:
             "   mu: 400.0\n   mv: 401.0\n   u0: 640.0\n   v0: 400.0\n"
         )
         camera = read(tmp_path, text)
-        assert (camera.model, camera.matrix[1, 1], camera.matrix[0, 2]) == ("equidistant", 401, 640)
+        assert (camera.model, camera.matrix[1, 1], camera.matrix[0, 2]) == (
+            "equidistant",
+            401,
+            640,
+        )
         np.testing.assert_allclose(camera.distortion, [0.1, 0.2, 0.3, 0.4])
         mei = "model_type: MEI\nmirror_parameters:\n   xi: 1.9\n"
         with pytest.raises(SourceError, match="model_type 'MEI'"):
@@ -268,8 +274,12 @@ class TestText:
         text = "Pinhole 501.5 501.6 421.8 167.7 0.0\n800 400\ncrop\n800 400\n"
         camera = read(tmp_path, text, "undistorted_calib_0.txt")
         assert (camera.model, camera.width, camera.height) == ("none", 800, 400)
-        np.testing.assert_allclose(camera.matrix, [[501.5, 0, 421.8], [0, 501.6, 167.7], [0, 0, 1]])
-        lens = read(tmp_path, "KannalaBrandt 500 500 400 200 .1 .2 .3 .4\n800 400\n", "calib_0.txt")
+        np.testing.assert_allclose(
+            camera.matrix, [[501.5, 0, 421.8], [0, 501.6, 167.7], [0, 0, 1]]
+        )
+        lens = read(
+            tmp_path, "KannalaBrandt 500 500 400 200 .1 .2 .3 .4\n800 400\n", "calib_0.txt"
+        )
         assert lens.model == "equidistant"
         np.testing.assert_allclose(lens.distortion, [0.1, 0.2, 0.3, 0.4])
         for bad, message in (

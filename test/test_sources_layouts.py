@@ -73,7 +73,7 @@ class TestPlain:
 
     def test_where_the_images_are(self, tmp_path: Path) -> None:
         write_images(tmp_path / "left", ["1.png", "2.png"])
-        with pytest.raises(SourceError, match="no images in .*; its folder left has 2"):
+        with pytest.raises(SourceError, match=r"no images in .*; its folder left has 2"):
             open_source(tmp_path)
 
 

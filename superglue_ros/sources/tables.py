@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
+
 from superglue_ros.errors import SourceError
 
 NS_PER_S = 1_000_000_000
@@ -13,6 +15,8 @@ COMMENTS = ("#", "%", "//")
 MAX_BYTES = 200_000_000
 """Some million rows; what is longer is no table."""
 
+_MAX_STEP_S = 3600.0
+"""Between two frames or poses; what is further apart is in another unit."""
 _MAX_NS = 2**63
 _UNITS = ((1e17, 1, "ns"), (1e14, 1_000, "us"), (1e11, 1_000_000, "ms"), (0.0, NS_PER_S, "s"))
 """From which size on a time since 1970 is in which unit, and its nanoseconds: 1e11 s are 3,000
@@ -95,6 +99,10 @@ def parse_stamps(
             stamps.append(parse_stamp(row.words[0], ns_per_unit))
         except ValueError as error:
             raise SourceError(f"{path}:{row.number}: {error} in {unit}") from error
+    steps = np.abs(np.diff(np.array(stamps, np.int64).astype(float)))
+    if unit == "s" and len(steps) and np.median(steps) > _MAX_STEP_S * NS_PER_S:
+        text = f"times {np.median(steps) / NS_PER_S:.6g} apart, which are hardly in seconds"
+        raise SourceError(f"{path}: {text}")
     return stamps, unit
 
 

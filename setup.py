@@ -32,7 +32,9 @@ setup(
         "scipy>=1.11",
         "matplotlib>=3.6",
         "safetensors>=0.4",
-        "rosbags>=0.10",
+        "rosbags>=0.11",
+        # Of rosbags as well; Python 3.14 has it.
+        'backports.zstd>=1.0; python_version < "3.14"',
         "tqdm>=4.60",
         "PyYAML>=6.0",
     ],

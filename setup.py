@@ -25,18 +25,19 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["superglue_ros", "superglue_ros.*"]),
     package_data={"superglue_ros": ["weights/*", "training/recipes/*.yaml"]},
+    # Floors are what ROS 2 Humble has from apt, and JetPack 6 of torch (make test-oldest).
     install_requires=[
-        "torch>=2.5",
-        "numpy>=1.26",
-        "opencv-python>=4.6",
-        "scipy>=1.11",
-        "matplotlib>=3.6",
+        "torch>=2.5.0a0",
+        "numpy>=1.21.5",
+        "opencv-python>=4.5.4",
+        "scipy>=1.8",
+        "matplotlib>=3.5.1",
         "safetensors>=0.4",
         "rosbags>=0.11",
         # Of rosbags as well; Python 3.14 has it.
         'backports.zstd>=1.0; python_version < "3.14"',
-        "tqdm>=4.60",
-        "PyYAML>=6.0",
+        "tqdm>=4.57",
+        "PyYAML>=5.4",
     ],
     extras_require={
         "onnx": ONNX,

@@ -135,7 +135,7 @@ class _Unread(dict[int, Schema]):
     one in a language that it does not know."""
 
     def __setitem__(self, key: int, schema: Schema) -> None:
-        super().__setitem__(key, schema._replace(encoding="", data=""))
+        super().__setitem__(key, schema._replace(encoding="ros2msg", data=""))
 
 
 class _Mcap:

@@ -29,27 +29,47 @@ from superglue_ros.evaluation.trajectory import (
 from superglue_ros.geometry import check_camera
 from superglue_ros.matching import ImageMatcher, KeyframeMatcher
 from superglue_ros.odometry import OdometryConfig, VisualOdometry
-from superglue_ros.replay.records import ReplayResult
+from superglue_ros.replay.records import ReplayResult, check_poses
 from superglue_ros.replay.report import write_report
 from superglue_ros.replay.run import run_replay
 from superglue_ros.reporting.files import make_folder
 from superglue_ros.reporting.tables import format_table
-from superglue_ros.sources import open_source, read_trajectory
+from superglue_ros.sources import load_trajectory, needs_stamps, open_source
 
 SUMMARY = "run matching and odometry over a bag, folder, video or dataset"
+
+FORMATS = """\
+what is read (docs/sources.md says how each is recognised):
+  bags          ROS 2 (.mcap, .db3, folders with or without metadata.yaml) and ROS 1 (.bag),
+                split, and compressed by zstd, lz4 or bz2
+  folders       KITTI odometry and raw, TUM RGB-D, EuRoC, TartanAir, 4Seasons, or plain images
+                in the natural order of their names
+  videos        whatever this OpenCV decodes
+  calibrations  ROS, OpenCV, Kalibr, EuRoC, ORB-SLAM and VINS yaml; KITTI, TUM, 4Seasons and
+                COLMAP text
+  ground truth  TUM, KITTI, EuRoC, TartanAir, 4Seasons, or columns that a header names; times in
+                s, ms, us or ns
+what was taken is printed. Exit status 1: nothing could be read, or a camera got no pose at all.
+"""
 
 
 def add_parser(subparsers: Any) -> None:
     """Add `replay` to the command line."""
-    parser = subparsers.add_parser("replay", help=SUMMARY, description=SUMMARY)
+    parser = subparsers.add_parser(
+        "replay",
+        help=SUMMARY,
+        description=SUMMARY,
+        epilog=FORMATS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "source",
         type=Path,
         metavar="SOURCE",
-        help="bag, video, or folder (KITTI, TUM, EuRoC, images)",
+        help="bag, video, or folder of images",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="report folder")
-    parser.add_argument("--groundtruth", type=Path, metavar="F", help="TUM or KITTI format")
+    parser.add_argument("--groundtruth", type=Path, metavar="F", help="a trajectory, see below")
     parser.add_argument(
         "--alignment",
         choices=("auto", *ALIGNMENTS),
@@ -88,14 +108,20 @@ def run(args: argparse.Namespace) -> int:
     )
     # What can fail is tried before the minutes that a long replay takes.
     make_folder(args.output)
+    print("\n".join(source.notes))
     groundtruth = None
     if args.groundtruth is not None:
-        groundtruth = read_trajectory(args.groundtruth, frame_stamps(source))
+        stamps = frame_stamps(source) if needs_stamps(args.groundtruth) else None
+        truth = load_trajectory(args.groundtruth, stamps)
+        groundtruth = truth.trajectory
+        print(f"ground truth: {truth.origin}")
     odometry = None
     if source.camera is not None:
         check_camera(source.camera)
         use_depth = args.depth == "auto" and (source.has_depth or source.is_stereo)
         odometry = VisualOdometry(odometry_config, use_depth)
+        measured = "of the depth images" if source.has_depth else "of the right images"
+        print(f"scale: metric, {measured}" if use_depth else "scale: unknown, no depth is used")
     else:
         print("no camera calibration: matches only (give --calibration for a trajectory)")
     matcher = KeyframeMatcher(ImageMatcher.from_config(config), policy)
@@ -111,6 +137,7 @@ def run(args: argparse.Namespace) -> int:
     write_report(args.output, result, errors, relative)
     print(_table(result, errors))
     print(f"report: {args.output / 'report.html'}")
+    check_poses(result)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -234,7 +235,10 @@ class VisualOdometry:
             first = next(view for view in self._store.views if view.located)
             self._store.transform(first.pose.inverse())
             tracked = replace(tracked, pose=self._store.views[-1].pose)
-        views = {view.stamp_ns: view.pose for view in self._store.views if view.located}
+        # Frames may share a stamp, which then says of none which view it is.
+        located = [view for view in self._store.views if view.located]
+        times = Counter(view.stamp_ns for view in located)
+        views = {view.stamp_ns: view.pose for view in located if times[view.stamp_ns] == 1}
         backfill = []
         for waiting in self._waiting:
             pose = views.get(waiting.stamp_ns)

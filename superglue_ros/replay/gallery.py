@@ -26,6 +26,7 @@ class MatchPicture:
 
 @dataclass(frozen=True)
 class _Pair:
+    number: int
     keyframe_image: ImageArray
     image: ImageArray
     matches: FrameMatches
@@ -47,7 +48,7 @@ class Gallery:
     def offer(self, image: ImageArray, matches: FrameMatches) -> None:
         """Show the gallery the next frame of the sequence."""
         if self._keyframe_image is not None and len(matches):
-            pair = _Pair(self._keyframe_image, image, matches)
+            pair = _Pair(self._seen, self._keyframe_image, image, matches)
             offsets = np.linalg.norm(matches.points - matches.keyframe_points, axis=1)
             displacement = float(np.median(offsets)) / matches.image_size[0]
             if len(matches) >= MIN_MATCHES:
@@ -63,9 +64,9 @@ class Gallery:
         reasons: dict[int, list[str]] = {}
         pairs: dict[int, _Pair] = {}
         for reason, (_, pair) in self._chosen.items():
-            reasons.setdefault(pair.matches.stamp_ns, []).append(reason)
-            pairs[pair.matches.stamp_ns] = pair
-        return tuple(_draw(pairs[stamp], ", ".join(reasons[stamp])) for stamp in pairs)
+            reasons.setdefault(pair.number, []).append(reason)
+            pairs[pair.number] = pair
+        return tuple(_draw(pair, ", ".join(reasons[number])) for number, pair in pairs.items())
 
     def _consider(self, reason: str, merit: float, pair: _Pair) -> None:
         if reason not in self._chosen or merit > self._chosen[reason][0]:

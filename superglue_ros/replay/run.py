@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tqdm import tqdm
 
 from superglue_ros.errors import CameraError, ImageError
-from superglue_ros.geometry import check_camera_fits, stereo_depth
+from superglue_ros.geometry import check_camera_fits, fit_depth, stereo_depth
 from superglue_ros.matching import KeyframeMatcher
 from superglue_ros.odometry import OdometryEstimate, TrackingState, VisualOdometry
 from superglue_ros.replay.gallery import Gallery
@@ -31,9 +31,10 @@ def run_replay(
 ) -> ReplayResult:
     """Match every frame of a source and, with odometry, estimate its pose.
 
-    The same input gives the same trajectory. Without odometry, or for frames without a camera,
-    there are matches only. An odometry that uses depth gets that of the keyframes' frames, or of
-    their rectified stereo pairs. Raises CameraError for an unusable camera, and for one of images
+    The same input gives the same trajectory, and poses are the frames', whatever their stamps:
+    frames may share one. Without odometry, or for frames without a camera, there are matches
+    only. An odometry that uses depth gets that of the keyframes' frames, or of their rectified
+    stereo pairs. Raises CameraError for an unusable camera, and for one of images
     of another size than the first.
     """
     records: list[FrameRecord] = []
@@ -41,6 +42,7 @@ def run_replay(
     gallery = Gallery(len(source))
     skipped, metric, weights = 0, False, ("", "")
     depths: dict[int, FloatArray | None] = {}
+    """Of the keyframe, by its id."""
     started = time.perf_counter()
 
     def fits(camera: CameraModel, matches: FrameMatches) -> bool:
@@ -64,19 +66,27 @@ def run_replay(
         estimate, odometry_ms = None, 0.0
         if odometry is not None and frame.camera is not None and fits(frame.camera, matches):
             before = time.perf_counter()
-            keyframe_depth = depths.get(matches.keyframe_stamp_ns)
+            keyframe_depth = depths.get(matches.keyframe_id)
             estimate = odometry.process(matches, frame.camera, keyframe_depth)
             odometry_ms = (time.perf_counter() - before) * 1e3
             metric = estimate.scale_is_metric
             if matches.is_keyframe and odometry.use_depth:
-                depths = {frame.stamp_ns: _depth(frame, frame.camera, source.name)}
-            _collect_poses(poses, estimate)
+                depth = _depth(frame, frame.camera, source.name)
+                depths = {matches.keyframe_id + 1: depth}
         records.append(_record(matches, estimate, odometry_ms))
+        if estimate is not None:
+            _collect_poses(poses, estimate, records)
         gallery.offer(frame.image, matches)
-    stamps = sorted(poses)
+    stamps = [record.stamp_ns for record in records]
+    repeated = len(stamps) - len(set(stamps))
+    if repeated:
+        logger.warning("%s: %d frames have the stamp of another", source.name, repeated)
+    placed = sorted(poses, key=lambda number: (stamps[number], number))
     return ReplayResult(
         name=source.name,
-        trajectory=trajectory_from_poses(stamps, [poses[stamp] for stamp in stamps]),
+        trajectory=trajectory_from_poses(
+            [stamps[number] for number in placed], [poses[number] for number in placed]
+        ),
         records=tuple(records),
         pictures=gallery.pictures(),
         skipped=skipped + source.skipped,
@@ -99,9 +109,11 @@ def _depth(frame: Frame, camera: CameraModel, name: str) -> FloatArray | None:
             depth = stereo_depth(frame.image, frame.right, focal_px, frame.baseline_m)
         except ImageError as error:
             problem = str(error)
-    if depth is not None and depth.shape != frame.image.shape[:2]:
-        problem = f"the depth has shape {depth.shape}, the image {frame.image.shape[:2]}"
-        depth = None
+    if depth is not None:
+        try:
+            depth = fit_depth(depth, (frame.image.shape[1], frame.image.shape[0]))
+        except ImageError as error:
+            depth, problem = None, str(error)
     if depth is None:
         logger.warning("%s: a keyframe without depth: %s", name, problem)
     return depth
@@ -118,12 +130,23 @@ def _frames(source: FrameSource, max_frames: int | None, progress: bool) -> Iter
         yield frame
 
 
-def _collect_poses(poses: dict[int, Pose], estimate: OdometryEstimate) -> None:
-    """Poses of tracked frames, and of earlier ones that only a later start could place."""
-    for stamp_ns, pose in estimate.backfill:
-        poses.setdefault(stamp_ns, pose)
+def _collect_poses(
+    poses: dict[int, Pose], estimate: OdometryEstimate, records: Sequence[FrameRecord]
+) -> None:
+    """Poses of tracked frames, by their place among the records, and of earlier ones that only a
+    later start could place: of several with one stamp the last are meant."""
+    last = len(records) - 1
     if estimate.state == TrackingState.TRACKING:
-        poses[estimate.stamp_ns] = estimate.pose
+        poses[last] = estimate.pose
+    if not estimate.backfill:
+        return
+    bare: dict[int, list[int]] = {}
+    for number in range(last):
+        if number not in poses:
+            bare.setdefault(records[number].stamp_ns, []).append(number)
+    for stamp_ns, pose in reversed(estimate.backfill):
+        if bare.get(stamp_ns):
+            poses[bare[stamp_ns].pop()] = pose
 
 
 def _record(

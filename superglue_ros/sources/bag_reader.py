@@ -190,9 +190,8 @@ class _Sqlite:
         places = ", ".join("?" * len(numbers))
         query = "SELECT timestamp, data FROM messages"
         order = f"WHERE topic_id IN ({places}) ORDER BY timestamp, id"
-        # No `yield from`: it would close the rows after the database.
-        for logged_ns, data in self._database.execute(f"{query} {order}", numbers):
-            yield logged_ns, data
+        # The rows themselves would be closed with this generator, perhaps after the database.
+        yield from map(tuple, self._database.execute(f"{query} {order}", numbers))
 
     def close(self) -> None:
         self._database.close()

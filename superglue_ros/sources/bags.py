@@ -18,7 +18,7 @@ from superglue_ros.sources.bag_files import BagFiles
 from superglue_ros.sources.bag_reader import BagReader, Topic
 from superglue_ros.sources.calibration import camera_from_info, load_calibration
 from superglue_ros.sources.encodings import COMPRESSED_ENDS, image_of_message
-from superglue_ros.sources.tables import NS_PER_S
+from superglue_ros.sources.tables import NS_PER_S, stamps_repeat
 from superglue_ros.types import CameraModel, Frame
 
 logger = logging.getLogger(__name__)
@@ -133,9 +133,8 @@ class BagSource:
         return Frame(image, stamp_ns, frame_id=frame_id, camera=self.camera)
 
     def _stamps_repeat(self, reader: BagReader) -> bool:
-        """Whether most of the first images have the stamp of the image before: a clock that
-        stands still, or counts nothing but seconds, tells nothing about them."""
-        stamps = []
+        """Whether the stamps of the first images repeat, see `stamps_repeat`."""
+        stamps: list[int] = []
         # A file that is damaged further on is read up to there, see above.
         try:
             for _, data in islice(reader.messages(self._topic), _STAMPS_TRIED):
@@ -143,8 +142,7 @@ class BagSource:
                 stamps.append(stamp.sec * NS_PER_S + stamp.nanosec)
         except Exception as error:
             logger.debug("%s: %s", self._path, error)
-        same = np.diff(np.array(stamps, np.int64)) == 0
-        return bool(len(same) and np.count_nonzero(same) * 2 > len(same))
+        return stamps_repeat(stamps)
 
     def _first_size(self) -> tuple[int, int]:
         for frame in self:

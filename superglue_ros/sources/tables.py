@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -112,3 +113,10 @@ def _unit_of(rows: list[Row]) -> tuple[int, str]:
     # Of no rows, or of words that are no times, which is said of the row that has them.
     except ValueError:
         return NS_PER_S, "s"
+
+
+def stamps_repeat(stamps_ns: Sequence[int]) -> bool:
+    """Whether most frames have the stamp of the frame before: a clock that stands still, or counts
+    nothing but seconds, tells nothing about them."""
+    same = np.diff(np.array(stamps_ns, np.int64)) == 0
+    return bool(len(same) and np.count_nonzero(same) * 2 > len(same))

@@ -14,9 +14,10 @@ pytest.importorskip("rclpy")
 pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
 
 from node_harness import broken_image, depth_image
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from superglue_ros.errors import ImageError, MessageError
+from superglue_ros.geometry import check_camera
 from superglue_ros.nodes.conversions import (
     camera_from_message,
     camera_info_message,
@@ -204,6 +205,23 @@ def test_depth_images(encoding: str, kind: str, per_metre: int, big_endian: bool
         depth_of_message(message)
 
 
+def test_what_drivers_really_send() -> None:
+    """Motion JPEG padded to the size of a buffer, and a T265's fifth coefficient of 0."""
+    data = cv2.imencode(".jpg", np.full((24, 32), 90, np.uint8))[1].tobytes()
+    message = CompressedImage(header=HEADER, format="jpeg")
+    message.data = array.array("B", data + bytes(1023))
+    np.testing.assert_allclose(frame_from_image(message).image, 90, atol=2)
+    message.data = array.array("B", data[:-40] + bytes(1023))
+    with pytest.raises(ImageError, match="truncated"):
+        frame_from_image(message)
+    info = CameraInfo(width=848, height=800, distortion_model="equidistant")
+    info.k = np.array([285.0, 0, 423, 0, 286, 400, 0, 0, 1])
+    info.d = array.array("d", [-0.004, 0.04, -0.03, 0.005, 0.0])
+    camera = camera_from_message(info)
+    check_camera(camera)
+    np.testing.assert_array_equal(camera.distortion, [-0.004, 0.04, -0.03, 0.005])
+
+
 def test_depth_of_keyframes() -> None:
     told: list[tuple[str, str]] = []
     depths = DepthImages(0.02, lambda cause, text: told.append((cause, text)))
@@ -240,11 +258,16 @@ def test_depth_of_keyframes() -> None:
     assert value(9200, 9000) is None
     assert [cause for cause, _ in told] == ["no depth", "unusable depth"]
     assert "depth of 80x120 for images of 160x120" in told[-1][1]
+    # At half their resolution it is scaled.
+    depths.add(depth_image(9300 * ms, 2500, width=80, height=60))
+    found = depths.of_keyframe(replace(frame, stamp_ns=9400 * ms, keyframe_stamp_ns=9300 * ms))
+    assert found is not None
+    np.testing.assert_array_equal(found, np.full((120, 160), 2.5))
     # After the clock jumped back nothing of before is left.
     depths.add(depth_image(1000 * ms, 4000))
     assert value(9100, 8900) is None
     assert value(1100, 1000) == 4.0
-    assert depths.received.count == 82
+    assert depths.received.count == 83
 
 
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])

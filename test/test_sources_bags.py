@@ -12,7 +12,7 @@ import pytest
 from bag_maker import BagMaker
 
 from superglue_ros.errors import SourceError
-from superglue_ros.sources import bags, open_source, write_bag
+from superglue_ros.sources import bag_reader, open_source, write_bag
 from superglue_ros.types import CameraModel, Frame
 
 CAMERA = CameraModel(
@@ -237,13 +237,13 @@ def test_storage_that_fails_half_way_ends_early(
 ) -> None:
     write_bag(tmp_path / "bag", frames(rng))
     source = open_source(tmp_path / "bag")
-    whole = bags.BagReader.messages
+    whole = bag_reader._Mcap.messages
 
-    def torn(reader: Any, topic: Any) -> Any:
-        yield from list(whole(reader, topic))[:2]
+    def torn(storage: Any, topic: str) -> Any:
+        yield from list(whole(storage, topic))[:2]
         raise OSError("database disk image is malformed")
 
-    monkeypatch.setattr(bags.BagReader, "messages", torn)
+    monkeypatch.setattr(bag_reader._Mcap, "messages", torn)
     assert len(list(source)) == 2
     assert source.skipped == 1
     assert "cannot be read any further: database disk image is malformed" in caplog.text

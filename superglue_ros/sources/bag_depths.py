@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from superglue_ros.errors import ImageError
+from superglue_ros.errors import ImageError, SourceError
 from superglue_ros.sources.bag_reader import BagReader, Topic
 from superglue_ros.sources.encodings import depth_of_message
 from superglue_ros.sources.tables import NS_PER_S
@@ -56,17 +56,17 @@ class BagDepths:
         """When each was recorded, its stamp, and the message."""
         messages = reader.messages(topic)
         while True:
-            # Damaged bytes fail in as many ways as there are storages.
             try:
                 logged_ns, data = next(messages)
             except StopIteration:
                 return
-            except Exception as error:
-                logger.warning("%s cannot be read any further: %s", topic.name, error)
+            except SourceError as error:
+                logger.warning("%s: %s", topic.name, error)
                 return
             try:
                 message: Any = reader.deserialise(data, topic)
                 stamp = message.header.stamp
+            # Deserialising damaged bytes raises whatever they happen to hit first.
             except Exception as error:
                 logger.warning("skipped a message of %s: %s", topic.name, error)
                 continue

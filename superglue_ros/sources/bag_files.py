@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 
-import yaml
-
 from superglue_ros.errors import SourceError
 from superglue_ros.sources.image_files import natural_key
 
@@ -96,7 +94,7 @@ def _listed(folder: Path) -> list[Path]:
         files = [folder / PurePath(name).name for name in names]
         missing = [file.name for file in files if not file.is_file()]
         problem = f"{', '.join(missing)} missing" if missing else ""
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         files, problem = [], " ".join(str(error).split()) or type(error).__name__
     if files and not problem:
         return files
@@ -109,13 +107,16 @@ def _listed(folder: Path) -> list[Path]:
 def _names(metadata: Path) -> Sequence[str]:
     if metadata.stat().st_size > _MAX_METADATA_BYTES:
         raise ValueError(f"over {_MAX_METADATA_BYTES} bytes")
-    # Of the one list alone: the topics are in the files as well, and PyYAML is slow.
+    # The one list alone, as YAML has lists: the rest is in the files as well, and PyYAML is slow.
     text = metadata.read_text(encoding="utf-8", errors="replace")
-    listed = re.search(r"^\s*relative_file_paths:(.*(?:\n\s*- .*)*)", text, flags=re.MULTILINE)
-    names = yaml.safe_load(listed.group(1)) if listed else None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    pattern = r"^[ \t]*relative_file_paths:[ \t]*(?:\[([^\]]*)\]|((?:\n[ \t]*- .*)*))"
+    listed = re.search(pattern, text, flags=re.MULTILINE)
+    inside, lines = listed.groups() if listed else (None, None)
+    words = inside.split(",") if inside else (lines or "").strip().removeprefix("- ").split("\n")
+    names = [word.strip().removeprefix("- ").strip("'\" ") for word in words]
+    if not any(names):
         raise ValueError("no list of relative_file_paths")
-    return names
+    return [name for name in names if name]
 
 
 def _storage_files(folder: Path) -> list[Path]:

@@ -90,10 +90,15 @@ class BagReader:
         return [Topic(*key, count) for key, count in counts.items()]
 
     def messages(self, topic: Topic) -> Iterator[tuple[int, bytes]]:
-        """When each was recorded, and its bytes, see `deserialise`; a damaged file raises anything
-        on the way."""
-        for part in self._parts:
-            yield from part.messages(topic.name)
+        """When each was recorded, and its bytes, see `deserialise`; raises SourceError on the way
+        where a file is damaged."""
+        try:
+            for part in self._parts:
+                yield from part.messages(topic.name)
+        # A cut or damaged file fails in as many ways as there are storages.
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise SourceError(f"cannot be read any further: {reason}") from error
 
     def deserialise(self, data: bytes, topic: Topic) -> Any:
         """The message of a topic of a type that ROS itself has; damaged bytes raise anything."""

@@ -104,9 +104,8 @@ class BagSource:
                     logged_ns, data = next(messages)
                 except StopIteration:
                     return
-                # A cut or damaged file fails in as many ways as there are storages.
-                except Exception as error:
-                    logger.warning("%s: cannot be read any further: %s", self._path, error)
+                except SourceError as error:
+                    logger.warning("%s: %s", self._path, error)
                     self.skipped += 1
                     return
                 frame = self._decode(reader, data, logged_ns)
@@ -195,17 +194,24 @@ def _first_camera(reader: BagReader, topic: Topic) -> CameraModel | None:
     """That of the first CameraInfo with a calibration, or of the first; some drivers publish some
     before they have read theirs."""
     first = None
-    for number, (_, data) in enumerate(reader.messages(topic)):
+    messages = islice(reader.messages(topic), _INFOS_TRIED)
+    while True:
+        try:
+            _, data = next(messages)
+        except StopIteration:
+            return first
+        except SourceError as error:
+            logger.warning("%s: %s", topic.name, error)
+            return first
         try:
             camera = camera_from_info(reader.deserialise(data, topic))
         # Deserialising damaged bytes raises whatever they happen to hit first.
         except Exception as error:
             logger.warning("skipped a message of %s: %s", topic.name, error)
             continue
+        if np.any(camera.matrix):
+            return camera
         first = first or camera
-        if np.any(camera.matrix) or number >= _INFOS_TRIED:
-            return camera if np.any(camera.matrix) else first
-    return first
 
 
 def _raw_name(topic: str) -> str:

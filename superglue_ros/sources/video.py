@@ -65,7 +65,21 @@ class VideoSource:
             logger.warning("%s: ended after %d of %d frames", self._path, read, self._count)
 
 
+def _is_container(path: Path) -> bool:
+    """Whether a file begins as a video of VIDEO_SUFFIXES does; FFmpeg takes many seconds to find
+    out that others are none."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    boxes = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+    return head.startswith((b"RIFF", b"\x1a\x45\xdf\xa3", b"\0\0\1", b"G")) or head[4:8] in boxes
+
+
 def _open(path: Path) -> cv2.VideoCapture:
+    if not _is_container(path):
+        raise SourceError(f"cannot read {path} as a video")
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
         raise SourceError(f"cannot read {path} as a video")

@@ -82,6 +82,8 @@ class FrameMatches:
     Without a keyframe (the first frame has keyframe_id 0; after the clock jumped back or the size
     changed the id goes on) there are no matches, and the keyframe's stamp and size are the
     frame's own; it becomes a keyframe unless it has hardly any features.
+    keyframe_right_points: (M, 2) float32 pixels of keyframe_points in the keyframe's rectified
+    right image, NaN where not found; None without one.
     """
 
     stamp_ns: int
@@ -102,6 +104,7 @@ class FrameMatches:
     match_ms: float = 0.0
     model: str = ""
     weights_hash: str = ""
+    keyframe_right_points: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.points)

@@ -9,6 +9,7 @@ import numpy as np
 from superglue_ros.errors import ImageError
 from superglue_ros.matching.image_matcher import ExtractedFeatures, FeatureMatches, ImageMatcher
 from superglue_ros.matching.keyframe_policy import KeyframePolicy
+from superglue_ros.matching.stereo import check_pair, find_right_points
 from superglue_ros.stamps import Order, StampOrder
 from superglue_ros.types import Features, FloatArray, Frame, FrameMatches, ImageArray
 
@@ -26,7 +27,8 @@ class KeyframeMatcher:
     """Matches each frame against the current keyframe and chooses the next one.
 
     A frame of another size than the keyframe's starts anew, and so does one after the clock
-    jumped back (see `StampOrder`): it is matched to nothing and becomes a keyframe.
+    jumped back (see `StampOrder`): it is matched to nothing and becomes a keyframe. Of frames with
+    a right image, the keyframes' is searched for their keypoints, once a keyframe.
     """
 
     def __init__(self, matcher: ImageMatcher, policy: KeyframePolicy | None = None) -> None:
@@ -42,6 +44,9 @@ class KeyframeMatcher:
         """Forget the keyframe; identifiers keep growing."""
         self._keyframe: tuple[Frame, ExtractedFeatures] | None = None
         self._last: tuple[Frame, ExtractedFeatures] | None = None
+        self.keyframe_right_points: FloatArray | None = None
+        """(N, 2) of the keyframe's features in its right image, None without, see
+        `find_right_points`."""
 
     @property
     def last_features(self) -> Features | None:
@@ -56,9 +61,11 @@ class KeyframeMatcher:
     def process(self, frame: Frame) -> FrameMatches:
         """Matches of a frame against the keyframe.
 
-        Raises ImageError for an image that cannot be matched or that comes after a later one;
-        the state is as before then.
+        Raises ImageError for an image that cannot be matched, whose right image has another size
+        or that comes after a later one; the state is as before then.
         """
+        if frame.right is not None:
+            check_pair(frame.image, frame.right)
         started = time.perf_counter()
         extracted = self.matcher.extract(frame.image)
         between = time.perf_counter()
@@ -72,11 +79,14 @@ class KeyframeMatcher:
         found = _NOTHING
         if self._keyframe is not None:
             found = self.matcher.match_features(self._keyframe[1], extracted)
-        finished = time.perf_counter()
         key_frame, key_extracted = self._keyframe or (frame, extracted)
         points0 = key_extracted.points[found.indices0]
         points1 = extracted.points[found.indices1]
         is_keyframe = self._becomes_keyframe(frame, extracted, points0, points1)
+        right, next_right = self.keyframe_right_points, None
+        if is_keyframe and frame.right is not None:
+            next_right = find_right_points(frame.image, frame.right, extracted.points)
+        finished = time.perf_counter()
         result = FrameMatches(
             stamp_ns=frame.stamp_ns,
             keyframe_stamp_ns=key_frame.stamp_ns,
@@ -96,10 +106,12 @@ class KeyframeMatcher:
             match_ms=(finished - between) * 1e3,
             model=self.matcher.model,
             weights_hash=self.matcher.weights_hash,
+            keyframe_right_points=None if right is None else right[found.indices0],
         )
         if is_keyframe:
             self._keyframe_id += 1
             self._keyframe = (frame, extracted)
+            self.keyframe_right_points = next_right
         self._last = (frame, extracted)
         return result
 

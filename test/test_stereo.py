@@ -82,7 +82,7 @@ def test_nothing_is_made_up() -> None:
     flat = np.full_like(image, 90)
     other = np.ascontiguousarray(image[::-1])
     assert np.isnan(find_right_points(flat, flat, points)).all()
-    assert np.isnan(find_right_points(image, other, points)).mean() > 0.9
+    assert np.isnan(find_right_points(image, other, points)).mean() > 0.95
     # Swapped cameras: everything lies to the right.
     assert np.isnan(find_right_points(moved(image, 12), image, points)).mean() > 0.95
     # What the right camera does not see.

@@ -28,6 +28,9 @@ _REACH_PX = 2.5
 rectified perfectly, across them."""
 _FLAT = 1e-3
 """Least that is divided by, of squares of gray levels."""
+_ROW_SPREAD_PX = 1.0
+"""By which a point's change of row may differ from the median of all: a rig is off by much the
+same everywhere."""
 _AT_ONCE = 4096
 """Points; OpenCV's maps end at 32,767 rows."""
 
@@ -57,6 +60,9 @@ def find_right_points(left: ImageArray, right: ImageArray, points: FloatArray) -
     for first in range(0, len(rows), _AT_ONCE):
         some = rows[first : first + _AT_ONCE]
         found[some] = _align(*exact, points[some].astype(np.float32), start[some])
+    if np.isfinite(found).any():
+        down = found[:, 1] - points[:, 1]
+        found[np.abs(down - np.nanmedian(down)) > _ROW_SPREAD_PX] = np.nan
     found[~(found[:, 0] < points[:, 0])] = np.nan
     return found
 

@@ -6,10 +6,9 @@ import time
 
 import numpy as np
 
-from superglue_ros.errors import ImageError
 from superglue_ros.matching.image_matcher import ExtractedFeatures, FeatureMatches, ImageMatcher
 from superglue_ros.matching.keyframe_policy import KeyframePolicy
-from superglue_ros.stamps import Order, StampOrder
+from superglue_ros.stamps import StampOrder
 from superglue_ros.types import Features, FloatArray, Frame, FrameMatches, ImageArray
 
 _FEWEST_KEYPOINTS = 8
@@ -32,9 +31,9 @@ class KeyframeMatcher:
     def __init__(self, matcher: ImageMatcher, policy: KeyframePolicy | None = None) -> None:
         self.matcher = matcher
         self.policy = policy or KeyframePolicy()
-        self.restarts = 0
         self._keyframe_id = 0
         self._order = StampOrder()
+        self._restart_reason = ""
         self._bare_since_ns: int | None = None
         self.reset()
 
@@ -56,19 +55,15 @@ class KeyframeMatcher:
     def process(self, frame: Frame) -> FrameMatches:
         """Matches of a frame against the keyframe.
 
-        Raises ImageError for an image that cannot be matched or that comes after a later one;
-        the state is as before then.
+        Raises LateFrame for one that comes after a later one, and ImageError for an image that
+        cannot be matched; the keyframe is then as before.
         """
+        # Judged first, as the networks take long.
+        self._start_anew(self._order.follow(frame.stamp_ns))
         started = time.perf_counter()
         extracted = self.matcher.extract(frame.image)
         between = time.perf_counter()
-        behind_s = self._order.behind_s(frame.stamp_ns)
-        order = self._order.follow(frame.stamp_ns)
-        if order is Order.LATE:
-            raise ImageError(f"it comes late, {behind_s:.3f} s behind the newest")
-        if order is Order.JUMPED_BACK or self._size_changed(extracted):
-            self.restarts += 1
-            self.reset()
+        self._start_anew(self._size_change(extracted))
         found = _NOTHING
         if self._keyframe is not None:
             found = self.matcher.match_features(self._keyframe[1], extracted)
@@ -96,15 +91,26 @@ class KeyframeMatcher:
             match_ms=(finished - between) * 1e3,
             model=self.matcher.model,
             weights_hash=self.matcher.weights_hash,
+            restart_reason=self._restart_reason,
         )
+        self._restart_reason = ""
         if is_keyframe:
             self._keyframe_id += 1
             self._keyframe = (frame, extracted)
         self._last = (frame, extracted)
         return result
 
-    def _size_changed(self, extracted: ExtractedFeatures) -> bool:
-        return self._keyframe is not None and extracted.image_size != self._keyframe[1].image_size
+    def _start_anew(self, reason: str) -> None:
+        """Forget the keyframe where there is a reason, for the next result to say."""
+        if reason:
+            self.reset()
+            self._restart_reason = reason
+
+    def _size_change(self, extracted: ExtractedFeatures) -> str:
+        size, before = extracted.image_size, self._keyframe and self._keyframe[1].image_size
+        if before is None or size == before:
+            return ""
+        return "images of {} x {}, before {} x {}".format(*size, *before)
 
     def _becomes_keyframe(
         self, frame: Frame, extracted: ExtractedFeatures, points0: FloatArray, points1: FloatArray

@@ -183,7 +183,8 @@ class MatcherNode(Node):
         self._overhead.add(latency_ms - matches.extract_ms - matches.match_ms)
         if matches.is_keyframe:
             self._keyframe_header = message.header
-        self._note_jumps(matches)
+        if reason := matches.restart_reason:
+            self._problems.report(reason, f"{reason}: starting anew")
         if not matches.stamp_ns:
             text = "images without a stamp: no speed, no ages, and every pose at the time 0"
             self._problems.report("no stamp", text)
@@ -191,22 +192,6 @@ class MatcherNode(Node):
         self._extract.add(matches.extract_ms)
         self._match.add(matches.match_ms)
         self._publish_views(message.header, frame, matches, keyframe_image)
-
-    def _note_jumps(self, matches: FrameMatches) -> None:
-        """Say what made the core start anew."""
-        last = self._last
-        if last is None:
-            return
-        behind_s = (last.stamp_ns - matches.stamp_ns) * 1e-9
-        if behind_s > 0:
-            self._problems.report(
-                "clock jumped back", f"stamps jumped back by {behind_s:.3f} s: starting anew"
-            )
-        if matches.image_size != last.image_size:
-            now, before = ("{} x {}".format(*m.image_size) for m in (matches, last))
-            self._problems.report(
-                "image size changed", f"images of {now}, before {before}: starting anew"
-            )
 
     def _publish_views(
         self,

@@ -17,7 +17,6 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 from std_msgs.msg import Header
 
 from superglue_ros.errors import CameraError, MessageError
-from superglue_ros.geometry import check_camera, check_camera_fits
 from superglue_ros.msg import Matches, OdometryStatus
 from superglue_ros.nodes.conversions import (
     camera_from_message,
@@ -52,8 +51,8 @@ from superglue_ros.odometry import (
     TrackingState,
     VisualOdometry,
 )
-from superglue_ros.stamps import Order, StampOrder
-from superglue_ros.types import CameraModel, FrameMatches
+from superglue_ros.stamps import StampOrder
+from superglue_ros.types import CameraModel
 
 MATCHES_DEPTH = 50
 DEPTHS_DEPTH = 30
@@ -75,8 +74,7 @@ class OdometryNode(Node):
         self._problems = Problems(self.get_logger().warning)
         self._received, self._estimate_ms = Rate(), Milliseconds()
         self._camera: CameraModel | None = None
-        self._camera_problem = ""
-        self._order = StampOrder()
+        self._order = StampOrder(late_ns=0)
         self._last: OdometryEstimate | None = None
         self._refusal, self._state = "", ""
         self._path: deque[PoseStamped] = deque(maxlen=self._options.path_max_poses)
@@ -119,59 +117,29 @@ class OdometryNode(Node):
             self._refusal = f"bad message: {error}"
             self._problems.report("bad message", f"message dropped: {error}")
             return
-        if self._comes_late(matches):
-            return
+        if reason := self._order.follow(matches.stamp_ns):
+            self._start_anew()
+            self._problems.report(reason, f"{reason}: starting anew")
         depth = self._depths.of_keyframe(matches) if self._depths else None
-        camera, problem = self._usable_camera(matches)
-        if camera is None:
-            self._problems.report(problem, f"no odometry: {problem}")
-            self._refuse(message, problem)
+        if self._camera is None:
+            topic = self.resolve_topic_name("camera_info")
+            self._refuse(message, f"no CameraInfo on {topic} yet")
             return
         started = time.perf_counter()
         try:
-            estimate = self._odometry.process(matches, camera, depth)
+            estimate = self._odometry.process(matches, self._camera, depth)
         except (CameraError, MessageError) as error:
-            self._problems.report(str(error), f"message dropped: {error}")
-            self._refuse(message, str(error))
+            unusable = "unusable CameraInfo: " if isinstance(error, CameraError) else ""
+            self._refuse(message, f"{unusable}{error}")
             return
         except Exception as error:
             # A defect of ours: a new world costs less than the node.
             self._start_anew()
-            text = f"{type(error).__name__}: {error}"
-            self._problems.report(type(error).__name__, f"message dropped, starting anew: {text}")
-            self._refuse(message, text)
+            self._refuse(message, f"{type(error).__name__}: {error}: starting anew")
             return
         elapsed_ms = (time.perf_counter() - started) * 1e3
         self._estimate_ms.add(elapsed_ms)
         self._publish_estimate(estimate, message.header, elapsed_ms)
-
-    def _usable_camera(self, matches: FrameMatches) -> tuple[CameraModel | None, str]:
-        """The camera, or None and why there is none for these matches."""
-        camera = self._camera
-        if camera is None:
-            topic = self.resolve_topic_name("camera_info")
-            return None, f"no CameraInfo on {topic} yet"
-        try:
-            check_camera(camera)
-            check_camera_fits(camera, matches.image_size)
-        except CameraError as error:
-            return None, f"unusable CameraInfo: {error}"
-        return camera, ""
-
-    def _comes_late(self, matches: FrameMatches) -> bool:
-        """Whether a message comes after a later one and is dropped; starts anew where the clock
-        jumped back."""
-        behind_s = self._order.behind_s(matches.stamp_ns)
-        order = self._order.follow(matches.stamp_ns)
-        if order is Order.LATE:
-            text = f"message dropped: it comes late, {behind_s:.3f} s behind the newest"
-            self._problems.report("late message", text)
-        elif order is Order.JUMPED_BACK:
-            self._start_anew()
-            self._problems.report(
-                "clock jumped back", f"stamps jumped back by {behind_s:.3f} s: starting anew"
-            )
-        return order is Order.LATE
 
     def _start_anew(self) -> None:
         self._odometry.reset()
@@ -179,7 +147,8 @@ class OdometryNode(Node):
         self._last = None
 
     def _refuse(self, message: Matches, reason: str) -> None:
-        """Say in the status and in the diagnostics why a message gave no estimate."""
+        """Say in the log, the status and the diagnostics why a message gave no estimate."""
+        self._problems.report(reason, f"no odometry: {reason}")
         self._refusal = reason
         self._publish_status(self._refusal_status(message, reason), 0.0)
 

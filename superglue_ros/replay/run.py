@@ -34,8 +34,8 @@ def run_replay(
 
     The same input gives the same trajectory. Without odometry, or for frames without a camera,
     there are matches only. An odometry that uses depth gets that of the keyframes' frames, or of
-    their rectified stereo pairs. Raises CameraError for an unusable camera, and for one of images
-    of another size than the first.
+    their rectified stereo pairs. Raises CameraError where the camera of the first frame is
+    unusable, or of images of another size; a later one costs its frame's pose alone.
     """
     records: list[FrameRecord] = []
     poses: dict[int, Pose] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 # Set before anything imports numpy, torch or rclpy: two threads at most, DDS on this machine only.
@@ -66,3 +67,16 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no shared data at {SHARED_DATA}")
     return SHARED_DATA
+
+
+def _shows_something(path: Path) -> bool:
+    import cv2
+
+    picture = cv2.imread(str(path))
+    return picture is not None and min(picture.shape[:2]) >= 100 and picture.std() > 5
+
+
+@pytest.fixture(scope="session")
+def shows_something() -> Callable[[Path], bool]:
+    """Whether a file is a picture that is neither tiny nor of one colour."""
+    return _shows_something

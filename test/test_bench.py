@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from superglue_ros.networks.superpoint import SuperPoint
 SMALL = ["bench", "--device", "cpu", "--precision", "float32", "--size", "96x64", "--runs", "2"]
 
 
-def test_stages_and_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stages_and_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shows_something: Callable[[Path], bool]
+) -> None:
     words = [*SMALL, "--keypoints", "16", "32", "--layers", "2", "--output", str(tmp_path)]
     assert console.main(words) == 0
     assert "SuperGlue graph" in capsys.readouterr().out
@@ -34,7 +37,7 @@ def test_stages_and_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert laps["whole frame"] > laps["SuperPoint network"] > 0
         assert row["frames_per_s"] == pytest.approx(1e3 / laps["whole frame"])
         assert row["gpu_memory_mb"] is None
-    assert (tmp_path / "bench.png").stat().st_size > 1000
+    assert shows_something(tmp_path / "bench.png")
 
 
 def test_another_superglue_is_captured_anew() -> None:

@@ -12,8 +12,9 @@ from superglue_ros.networks.checkpoints import (
     load_superpoint,
     save_weights,
 )
+from superglue_ros.networks.keypoints import SuperPointConfig
 from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
-from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
+from superglue_ros.networks.superpoint import SuperPoint
 
 SMALL = SuperGlueConfig(descriptor_dim=64, num_layers=2, keypoint_encoder=(8, 16))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -232,7 +233,12 @@ class TestBadInput:
 
 
 class TestTrajectory:
-    def test_table_and_json(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_table_and_json(
+        self,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        shows_something: Callable[[Path], bool],
+    ) -> None:
         rows = [f"{i} {i} 0 {i * i} 0 0 0 1" for i in range(6)]
         doubled = [f"{i} {2 * i} 0 {2 * i * i} 0 0 0 1" for i in range(6)]
         (tmp_path / "a.txt").write_text("\n".join(rows))
@@ -245,7 +251,7 @@ class TestTrajectory:
         assert "sim3: ground truth's world" in text
         figures = json.loads((tmp_path / "out" / "trajectory.json").read_text())
         assert figures["ate"]["scale"] == pytest.approx(2)
-        assert (tmp_path / "out" / "trajectory.png").stat().st_size > 1000
+        assert shows_something(tmp_path / "out" / "trajectory.png")
 
     def test_kitti_poses_against_a_stamped_file(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

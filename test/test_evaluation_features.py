@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -65,7 +66,9 @@ def test_warp_to_infinity() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["H1to2p", "H_1_2"])
-def test_known_shift(tmp_path: Path, rng: np.random.Generator, pattern: str) -> None:
+def test_known_shift(
+    tmp_path: Path, rng: np.random.Generator, pattern: str, shows_something: Callable[[Path], bool]
+) -> None:
     write_sequence(tmp_path / "data" / "shift", rng, pattern)
     for folder in (tmp_path / "data", tmp_path / "data" / "shift"):
         sequences = find_sequences(folder)
@@ -79,7 +82,7 @@ def test_known_shift(tmp_path: Path, rng: np.random.Generator, pattern: str) -> 
         assert row.homography_auc_percent[0] > 70
     files = draw_features(tmp_path, sequences, results, sift_method(300))
     assert len(files) == 4
-    assert all(file.stat().st_size > 1000 for file in files)
+    assert all(map(shows_something, files))
 
 
 def test_a_turned_view_shows_the_photograph_turned(rng: np.random.Generator) -> None:

@@ -27,6 +27,7 @@ from superglue_ros.engines.exported import (
 )
 from superglue_ros.engines.tensorrt_graph import build_engine
 from superglue_ros.errors import DeviceError, EngineError, EngineOptionError
+from superglue_ros.exporters import engine_check
 from superglue_ros.exporters.engine import Limits, export_engine, write_graphs
 from superglue_ros.exporters.engine_check import (
     TOLERANCES,
@@ -34,12 +35,13 @@ from superglue_ros.exporters.engine_check import (
     compare,
     random_side,
 )
-from superglue_ros.matching import ImageMatcher, MatcherConfig, export_check
+from superglue_ros.matching import ImageMatcher, MatcherConfig
 from superglue_ros.networks.checkpoints import save_weights, shipped_path
+from superglue_ros.networks.keypoints import SuperPointConfig
 from superglue_ros.networks.pair import load_networks
 from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
 from superglue_ros.networks.superglue_inference import EncodedKeypoints
-from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
+from superglue_ros.networks.superpoint import SuperPoint
 from superglue_ros.training.data.photos import draw_procedural
 from superglue_ros.types import UNMATCHED
 
@@ -96,8 +98,8 @@ def drawings() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture
 def brief_check(monkeypatch: pytest.MonkeyPatch) -> None:
     """An export that checks one size."""
-    monkeypatch.setattr(export_check, "CHECKED_SIZES", ((16, 24),))
-    monkeypatch.setattr(export_check, "CHECKED_COUNTS", ((1, 3),))
+    monkeypatch.setattr(engine_check, "CHECKED_SIZES", ((16, 24),))
+    monkeypatch.setattr(engine_check, "CHECKED_COUNTS", ((1, 3),))
 
 
 class TestGraphs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from superglue_ros.networks.superpoint import SuperPointConfig
+from superglue_ros.networks.keypoints import SuperPointConfig
 from superglue_ros.training.data.corners import MARGIN
 from superglue_ros.training.superpoint.found_again import Candidates, FoundConfig, find_candidates
 from superglue_ros.training.superpoint.losses import found_loss, kept_loss

@@ -397,7 +397,7 @@ def test_options_are_validated(options: dict[str, object]) -> None:
 
 def test_options_describe_themselves() -> None:
     for option in OdometryConfig.__dataclass_fields__.values():
-        assert option.metadata["description"].endswith(".")
+        assert option.metadata["description"][0].isupper()
         low, high = option.metadata["range"]
         assert low <= option.default <= high
 

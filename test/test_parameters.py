@@ -28,7 +28,7 @@ from superglue_ros.nodes.health import MAX_CAUSES, Problems
 from superglue_ros.nodes.mailbox import Mailbox
 from superglue_ros.nodes.options import OdometryNodeOptions
 from superglue_ros.nodes.parameters import NodeParameters
-from superglue_ros.options import check_ranges, option
+from superglue_ros.options import check_options, option
 
 pytestmark = pytest.mark.ros
 
@@ -39,7 +39,7 @@ class Fixed:
     count: int = option(3, "A count.", unit="things", range=(1, 10))
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_options(self)
 
 
 @dataclass(frozen=True)

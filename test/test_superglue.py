@@ -5,13 +5,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from superglue_ros.networks.assignment import read_assignment
 from superglue_ros.networks.optimal_transport import log_optimal_transport
 from superglue_ros.networks.superglue import (
     ImageKeypoints,
     SuperGlue,
     SuperGlueConfig,
     normalize_keypoints,
-    read_assignment,
 )
 from superglue_ros.networks.superglue_inference import FoldedSuperGlue
 

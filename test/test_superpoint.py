@@ -7,17 +7,15 @@ import torch
 from torch.nn import functional as F
 
 from superglue_ros.networks.checkpoints import load_superpoint
-from superglue_ros.networks.superpoint import (
-    SuperPoint,
+from superglue_ros.networks.keypoints import (
     SuperPointConfig,
-    exact_convolutions,
     probability_map,
     refine_keypoints,
     sample_descriptors,
     select_keypoints,
-    smooth_image,
     suppress_nonmaxima,
 )
+from superglue_ros.networks.superpoint import SuperPoint, exact_convolutions, smooth_image
 from superglue_ros.training.superpoint.batchnorm import BatchNormSuperPoint
 
 

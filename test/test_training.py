@@ -15,7 +15,8 @@ import yaml
 from superglue_ros.cli.main import main
 from superglue_ros.errors import CheckpointError, SuperGlueRosError
 from superglue_ros.networks.checkpoints import load_superpoint, read_weights, save_weights
-from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
+from superglue_ros.networks.keypoints import SuperPointConfig
+from superglue_ros.networks.superpoint import SuperPoint
 from superglue_ros.training.data.corners import MARGIN, find_corners, refine_maxima
 from superglue_ros.training.data.crops import corner_crops
 from superglue_ros.training.data.homographies import (

@@ -17,9 +17,10 @@ from torch import Tensor
 from superglue_ros.benchmarks.speed import noise_image, untrain
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.matching import ImageMatcher, MatcherConfig
+from superglue_ros.networks.keypoints import SuperPointConfig
 from superglue_ros.networks.superglue import SuperGlueConfig
 from superglue_ros.networks.superglue_inference import EncodedKeypoints
-from superglue_ros.networks.superpoint import SuperPointConfig, exact_convolutions
+from superglue_ros.networks.superpoint import exact_convolutions
 from superglue_ros.types import UNMATCHED, ImageArray
 
 REFERENCE_WEIGHTS = ("superpoint_v1.pth", "superglue_outdoor.pth")

@@ -19,9 +19,10 @@ import torch
 from superglue_ros.benchmarks.memory import peak_growth_mb, resident_mb
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.matching import ExtractedFeatures, ImageMatcher
-from superglue_ros.networks.superglue import SuperGlue, read_assignment
+from superglue_ros.networks.assignment import read_assignment
+from superglue_ros.networks.keypoints import sample_descriptors
+from superglue_ros.networks.superglue import SuperGlue
 from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
-from superglue_ros.networks.superpoint import sample_descriptors
 from superglue_ros.provenance import source_commit
 from superglue_ros.types import ImageArray
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import Field, fields
 from typing import Any, TypeVar
 
@@ -42,10 +41,20 @@ def add_config_options(
     """
     group = parser.add_argument_group(title)
     for field in fields(config):
+        name = "--" + (prefix + field.name).replace("_", "-")
+        if isinstance(field.default, bool):
+            group.add_argument(
+                name,
+                dest=prefix + field.name,
+                action=argparse.BooleanOptionalAction,
+                default=field.default,
+                help=_help(field),
+            )
+            continue
         group.add_argument(
-            "--" + (prefix + field.name).replace("_", "-"),
+            name,
             dest=prefix + field.name,
-            type=_parser_of(field),
+            type=_pixels_or_none if field.name == "resize" else type(field.default),
             default=field.default,
             choices=field.metadata.get("choices") or None,
             metavar=None if field.metadata.get("choices") else _metavar(field),
@@ -63,13 +72,6 @@ def config_from(args: argparse.Namespace, config: type[Config], prefix: str = ""
         raise SuperGlueRosError(str(error)) from error
 
 
-def _parser_of(field: Field[Any]) -> Callable[[str], Any]:
-    if field.name == "resize":
-        return _pixels_or_none
-    kind = type(field.default)
-    return _yes_or_no if kind is bool else kind
-
-
 def _pixels_or_none(text: str) -> int:
     if text == "none":
         return 0
@@ -79,12 +81,6 @@ def _pixels_or_none(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is neither pixels nor none") from error
 
 
-def _yes_or_no(text: str) -> bool:
-    if text not in ("yes", "no"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
-    return text == "yes"
-
-
 def _metavar(field: Field[Any]) -> str:
     if field.name == "resize":
         return "PX|none"
@@ -92,7 +88,7 @@ def _metavar(field: Field[Any]) -> str:
         return "FILE"
     if field.name == "engine":
         return "FOLDER"
-    return {int: "N", float: "X", bool: "yes|no"}.get(type(field.default), "TEXT")
+    return {int: "N", float: "X"}.get(type(field.default), "TEXT")
 
 
 def _help(field: Field[Any]) -> str:
@@ -101,9 +97,11 @@ def _help(field: Field[Any]) -> str:
     if field.metadata.get("unit"):
         details.append(str(field.metadata["unit"]))
     if field.metadata.get("range"):
-        details.append("{} to {}".format(*field.metadata["range"]))
+        details.append("{:g} to {:g}".format(*field.metadata["range"]))
     if field.name == "resize":
         details.append("default none")
+    elif isinstance(field.default, bool):
+        pass  # argparse before 3.13 adds it
     elif field.default != "":
         details.append(f"default {field.default}")
     if details:

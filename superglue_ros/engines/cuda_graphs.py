@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from superglue_ros.networks.assignment import Assignment
+from superglue_ros.networks.keypoints import Keypoints, sample_descriptors
 from superglue_ros.networks.padded_superglue import PaddedSuperGlue
-from superglue_ros.networks.superglue import Assignment
 from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
-from superglue_ros.networks.superpoint import Keypoints, SuperPoint, sample_descriptors
+from superglue_ros.networks.superpoint import SuperPoint
 from superglue_ros.types import ImageArray
 
 _SIZES_KEPT = 4

@@ -19,10 +19,11 @@ from superglue_ros.engines.onnx_graph import OnnxGraph
 from superglue_ros.engines.tensorrt_graph import TensorRtGraph
 from superglue_ros.errors import DeviceError, EngineError, EngineOptionError
 from superglue_ros.networks.config import MatcherConfig
+from superglue_ros.networks.keypoints import CELL, SuperPointConfig
 from superglue_ros.networks.pair import Networks
 from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
 from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
-from superglue_ros.networks.superpoint import CELL, SuperPoint, SuperPointConfig
+from superglue_ros.networks.superpoint import SuperPoint
 
 MANIFEST = "engine.json"
 GRAPHS = ("superpoint", "encoder", "superglue")

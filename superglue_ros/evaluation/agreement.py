@@ -16,10 +16,11 @@ from torch.nn import functional as F
 
 from superglue_ros.matching import ImageMatcher, ImageMatches, MatcherConfig
 from superglue_ros.matching.image_matcher import as_gray
+from superglue_ros.networks.assignment import empty_assignment, read_assignment
 from superglue_ros.networks.checkpoints import load_superglue, load_superpoint
 from superglue_ros.networks.device import choose_device
 from superglue_ros.networks.pair import load_networks
-from superglue_ros.networks.superglue import ImageKeypoints, empty_assignment, read_assignment
+from superglue_ros.networks.superglue import ImageKeypoints
 from superglue_ros.networks.superpoint import SuperPoint
 from superglue_ros.types import UNMATCHED, FloatArray, ImageArray
 

@@ -6,6 +6,7 @@ import importlib.util
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,9 +18,9 @@ from superglue_ros.engines.exported import open_engine
 from superglue_ros.errors import DeviceError, ImageError
 from superglue_ros.networks.config import MatcherConfig
 from superglue_ros.networks.device import choose_device
+from superglue_ros.networks.keypoints import Keypoints
 from superglue_ros.networks.pair import load_networks
 from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
-from superglue_ros.networks.superpoint import Keypoints
 from superglue_ros.types import UNMATCHED, Features, FloatArray, ImageArray, IntArray
 
 MIN_SIDE = 16
@@ -86,42 +87,20 @@ class ExtractedFeatures:
 class ImageMatcher:
     """SuperPoint and SuperGlue with their weights on one device, in torch or an exported engine.
 
-    Keyword arguments are the fields of `MatcherConfig`. Raises ValueError for one out of range,
-    CheckpointError for wrong weights, DeviceError for a device or precision that is not there,
-    EngineError for an engine that does not load.
+    Keyword arguments are the fields of `MatcherConfig`; paths may be Path, and None stands for
+    the default. Raises ValueError for one out of range, CheckpointError for wrong weights,
+    DeviceError for a device or precision that is not there, EngineError for an engine that does
+    not load.
     """
 
-    def __init__(
-        self,
-        *,
-        superpoint: str | Path | None = None,
-        superglue: str | Path | None = None,
-        max_keypoints: int = 1024,
-        keypoint_threshold: float = 0.005,
-        nms_radius: int = -1,
-        match_threshold: float = 0.2,
-        sinkhorn_iterations: int = 100,
-        resize: int | None = None,
-        device: str = "auto",
-        precision: str = "auto",
-        engine: str | Path | None = None,
-        cuda_graphs: bool = False,
-    ) -> None:
-        self.config = MatcherConfig(
-            str(superpoint or ""),
-            str(superglue or ""),
-            max_keypoints,
-            keypoint_threshold,
-            nms_radius,
-            match_threshold,
-            sinkhorn_iterations,
-            resize or 0,
-            device,
-            precision,
-            str(engine or ""),
-            cuda_graphs,
-        )
-        self._device = choose_device(device)
+    def __init__(self, **options: Any) -> None:
+        given: dict[str, Any] = {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in options.items()
+            if value is not None
+        }
+        self.config = MatcherConfig(**given)
+        self._device = choose_device(self.config.device)
         load = open_engine if self.config.engine else load_networks
         networks = load(self.config, self._device)
         self.superpoint, self.superglue = networks.superpoint, networks.superglue
@@ -130,7 +109,7 @@ class ImageMatcher:
         self.model = networks.model
         self.weights_hash = networks.weights_hash
         self._captured: CapturedNetworks | None = None
-        if cuda_graphs:
+        if self.config.cuda_graphs:
             if self._device.type != "cuda":
                 raise DeviceError("cuda_graphs need a GPU; the device is the CPU")
             if importlib.util.find_spec("triton") is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from superglue_ros.options import check_ranges, option
+from superglue_ros.options import check_options, option
 
 
 @dataclass(frozen=True)
@@ -18,22 +18,22 @@ class KeyframePolicy:
 
     min_matches: int = option(
         60,
-        "fewer matches make a keyframe, unless the frame has fewer keypoints and the keyframe has "
+        "Fewer matches make a keyframe, unless the frame has fewer keypoints and the keyframe has "
         "not; then 3 s of hardly any matches do",
         range=(0, 16384),
     )
     min_ratio: float = option(
-        0.35, "a smaller share of matched keypoints makes a keyframe", range=(0.0, 1.0)
+        0.35, "A smaller share of matched keypoints makes a keyframe", range=(0.0, 1.0)
     )
     max_displacement: float = option(
         0.08,
-        "a larger median displacement of the matches makes a keyframe",
+        "A larger median displacement of the matches makes a keyframe",
         unit="share of the image width",
         range=(0.0, 1.0),
     )
     max_age_s: float = option(
-        30.0, "an older keyframe is replaced, 0: never for its age", unit="s", range=(0.0, 3600.0)
+        30.0, "An older keyframe is replaced; 0: never for its age", unit="s", range=(0.0, 3600.0)
     )
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_options(self)

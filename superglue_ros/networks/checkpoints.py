@@ -16,8 +16,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from superglue_ros.errors import CheckpointError
+from superglue_ros.networks.keypoints import SuperPointConfig
 from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
-from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
+from superglue_ros.networks.superpoint import SuperPoint
 
 WEIGHTS_FOLDER = Path(__file__).parent.parent / "weights"
 SHIPPED = {"superpoint": "superpoint.safetensors", "superglue": "superglue.safetensors"}

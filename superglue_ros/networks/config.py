@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from superglue_ros.networks.superpoint import SuperPointConfig
-from superglue_ros.options import check_ranges, option
+from superglue_ros.networks.keypoints import SuperPointConfig
+from superglue_ros.options import check_options, option
 
 DEVICES = ("auto", "cuda", "cpu")
 PRECISIONS = ("auto", "float32", "mixed", "float16", "bfloat16")
@@ -19,42 +19,46 @@ class MatcherConfig:
     superpoint: str = option("", "SuperPoint weights, .safetensors or .pth; empty: the shipped")
     superglue: str = option("", "SuperGlue weights, .safetensors or .pth; empty: the shipped")
     max_keypoints: int = option(
-        1024, "strongest keypoints kept of an image, -1 for all", range=(-1, 16384)
+        1024, "Maximum number of keypoints of an image, the strongest; -1: all", range=(-1, 16384)
     )
     keypoint_threshold: float = option(
-        0.005, "least probability of a keypoint", range=(0.0, 0.999)
+        0.005, "Minimum confidence of a keypoint", range=(0.0, 0.999)
     )
     nms_radius: int = option(
         -1,
-        "no other keypoint within this radius, -1: as the weights say (shipped 2, published 4)",
+        "Radius of the non-maximum suppression of keypoints; -1: as the weights say (shipped 2, "
+        "published 4)",
         unit="px",
         range=(-1, 64),
     )
-    match_threshold: float = option(0.2, "least probability of a match", range=(0.0, 1.0))
+    match_threshold: float = option(0.2, "Minimum confidence of a match", range=(0.0, 1.0))
     sinkhorn_iterations: int = option(
-        100, "iterations of the optimal matching layer", range=(1, 1000)
+        100, "Sinkhorn iterations of the optimal matching layer", range=(1, 1000)
     )
     resize: int = option(
-        0, "longer side that larger images are shrunk to, 0: none", unit="px", range=(0, 16384)
+        0,
+        "Maximum longer side of an image, larger ones are shrunk to it; 0: none",
+        unit="px",
+        range=(0, 16384),
     )
     device: str = option(
-        "auto", "where the networks run; auto: the GPU if there is one", choices=DEVICES
+        "auto", "Where the networks run; auto: the GPU if there is one", choices=DEVICES
     )
     precision: str = option(
         "auto",
-        "of the networks' products; auto: float16 on a GPU, bfloat16 on a CPU made for it; mixed: "
+        "Of the networks' products; auto: float16 on a GPU, bfloat16 on a CPU made for it; mixed: "
         "SuperPoint in float32, SuperGlue in float16 or bfloat16",
         choices=PRECISIONS,
     )
     engine: str = option(
-        "", "folder that `superglue_ros export` wrote, in place of weights; empty: torch"
+        "", "Folder that `superglue_ros export` wrote, in place of weights; empty: torch"
     )
     cuda_graphs: bool = option(
-        False, "launch a frame on a GPU as two CUDA graphs, captured for each image size"
+        False, "Run a frame on a GPU as two CUDA graphs, captured for each image size"
     )
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_options(self)
         if self.cuda_graphs and (self.engine or self.max_keypoints < 1):
             raise ValueError("cuda_graphs take no engine, and max_keypoints above 0")
         if self.engine and (self.superpoint or self.superglue):

@@ -15,9 +15,6 @@ def choose_device(wish: str) -> torch.device:
         raise DeviceError("device cuda was asked for, but torch finds no CUDA device here")
     if wish == "auto":
         wish = "cuda" if available else "cpu"
-    if wish == "cuda":
-        # cuDNN's attention is planned anew, for up to a second, at every new number of keypoints.
-        torch.backends.cuda.enable_cudnn_sdp(False)
     return torch.device(wish)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from superglue_ros.networks.assignment import Assignment, read_assignment
 from superglue_ros.networks.optimal_transport import augment_scores
-from superglue_ros.networks.superglue import Assignment, normalize_keypoints, read_assignment
+from superglue_ros.networks.superglue import normalize_keypoints
 from superglue_ros.networks.superglue_inference import (
     FoldedSuperGlue,
     PresentKeypoints,
@@ -69,10 +70,10 @@ class PaddedSuperGlue:
         padding = columns >= counts[:, None].clamp(min=1)
         mask = torch.zeros_like(padding, dtype=self.network.dtype)
         mask = mask.masked_fill(padding, -torch.inf)[:, None, None]
-        usual = self.network.config.attention_keypoints
-        if not usual:
+        training_keypoints = self.network.config.attention_keypoints
+        if not training_keypoints:
             return PresentKeypoints(mask, 1.0)
-        sharpness = sharpness_of_counts(usual, counts).to(self.network.dtype)
+        sharpness = sharpness_of_counts(training_keypoints, counts).to(self.network.dtype)
         return PresentKeypoints(mask, sharpness[:, None, None, None])
 
 

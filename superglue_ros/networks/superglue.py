@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from superglue_ros.networks.attention import fused_attention
 from superglue_ros.networks.optimal_transport import log_optimal_transport
-from superglue_ros.types import UNMATCHED
 
 
 @dataclass(frozen=True)
@@ -60,17 +59,6 @@ class ImageKeypoints(NamedTuple):
     image_size: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """What the assignment says: indices0 (B, M) into the N keypoints of image 1 or UNMATCHED,
-    indices1 (B, N) the other way, and the confidences of both, in [0, 1], 0 where unmatched."""
-
-    indices0: Tensor
-    indices1: Tensor
-    confidences0: Tensor
-    confidences1: Tensor
-
-
 def mlp(channels: list[int]) -> nn.Sequential:
     """Layers of width-1 convolutions, each but the last with batch norm and rectifier."""
     layers: list[nn.Module] = []
@@ -92,15 +80,18 @@ def normalize_keypoints(keypoints: Tensor, image_size: tuple[int, int]) -> Tenso
     return (keypoints - centre) / (max(image_size) * 0.7)
 
 
-def attention_sharpness(usual: int, count: int) -> float:
+def attention_sharpness(training_keypoints: int, count: int) -> float:
     """Factor, at least 1, of the attention's logits to `count` keypoints.
 
     The softmax over more keypoints than a network was trained with is flatter, and attends to
     more that does not matter; logits that grow with the logarithm of the number hold against
     that (Chiang and Cholak, arXiv:2202.12172). Here queries and keys both grow by
-    log count / log usual: measured, few keypoints then need less to help many. 1 where usual is 0.
+    log count / log training_keypoints: measured, few keypoints then need less to help many. 1
+    where training_keypoints is 0.
     """
-    return (math.log(count) / math.log(usual)) ** 2 if 0 < usual < count else 1.0
+    if not 0 < training_keypoints < count:
+        return 1.0
+    return (math.log(count) / math.log(training_keypoints)) ** 2
 
 
 class KeypointEncoder(nn.Module):
@@ -122,7 +113,7 @@ class MultiHeadedAttention(nn.Module):
         super().__init__()
         dim = config.descriptor_dim
         self.heads = config.num_heads
-        self.usual = config.attention_keypoints
+        self.training_keypoints = config.attention_keypoints
         self.merge = nn.Conv1d(dim, dim, 1)
         self.proj = nn.ModuleList(nn.Conv1d(dim, dim, 1) for _ in range(3))
 
@@ -138,7 +129,8 @@ class MultiHeadedAttention(nn.Module):
             proj(y).view(b, d // self.heads, self.heads, -1).permute(0, 2, 3, 1)
             for proj, y in zip(self.projections, (x, source, source))
         )
-        message = _attend(query, key, value, attention_sharpness(self.usual, source.shape[2]))
+        sharpness = attention_sharpness(self.training_keypoints, source.shape[2])
+        message = _attend(query, key, value, sharpness)
         return self.merge(message.permute(0, 3, 1, 2).reshape(b, d, n))
 
 
@@ -147,7 +139,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, sharpness: float) -> Tens
     scale = sharpness * query.shape[-1] ** -0.5
     if query.device.type != "cpu":
         # The fused kernels of a GPU refuse interleaved heads, and the plain one stores all scores.
-        return F.scaled_dot_product_attention(
+        return fused_attention(
             query.contiguous(), key.contiguous(), value.contiguous(), scale=scale
         )
     # There forward and backward of the fused one take three times as long in bfloat16.
@@ -203,11 +195,11 @@ class SuperGlue(nn.Module):
         self.final_proj = nn.Conv1d(self.config.descriptor_dim, self.config.descriptor_dim, 1)
         self.bin_score = nn.Parameter(torch.tensor(1.0))
 
-    def sharpen_attention(self, usual: int) -> None:
-        """Take `usual` for the configuration's attention_keypoints."""
-        self.config = replace(self.config, attention_keypoints=usual)
+    def sharpen_attention(self, training_keypoints: int) -> None:
+        """Take another number for the configuration's attention_keypoints."""
+        self.config = replace(self.config, attention_keypoints=training_keypoints)
         for layer in self.gnn.propagations:
-            layer.attn.usual = usual
+            layer.attn.training_keypoints = training_keypoints
 
     def branches(self) -> list[nn.Sequential]:
         """The MLPs whose outputs are added to the descriptors."""
@@ -264,36 +256,3 @@ class SuperGlue(nn.Module):
     def assign(self, scores: Tensor) -> Tensor:
         """Log assignment (B, M + 1, N + 1) of a score matrix (B, M, N) (eq. 8-9)."""
         return log_optimal_transport(scores, self.bin_score, self.config.sinkhorn_iterations)
-
-
-def read_assignment(log_assignment: Tensor, match_threshold: float) -> Assignment:
-    """Mutually best pairs of a log assignment (B, M + 1, N + 1) above a probability.
-
-    A pair at the dustbins is no match; ties go to the lower index.
-    """
-    inner = log_assignment[:, :-1, :-1]
-    best0, best1 = inner.max(dim=2), inner.max(dim=1)
-    rows = torch.arange(inner.shape[1], device=inner.device)
-    columns = torch.arange(inner.shape[2], device=inner.device)
-    mutual0 = best1.indices.gather(1, best0.indices) == rows
-    mutual1 = best0.indices.gather(1, best1.indices) == columns
-    confidences0 = torch.where(mutual0, best0.values.exp(), 0.0)
-    confidences1 = torch.where(mutual1, confidences0.gather(1, best1.indices), 0.0)
-    keep0 = mutual0 & (confidences0 > match_threshold)
-    keep1 = mutual1 & keep0.gather(1, best1.indices)
-    return Assignment(
-        torch.where(keep0, best0.indices, UNMATCHED),
-        torch.where(keep1, best1.indices, UNMATCHED),
-        confidences0,
-        confidences1,
-    )
-
-
-def empty_assignment(batch: int, m: int, n: int, device: torch.device) -> Assignment:
-    """Nothing matched, as where either image has no keypoints."""
-
-    def unmatched(k: int) -> Tensor:
-        return torch.full((batch, k), UNMATCHED, dtype=torch.int64, device=device)
-
-    zeros0 = torch.zeros(batch, m, device=device)
-    return Assignment(unmatched(m), unmatched(n), zeros0, torch.zeros(batch, n, device=device))

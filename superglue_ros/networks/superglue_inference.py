@@ -15,16 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.onnx.operators import shape_as_tensor
 
+from superglue_ros.networks.assignment import Assignment, empty_assignment, read_assignment
+from superglue_ros.networks.attention import fused_attention
 from superglue_ros.networks.optimal_transport import log_optimal_transport_inference
 from superglue_ros.networks.superglue import (
-    Assignment,
     AttentionalPropagation,
     SuperGlue,
     SuperGlueConfig,
     attention_sharpness,
-    empty_assignment,
     normalize_keypoints,
-    read_assignment,
 )
 
 _QUERIES = 512
@@ -157,7 +156,7 @@ class _FoldedLayer(nn.Module):
     def __init__(self, layer: AttentionalPropagation) -> None:
         super().__init__()
         attention = layer.attn
-        self.heads, self.usual = attention.heads, attention.usual
+        self.heads, self.training_keypoints = attention.heads, attention.training_keypoints
         dim = attention.merge.in_channels
         # Published heads interleave: channel c belongs to head c % heads. Contiguous ones are
         # what the fused attention wants.
@@ -192,18 +191,19 @@ class _FoldedLayer(nn.Module):
         return x + self.output(F.relu(self.hidden(torch.cat((own, message), dim=2)), inplace=True))
 
     def _sharpness(self, source: Tensor) -> float | Tensor:
-        if self.usual and torch.jit.is_tracing():
+        if self.training_keypoints and torch.jit.is_tracing():
             # A number would stay that of the trace.
-            return sharpness_of_counts(self.usual, shape_as_tensor(source)[1])
-        return attention_sharpness(self.usual, source.shape[1])
+            return sharpness_of_counts(self.training_keypoints, shape_as_tensor(source)[1])
+        return attention_sharpness(self.training_keypoints, source.shape[1])
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
-def sharpness_of_counts(usual: int, counts: Tensor) -> Tensor:
+def sharpness_of_counts(training_keypoints: int, counts: Tensor) -> Tensor:
     """`attention_sharpness` of numbers of keypoints that only the device knows, float32."""
-    return (counts.float().clamp(min=usual).log() / math.log(usual)) ** 2
+    more = counts.float().clamp(min=training_keypoints)
+    return (more.log() / math.log(training_keypoints)) ** 2
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, present: PresentKeypoints) -> Tensor:
@@ -219,7 +219,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, present: PresentKeypoints
     else:
         scale *= sharpness
     if mask is not None or query.dtype != torch.bfloat16 or query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, mask, scale=scale)
+        return fused_attention(query, key, value, mask, scale=scale)
     key = (key * scale).transpose(2, 3)
     messages = [(chunk @ key).softmax(3) @ value for chunk in query.split(_QUERIES, dim=2)]
     return torch.cat(messages, dim=2)

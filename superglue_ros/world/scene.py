@@ -18,8 +18,6 @@ from superglue_ros.types import FloatArray
 EMPTY, RECTANGLE, TRIANGLE, DISC, CYLINDER, SPHERE = range(6)
 """Kinds of surfaces; from CYLINDER on they are round."""
 
-FLAT_KINDS = (RECTANGLE, TRIANGLE, DISC)
-
 
 @dataclass(frozen=True)
 class Material:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from superglue_ros.networks.superpoint import suppress_nonmaxima
+from superglue_ros.networks.keypoints import suppress_nonmaxima
 
 SURE_RESPONSE = 5e-4
 DOUBTFUL_RESPONSE = 1e-4

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from superglue_ros.networks.superpoint import CELL
+from superglue_ros.networks.keypoints import CELL
 from superglue_ros.training.data.corners import within_margin
 from superglue_ros.training.data.crops import Crops, random_places, render_view
 from superglue_ros.training.data.homographies import (

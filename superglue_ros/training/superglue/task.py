@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from superglue_ros.networks.assignment import read_assignment
 from superglue_ros.networks.precision import training_dtype
-from superglue_ros.networks.superglue import ImageKeypoints, SuperGlue, read_assignment
+from superglue_ros.networks.superglue import ImageKeypoints, SuperGlue
 from superglue_ros.networks.superpoint import SuperPoint
 from superglue_ros.training.data.photos import PhotoBank
 from superglue_ros.training.superglue.losses import matching_loss

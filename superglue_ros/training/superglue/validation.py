@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from superglue_ros.geometry import area_under_recall, estimate_two_view, pose_errors_deg
-from superglue_ros.networks.superglue import read_assignment
+from superglue_ros.networks.assignment import read_assignment
 from superglue_ros.networks.superpoint import SuperPoint
 from superglue_ros.training.data.homography_pairs import HomographyPairs
 from superglue_ros.training.data.photos import PhotoBank

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from superglue_ros.errors import CheckpointError
-from superglue_ros.networks.superpoint import SuperPoint, probability_map
+from superglue_ros.networks.keypoints import probability_map
+from superglue_ros.networks.superpoint import SuperPoint
 from superglue_ros.training.checkpoint_files import read_state, write_state
 from superglue_ros.training.data.corners import refine_maxima, strongest_maxima
 from superglue_ros.training.data.crops import Crops, render_view

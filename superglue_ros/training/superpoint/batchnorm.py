@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from superglue_ros.networks.superpoint import SuperPoint, SuperPointConfig
+from superglue_ros.networks.keypoints import SuperPointConfig
+from superglue_ros.networks.superpoint import SuperPoint
 
 
 class BatchNormSuperPoint(SuperPoint):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from superglue_ros.networks.superpoint import (
+from superglue_ros.networks.keypoints import (
     SuperPointConfig,
     probability_map,
     refine_keypoints,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from superglue_ros.networks.superpoint import CELL, probability_map, refine_keypoints
+from superglue_ros.networks.keypoints import CELL, probability_map, refine_keypoints
 from superglue_ros.training.data.homographies import warp_points
 
 _FOUND_ODDS = 20.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from superglue_ros.networks.checkpoints import SUPERPOINT_OPTIONS
-from superglue_ros.networks.superpoint import SuperPointConfig
+from superglue_ros.networks.keypoints import SuperPointConfig
 from superglue_ros.training.data.homography_pairs import PairConfig
 from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.recipes import check_stage_names

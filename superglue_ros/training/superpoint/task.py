@@ -11,13 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from superglue_ros.errors import CheckpointError
+from superglue_ros.networks.keypoints import CELL, sample_descriptors
 from superglue_ros.networks.precision import training_dtype
-from superglue_ros.networks.superpoint import (
-    CELL,
-    SuperPoint,
-    sample_descriptors,
-    use_channels_last,
-)
+from superglue_ros.networks.superpoint import SuperPoint, use_channels_last
 from superglue_ros.training.data.crops import Crops, corner_crops
 from superglue_ros.training.data.homographies import inverse, warp_points
 from superglue_ros.training.data.homography_pairs import HomographyPair, HomographyPairs, shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from superglue_ros.networks.superpoint import Keypoints
+from superglue_ros.networks.keypoints import Keypoints
 from superglue_ros.training.data.assignment import mutual_nearest
 from superglue_ros.training.data.corners import within_margin
 from superglue_ros.training.data.homographies import warp_points

@@ -23,9 +23,11 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "camera_info",
             default_value="/camera/camera_info",
-            description="Topic of the CameraInfo (optional for the matcher).",
+            description="Topic of the CameraInfo of the images; the matcher can do without.",
         ),
-        DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
+        DeclareLaunchArgument(
+            "namespace", default_value="", description="Namespace of the nodes."
+        ),
         DeclareLaunchArgument(
             "use_sim_time", default_value="false", description="Take the time from /clock."
         ),

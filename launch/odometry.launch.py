@@ -1,4 +1,4 @@
-"""Start matcher_node and odometry_node.
+"""Start matcher_node and odometry_node; the arguments of matcher.launch.py count for both.
 
 ros2 launch superglue_ros odometry.launch.py image:=/camera/image_raw
 """
@@ -13,21 +13,13 @@ from launch_ros.substitutions import FindPackageShare
 
 SHARE = FindPackageShare("superglue_ros")
 CONFIG = PathJoinSubstitution([SHARE, "config"])
-SHARED_ARGUMENTS = ("image", "camera_info", "namespace", "use_sim_time", "log_level")
 
 
 def generate_launch_description() -> LaunchDescription:
+    matcher = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "matcher.launch.py"]))
+    )
     arguments = [
-        DeclareLaunchArgument(
-            "image",
-            default_value="/camera/image_raw",
-            description="Topic of the images; compressed ones where it ends in /compressed.",
-        ),
-        DeclareLaunchArgument(
-            "camera_info",
-            default_value="/camera/camera_info",
-            description="Topic of the CameraInfo of the images.",
-        ),
         DeclareLaunchArgument(
             "depth",
             default_value="",
@@ -35,36 +27,14 @@ def generate_launch_description() -> LaunchDescription:
             "compressed ones where it ends in /compressedDepth.",
         ),
         DeclareLaunchArgument(
-            "namespace", default_value="", description="Namespace of both nodes."
-        ),
-        DeclareLaunchArgument(
-            "use_sim_time", default_value="false", description="Take the time from /clock."
-        ),
-        DeclareLaunchArgument(
-            "matcher_params",
-            default_value=PathJoinSubstitution([CONFIG, "matcher.yaml"]),
-            description="Parameter file of the matcher; presets are config/matcher_cpu.yaml and "
-            "config/matcher_gpu.yaml.",
-        ),
-        DeclareLaunchArgument(
             "odometry_params",
             default_value=PathJoinSubstitution([CONFIG, "odometry.yaml"]),
             description="Parameter file of the odometry, for what differs from "
             "config/odometry.yaml.",
         ),
-        DeclareLaunchArgument(
-            "log_level", default_value="info", description="debug, info, warn or error."
-        ),
     ]
-    matcher = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(
-            PathJoinSubstitution([SHARE, "launch", "matcher.launch.py"])
-        ),
-        launch_arguments={
-            name: LaunchConfiguration(name) for name in (*SHARED_ARGUMENTS, "matcher_params")
-        }.items(),
-    )
-    return LaunchDescription([*arguments, matcher, OpaqueFunction(function=odometry)])
+    # The matcher's file declares the arguments that both have, so it comes first.
+    return LaunchDescription([matcher, *arguments, OpaqueFunction(function=odometry)])
 
 
 def odometry(context: LaunchContext) -> list[Node]:

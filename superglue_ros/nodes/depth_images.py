@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
-from superglue_ros.errors import ImageError
+from superglue_ros.errors import ImageError, LateFrame
 from superglue_ros.nodes.conversions import AnyImage, stamp_to_ns
 from superglue_ros.nodes.health import Rate
 from superglue_ros.sources.encodings import depth_of_message
-from superglue_ros.stamps import Order, StampOrder
+from superglue_ros.stamps import StampOrder
 from superglue_ros.types import FloatArray, FrameMatches
 
 _KEPT_NS = 2_000_000_000
@@ -41,8 +42,9 @@ class DepthImages:
         """Take in a depth image; a clock that jumped back leaves no other."""
         self.received.tick()
         stamp_ns = stamp_to_ns(message.header.stamp)
-        if self._order.follow(stamp_ns) is Order.JUMPED_BACK:
-            self._clear()
+        with suppress(LateFrame):  # which may still be of use
+            if self._order.follow(stamp_ns):
+                self._clear()
         self._images.append((stamp_ns, message))
         total = sum(len(image.data) for _, image in self._images)
         while stamp_ns - self._images[0][0] > _KEPT_NS or (

@@ -9,13 +9,14 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
-from superglue_ros.errors import CameraError, ImageError
-from superglue_ros.geometry import check_camera_fits, stereo_depth
+from superglue_ros.errors import CameraError, ImageError, LateFrame
+from superglue_ros.geometry import stereo_depth
 from superglue_ros.matching import KeyframeMatcher
 from superglue_ros.odometry import OdometryEstimate, TrackingState, VisualOdometry
 from superglue_ros.replay.gallery import Gallery
 from superglue_ros.replay.records import FrameRecord, ReplayResult, matches_record
 from superglue_ros.sources import FrameSource, trajectory_from_poses
+from superglue_ros.stamps import StampOrder
 from superglue_ros.types import CameraModel, FloatArray, Frame, FrameMatches, Pose
 
 logger = logging.getLogger(__name__)
@@ -33,43 +34,41 @@ def run_replay(
 
     The same input gives the same trajectory. Without odometry, or for frames without a camera,
     there are matches only. An odometry that uses depth gets that of the keyframes' frames, or of
-    their rectified stereo pairs. Raises CameraError for an unusable camera, and for one of images
-    of another size than the first.
+    their rectified stereo pairs. Raises CameraError where the camera of the first frame is
+    unusable, or of images of another size; a later one costs its frame's pose alone.
     """
     records: list[FrameRecord] = []
     poses: dict[int, Pose] = {}
     gallery = Gallery(len(source))
     skipped, metric, weights = 0, False, ("", "")
     depths: dict[int, FloatArray | None] = {}
+    order = StampOrder(late_ns=0)
     started = time.perf_counter()
-
-    def fits(camera: CameraModel, matches: FrameMatches) -> bool:
-        try:
-            check_camera_fits(camera, matches.image_size)
-        except CameraError as error:
-            if not records:
-                raise
-            logger.warning("%s: a frame without odometry: %s", source.name, error)
-            return False
-        return True
-
     for frame in _frames(source, max_frames, progress):
         try:
             matches = matcher.process(frame)
-        except ImageError as error:
+        except (ImageError, LateFrame) as error:
             skipped += 1
             logger.warning("%s: skipped a frame: %s", source.name, error)
             continue
         weights = (matches.model, matches.weights_hash)
         estimate, odometry_ms = None, 0.0
-        if odometry is not None and frame.camera is not None and fits(frame.camera, matches):
+        if odometry is not None and frame.camera is not None:
             before = time.perf_counter()
+            if order.follow(matches.stamp_ns):
+                odometry.reset()
             keyframe_depth = depths.get(matches.keyframe_stamp_ns)
-            estimate = odometry.process(matches, frame.camera, keyframe_depth)
+            try:
+                estimate = odometry.process(matches, frame.camera, keyframe_depth)
+            except CameraError as error:
+                if not records:
+                    raise
+                logger.warning("%s: a frame without odometry: %s", source.name, error)
             odometry_ms = (time.perf_counter() - before) * 1e3
-            metric = estimate.scale_is_metric
             if matches.is_keyframe and odometry.use_depth:
                 depths = {frame.stamp_ns: _depth(frame, frame.camera, source.name)}
+        if estimate is not None:
+            metric = estimate.scale_is_metric
             _collect_poses(poses, estimate)
         records.append(_record(matches, estimate, odometry_ms))
         gallery.offer(frame.image, matches)

@@ -177,7 +177,7 @@ class TestKeyframeMatcher:
         self, keyframe_matcher: KeyframeMatcher
     ) -> None:
         keyframe_matcher.process(pair(0, 1.0))
-        broken = replace(pair(60, 2.0), right=blobs(160, 120))
+        broken = replace(pair(60, 1.05), right=blobs(160, 120))
         with pytest.raises(ImageError, match="the right 160 x 120"):
             keyframe_matcher.process(broken)
         matches = keyframe_matcher.process(pair(1, 1.1))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
 
 from superglue_ros.errors import ImageError
-from superglue_ros.matching import ImageMatcher, KeyframeMatcher, KeyframePolicy, keyframes
+from superglue_ros.matching import ImageMatcher, KeyframeMatcher, KeyframePolicy
 from superglue_ros.matching.stereo import find_right_points
-from superglue_ros.types import FloatArray, Frame, ImageArray
+from superglue_ros.types import FloatArray, Frame, FrameMatches, ImageArray
 from superglue_ros.world import render_flight
 
 BASELINE_M = 0.12
@@ -130,24 +128,23 @@ def pair(pixels: int, time_s: float, disparity: float | None = 10.0) -> Frame:
 
 class TestKeyframeMatcher:
     @pytest.fixture
-    def keyframe_matcher(self, matcher: ImageMatcher) -> KeyframeMatcher:
+    def keyframes(self, matcher: ImageMatcher) -> KeyframeMatcher:
         return KeyframeMatcher(matcher, KeyframePolicy(min_matches=20))
 
+    def process(self, keyframes: KeyframeMatcher, frame: Frame) -> FrameMatches:
+        matches = keyframes.process(frame)
+        if matches.is_keyframe and frame.right is not None:
+            keyframes.search_right_image(frame.right)
+        return matches
+
     def test_every_frame_brings_the_right_points_of_its_keyframe(
-        self, keyframe_matcher: KeyframeMatcher, monkeypatch: pytest.MonkeyPatch
+        self, keyframes: KeyframeMatcher
     ) -> None:
-        calls = []
-
-        def counted(*arguments: FloatArray) -> FloatArray:
-            calls.append(len(arguments[2]))
-            return find_right_points(*arguments)
-
-        monkeypatch.setattr(keyframes, "find_right_points", counted)
-        first = keyframe_matcher.process(pair(0, 1.0))
+        first = self.process(keyframes, pair(0, 1.0))
         assert first.is_keyframe
         assert first.keyframe_right_points is None
         for step in range(1, 4):
-            matches = keyframe_matcher.process(pair(step, 1 + 0.1 * step))
+            matches = self.process(keyframes, pair(step, 1 + 0.1 * step))
             assert matches.keyframe_id == 1
             assert len(matches) > 50
             right = matches.keyframe_right_points
@@ -157,29 +154,35 @@ class TestKeyframeMatcher:
             assert known.mean() > 0.7
             apart = (right - matches.keyframe_points)[known]
             np.testing.assert_allclose(np.median(apart, axis=0), (-10, 0), atol=0.05)
-        assert len(calls) == 1
-
-        far = keyframe_matcher.process(pair(60, 2.0, disparity=4.0))
-        assert far.is_keyframe
-        assert far.keyframe_id == 1
-        assert len(calls) == 2
-        after = keyframe_matcher.process(pair(61, 2.1))
+        # The next keyframe's own matches are those of the one before it.
+        far = self.process(keyframes, pair(60, 2.0, disparity=4.0))
+        assert (far.is_keyframe, far.keyframe_id) == (True, 1)
+        after = self.process(keyframes, pair(61, 2.1))
         assert after.keyframe_id == 2
         assert after.keyframe_right_points is not None
         apart = (after.keyframe_right_points - after.keyframe_points)[:, 0]
         assert np.nanmedian(apart) == pytest.approx(-4, abs=0.05)
 
-    def test_without_a_right_image_there_are_none(self, keyframe_matcher: KeyframeMatcher) -> None:
-        keyframe_matcher.process(pair(0, 1.0, disparity=None))
-        assert keyframe_matcher.process(pair(1, 1.1)).keyframe_right_points is None
+    def test_without_a_right_image_there_are_none(self, keyframes: KeyframeMatcher) -> None:
+        keyframes.search_right_image(blobs())  # there is no keyframe to search it for
+        self.process(keyframes, pair(0, 1.0))
+        self.process(keyframes, pair(60, 1.1, disparity=None))
+        after = self.process(keyframes, pair(61, 1.2))
+        assert after.keyframe_id == 2
+        assert after.keyframe_right_points is None
 
-    def test_a_right_image_of_another_size_changes_nothing(
-        self, keyframe_matcher: KeyframeMatcher
+    @pytest.mark.parametrize(
+        ("right", "words"),
+        [
+            (blobs(160, 120), "pixels, the right 160 x 120"),
+            (moved(blobs(), 10, 2.3), r"off by 2\.3 pixels: the pair is not rectified"),
+            (blobs()[::-1].copy(), "keypoints are found in the right image: the pair is hardly"),
+        ],
+    )
+    def test_an_image_that_is_no_partner_is_refused(
+        self, keyframes: KeyframeMatcher, right: ImageArray, words: str
     ) -> None:
-        keyframe_matcher.process(pair(0, 1.0))
-        broken = replace(pair(60, 1.05), right=blobs(160, 120))
-        with pytest.raises(ImageError, match="the right 160 x 120"):
-            keyframe_matcher.process(broken)
-        matches = keyframe_matcher.process(pair(1, 1.1))
-        assert matches.keyframe_id == 1
-        assert len(matches) > 50
+        keyframes.process(pair(0, 1.0))
+        with pytest.raises(ImageError, match=words):
+            keyframes.search_right_image(right)
+        assert keyframes.process(pair(1, 1.1)).keyframe_right_points is None

@@ -8,7 +8,7 @@ import numpy as np
 
 from superglue_ros.matching.image_matcher import ExtractedFeatures, FeatureMatches, ImageMatcher
 from superglue_ros.matching.keyframe_policy import KeyframePolicy
-from superglue_ros.matching.stereo import check_pair, find_right_points
+from superglue_ros.matching.stereo import check_rectified, find_right_points
 from superglue_ros.stamps import StampOrder
 from superglue_ros.types import Features, FloatArray, Frame, FrameMatches, ImageArray
 
@@ -26,8 +26,8 @@ class KeyframeMatcher:
     """Matches each frame against the current keyframe and chooses the next one.
 
     A frame of another size than the keyframe's starts anew, and so does one after the clock
-    jumped back (see `StampOrder`): it is matched to nothing and becomes a keyframe. Of frames with
-    a right image, the keyframes' is searched for their keypoints, once a keyframe.
+    jumped back (see `StampOrder`): it is matched to nothing and becomes a keyframe. Of a stereo
+    rig, `search_right_image` is to be called with the right image of each new keyframe.
     """
 
     def __init__(self, matcher: ImageMatcher, policy: KeyframePolicy | None = None) -> None:
@@ -43,9 +43,7 @@ class KeyframeMatcher:
         """Forget the keyframe; identifiers keep growing."""
         self._keyframe: tuple[Frame, ExtractedFeatures] | None = None
         self._last: tuple[Frame, ExtractedFeatures] | None = None
-        self.keyframe_right_points: FloatArray | None = None
-        """(N, 2) of the keyframe's features in its right image, None without, see
-        `find_right_points`."""
+        self._right_points: FloatArray | None = None
 
     @property
     def last_features(self) -> Features | None:
@@ -61,12 +59,10 @@ class KeyframeMatcher:
         """Matches of a frame against the keyframe.
 
         Raises LateFrame for one that comes after a later one, and ImageError for an image that
-        cannot be matched or whose right image has another size; the keyframe is then as before.
+        cannot be matched; the keyframe is then as before.
         """
         # Judged first, as the networks take long.
         self._start_anew(self._order.follow(frame.stamp_ns))
-        if frame.right is not None:
-            check_pair(frame.image, frame.right)
         started = time.perf_counter()
         extracted = self.matcher.extract(frame.image)
         between = time.perf_counter()
@@ -74,14 +70,12 @@ class KeyframeMatcher:
         found = _NOTHING
         if self._keyframe is not None:
             found = self.matcher.match_features(self._keyframe[1], extracted)
+        finished = time.perf_counter()
+        right = self._right_points
         key_frame, key_extracted = self._keyframe or (frame, extracted)
         points0 = key_extracted.points[found.indices0]
         points1 = extracted.points[found.indices1]
         is_keyframe = self._becomes_keyframe(frame, extracted, points0, points1)
-        right, next_right = self.keyframe_right_points, None
-        if is_keyframe and frame.right is not None:
-            next_right = find_right_points(frame.image, frame.right, extracted.points)
-        finished = time.perf_counter()
         result = FrameMatches(
             stamp_ns=frame.stamp_ns,
             keyframe_stamp_ns=key_frame.stamp_ns,
@@ -108,9 +102,22 @@ class KeyframeMatcher:
         if is_keyframe:
             self._keyframe_id += 1
             self._keyframe = (frame, extracted)
-            self.keyframe_right_points = next_right
+            self._right_points = None
         self._last = (frame, extracted)
         return result
+
+    def search_right_image(self, right: ImageArray) -> None:
+        """Find the newest keyframe's features in its rectified right image, for the matches of the
+        frames to come. It is apart from `process`, so that the keyframe's own need not wait.
+
+        Raises ImageError for an image of another size, or where the two are hardly rectified;
+        the keyframe then has no right points.
+        """
+        if self._keyframe is not None:
+            frame, extracted = self._keyframe
+            found = find_right_points(frame.image, right, extracted.points)
+            check_rectified(extracted.points, found)
+            self._right_points = found
 
     def _start_anew(self, reason: str) -> None:
         """Forget the keyframe where there is a reason, for the next result to say."""

@@ -31,15 +31,12 @@ _FLAT = 1e-3
 _ROW_SPREAD_PX = 1.0
 """By which a point's change of row may differ from the median of all: a rig is off by much the
 same everywhere."""
+_FEW_POINTS = 50
+_LEAST_SHARE = 0.15
+"""Of keypoints found; some 5 % are by chance."""
+_MOST_ROWS_PX = 1.5
 _AT_ONCE = 4096
 """Points; OpenCV's maps end at 32,767 rows."""
-
-
-def check_pair(left: ImageArray, right: ImageArray) -> None:
-    """ImageError unless the right image has the left one's height and width."""
-    sizes = [" x ".join(map(str, image.shape[1::-1])) for image in (left, right)]
-    if sizes[0] != sizes[1]:
-        raise ImageError(f"the left image of a pair has {sizes[0]} pixels, the right {sizes[1]}")
 
 
 def find_right_points(left: ImageArray, right: ImageArray, points: FloatArray) -> FloatArray:
@@ -49,8 +46,10 @@ def find_right_points(left: ImageArray, right: ImageArray, points: FloatArray) -
     A point lies to the left of where it was, in the same row but for what the rectification is
     off by. Raises ImageError for two sizes, and for images that are none.
     """
-    check_pair(left, right)
     grays = as_gray(left), as_gray(right)
+    if grays[0].shape != grays[1].shape:
+        sizes = (" x ".join(map(str, gray.shape[::-1])) for gray in grays)
+        raise ImageError("the left image of a pair has {} pixels, the right {}".format(*sizes))
     found = np.full((len(points), 2), np.nan, np.float32)
     if not len(points):
         return found
@@ -65,6 +64,20 @@ def find_right_points(left: ImageArray, right: ImageArray, points: FloatArray) -
         found[np.abs(down - np.nanmedian(down)) > _ROW_SPREAD_PX] = np.nan
     found[~(found[:, 0] < points[:, 0])] = np.nan
     return found
+
+
+def check_rectified(points: FloatArray, right_points: FloatArray) -> None:
+    """ImageError where images in which points (N, 2) were found at right_points (N, 2) are hardly
+    a rectified pair: few are found, or their rows differ."""
+    count, found = len(points), np.isfinite(right_points[:, 0])
+    if count >= _FEW_POINTS and found.sum() < _LEAST_SHARE * count:
+        text = f"{found.sum()} of {count} keypoints are found in the right image"
+        raise ImageError(f"{text}: the pair is hardly rectified")
+    if found.sum() >= _FEW_POINTS:
+        down = float(np.median((right_points - points)[found, 1]))
+        if abs(down) > _MOST_ROWS_PX:
+            text = f"the rows of the right image are off by {down:.1f} pixels"
+            raise ImageError(f"{text}: the pair is not rectified")
 
 
 def _search(left: ImageArray, right: ImageArray, points: FloatArray) -> FloatArray:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from superglue_ros.geometry.pnp import estimate_pose, refine_pose
-from superglue_ros.odometry.landmarks import LandmarkStore
-from superglue_ros.odometry.mapping import FLOOR_COVARIANCE, Observation, Tolerances
+from superglue_ros.odometry.frames import FLOOR_COVARIANCE, Tolerances
 from superglue_ros.types import BoolArray, FloatArray, Pose
 
 _REFINE_REACH = 2.0
@@ -16,15 +15,24 @@ _REFINE_REACH = 2.0
 
 @dataclass(frozen=True)
 class TrackedPose:
-    """pose in the world; covariance (6, 6) given the landmarks; inliers (M,) of the frame's
+    """pose in the world; covariance (6, 6) given the landmarks' covariances, and point_covariance
+    given the landmarks themselves, NaN where there is no pose; inliers (M,) of the frame's
     observations; reason: "" or why there is no pose; deviation: of the position given the
     landmarks."""
 
     pose: Pose
     covariance: FloatArray
+    point_covariance: FloatArray
     inliers: BoolArray
     reason: str = ""
     deviation: float = 0.0
+
+    @staticmethod
+    def predicted(pose: Pose, covariance: FloatArray, count: int, reason: str) -> TrackedPose:
+        """Where the frame, of `count` observations, is not located."""
+        return TrackedPose(
+            pose, covariance, np.full((6, 6), np.nan), np.zeros(count, bool), reason
+        )
 
     @property
     def ok(self) -> bool:
@@ -32,17 +40,18 @@ class TrackedPose:
         return not self.reason
 
 
-def track(
-    store: LandmarkStore,
-    observation: Observation,
+def locate_on_landmarks(
+    positions: FloatArray,
+    covariances: FloatArray,
+    points: FloatArray,
     tolerances: Tolerances,
     min_inliers: int,
     prior: Pose | None = None,
 ) -> TrackedPose:
-    """Robust pose on the landmarks that the frame sees, then refined with their covariances."""
-    known = np.flatnonzero(store.located[observation.rows])
-    rows, points = observation.rows[known], observation.points[known]
-    landmarks = store.positions[rows]
+    """Robust pose on landmarks (M, 3) seen at points (M, 2), those without position left out;
+    then refined with their covariances (M, 3, 3)."""
+    known = np.flatnonzero(np.isfinite(positions).all(axis=1))
+    landmarks, points = positions[known], points[known]
     estimate = estimate_pose(landmarks, points, tolerances.threshold, prior, min_inliers)
     if estimate.ok:
         estimate = refine_pose(
@@ -50,14 +59,15 @@ def track(
             points,
             estimate.pose,
             tolerances.noise,
-            store.covariances[rows],
+            covariances[known],
             _REFINE_REACH * tolerances.threshold,
         )
-    inliers = np.zeros(len(observation.rows), bool)
+    inliers = np.zeros(len(positions), bool)
     inliers[known] = estimate.inliers
     reason = estimate.reason
     if not reason and inliers.sum() < min_inliers:
         reason = f"{int(inliers.sum())} of {len(known)} landmarks agree, {min_inliers} needed"
     covariance = estimate.covariance + FLOOR_COVARIANCE * np.eye(6)
+    point_covariance = estimate.point_covariance + FLOOR_COVARIANCE * np.eye(6)
     deviation = float(np.sqrt(np.trace(covariance[:3, :3])))
-    return TrackedPose(estimate.pose, covariance, inliers, reason, deviation)
+    return TrackedPose(estimate.pose, covariance, point_covariance, inliers, reason, deviation)

@@ -33,8 +33,9 @@ def run_replay(
 
     The same input gives the same trajectory. Without odometry, or for frames without a camera,
     there are matches only. An odometry that uses depth gets that of the keyframes' frames, and the
-    baseline of their stereo pairs, whose right points are in the matches. Raises CameraError where the camera of the first frame is
-    unusable, or of images of another size; a later one costs its frame's pose alone.
+    baseline of their stereo pairs, whose right points are in the matches. Raises CameraError where
+    the camera of the first frame is unusable, or of images of another size; a later one costs its
+    frame's pose alone.
     """
     records: list[FrameRecord] = []
     poses: dict[int, Pose] = {}

@@ -192,7 +192,7 @@ def test_a_long_loss_stands_and_starts_anew_at_the_last_speed() -> None:
     assert np.all(np.linalg.eigvalsh(estimates[anew].covariance) > 0)
 
 
-def test_recovery_when_no_view_of_the_window_is_located_any_more() -> None:
+def test_recovery_when_no_frame_of_the_window_is_located_any_more() -> None:
     poses = straight(55, (0.05, 0.0, 0.1))
     messages = matches_of(WORLD, poses, noise_px=0.5, max_age=1, max_features=60)
     for number in range(30, 42):  # for longer than the window is, each frame a keyframe
@@ -270,11 +270,11 @@ def test_a_camera_that_only_turns_waits_with_what_it_still_sees() -> None:
     odometry = VisualOdometry()
     run(matches_of(WORLD, turning, noise_px=0.5, max_age=1), odometry)
     waiting = odometry._waiting
-    assert len(waiting) > odometry.config.window_views
-    assert all(len(frame.rows) == len(frame.points) for frame in waiting)
-    assert all((frame.rows >= 0).all() for frame in waiting)
-    assert len(waiting[0].rows) == 0  # none of its views is left
-    assert len(waiting[-1].rows) > 100
+    assert len(waiting) > odometry.config.window_frames
+    assert all(len(frame.tracks) == len(frame.points) for frame in waiting)
+    assert all((frame.tracks >= 0).all() for frame in waiting)
+    assert len(waiting[0]) == 0  # none of its frames is left
+    assert len(waiting[-1]) > 100
 
 
 def test_a_restarted_matcher_goes_on_from_the_last_pose() -> None:
@@ -386,7 +386,7 @@ def test_quick_enough_for_a_camera() -> None:
         {"min_inliers": 2},
         {"min_inliers": 15.5},
         {"point_noise_px": float("nan")},
-        {"window_views": True},
+        {"window_frames": True},
         {"min_parallax_deg": "1"},
     ],
 )

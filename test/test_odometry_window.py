@@ -180,7 +180,7 @@ def test_elimination_solves_the_whole_system() -> None:
     for row in range(6):
         at = slice(18 + 3 * row, 21 + 3 * row)
         whole[at, at] = equations.landmark_blocks[row]
-    for row, view, block in zip(problem.rows, problem.views, equations.cross_blocks):
+    for row, view, block in zip(problem.landmark_of, problem.frame_of, equations.cross_blocks):
         if view >= 2:
             left, right = slice(6 * (view - 2), 6 * (view - 1)), slice(18 + 3 * row, 21 + 3 * row)
             whole[left, right], whole[right, left] = block, block.T

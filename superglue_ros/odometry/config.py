@@ -53,10 +53,10 @@ class OdometryConfig:
         unit="deg",
         range=(0.05, 30.0),
     )
-    window_views: int = option(
+    window_frames: int = option(
         10,
-        "Number of recent views that are optimised together",
-        unit="views",
+        "Number of recent frames that are optimised together",
+        unit="frames",
         range=(3, 40),
     )
     window_iterations: int = option(

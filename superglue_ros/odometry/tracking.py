@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from superglue_ros.geometry.pnp import estimate_pose, refine_pose
-from superglue_ros.odometry.landmarks import LandmarkStore
-from superglue_ros.odometry.mapping import FLOOR_COVARIANCE, Observation, Tolerances
+from superglue_ros.odometry.frames import FLOOR_COVARIANCE, Tolerances
 from superglue_ros.types import BoolArray, FloatArray, Pose
 
 _REFINE_REACH = 2.0
@@ -32,17 +31,18 @@ class TrackedPose:
         return not self.reason
 
 
-def track(
-    store: LandmarkStore,
-    observation: Observation,
+def locate_on_landmarks(
+    positions: FloatArray,
+    covariances: FloatArray,
+    points: FloatArray,
     tolerances: Tolerances,
     min_inliers: int,
     prior: Pose | None = None,
 ) -> TrackedPose:
-    """Robust pose on the landmarks that the frame sees, then refined with their covariances."""
-    known = np.flatnonzero(store.located[observation.rows])
-    rows, points = observation.rows[known], observation.points[known]
-    landmarks = store.positions[rows]
+    """Robust pose on landmarks (M, 3) seen at points (M, 2), those without position left out;
+    then refined with their covariances (M, 3, 3)."""
+    known = np.flatnonzero(np.isfinite(positions).all(axis=1))
+    landmarks, points = positions[known], points[known]
     estimate = estimate_pose(landmarks, points, tolerances.threshold, prior, min_inliers)
     if estimate.ok:
         estimate = refine_pose(
@@ -50,10 +50,10 @@ def track(
             points,
             estimate.pose,
             tolerances.noise,
-            store.covariances[rows],
+            covariances[known],
             _REFINE_REACH * tolerances.threshold,
         )
-    inliers = np.zeros(len(observation.rows), bool)
+    inliers = np.zeros(len(positions), bool)
     inliers[known] = estimate.inliers
     reason = estimate.reason
     if not reason and inliers.sum() < min_inliers:

@@ -1,4 +1,4 @@
-"""Poses, covariances and twists of a robot's base, from those of a camera that is mounted on it."""
+"""Poses, covariances and twists of a robot's base, from those of the camera mounted on it."""
 
 from __future__ import annotations
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+
+import numpy as np
 
 from superglue_ros.types import FloatArray, Pose
 
@@ -24,7 +26,9 @@ class OdometryEstimate:
     predicted one. covariance: (6, 6) of (x y z rx ry rz) in world axes, 1e4 on the diagonal while
     not tracking, never zero. landmarks: (L, 3) world, those that the frame sees. num_inliers:
     landmarks that agree on the pose. reason: "" or why the frame is not tracked. backfill:
-    (stamp_ns, pose) of earlier frames, found only now that a start succeeded.
+    (stamp_ns, pose) of earlier frames, found only now that a start succeeded. twist: (6,) linear
+    and angular velocity in the camera's axes, NaN where unknown; twist_covariance: (6, 6).
+    reset_count grows whenever the pose does not go on from the one before.
     """
 
     stamp_ns: int
@@ -38,3 +42,6 @@ class OdometryEstimate:
     landmarks: FloatArray
     reason: str = ""
     backfill: tuple[tuple[int, Pose], ...] = ()
+    twist: FloatArray = field(default_factory=lambda: np.full(6, np.nan))
+    twist_covariance: FloatArray = field(default_factory=lambda: np.zeros((6, 6)))
+    reset_count: int = 0

@@ -58,6 +58,11 @@ class VisualOdometry:
         self._waiting: list[Observation] = []
         self._last_stamp_ns: int | None = None
 
+    def configure(self, config: OdometryConfig) -> None:
+        """Go on with other options."""
+        self.config = self._map.config = config
+        self._motion.max_coast_s = config.max_coast_s
+
     def process(
         self,
         matches: FrameMatches,

@@ -37,14 +37,14 @@ class LocalMap:
     """
 
     def __init__(self, config: OdometryConfig) -> None:
-        self._config = config
+        self.config = config
         self.frames: list[WindowFrame] = []
         self.tracks = Tracks()
         self.tolerances: Tolerances
 
     def use_camera(self, camera: CameraModel) -> None:
         """Points that come from now on are of this camera."""
-        self.tolerances = Tolerances.of_camera(self._config, camera)
+        self.tolerances = Tolerances.of_camera(self.config, camera)
 
     def clear(self) -> None:
         """Forget every frame and track."""
@@ -150,7 +150,7 @@ class LocalMap:
             self.tracks.covariances[observation.tracks],
             observation.points,
             self.tolerances,
-            self._config.min_inliers,
+            self.config.min_inliers,
             prior,
         )
 
@@ -228,7 +228,7 @@ class LocalMap:
         """
         tracks = self.tracks
         places = np.flatnonzero([frame.located for frame in self.frames])
-        if len(places) < 2 or self._config.window_iterations == 0:
+        if len(places) < 2 or self.config.window_iterations == 0:
             return None
         seen = np.isfinite(tracks.observations[:, places, 0])
         chosen = np.flatnonzero(tracks.are_landmarks & (seen.sum(axis=1) >= 2))
@@ -246,7 +246,7 @@ class LocalMap:
             block,
             np.arange(len(places)) == 0,
             self.tolerances.noise,
-            self._config.window_iterations,
+            self.config.window_iterations,
             priors,
             self.tolerances.depth_noise,
         )

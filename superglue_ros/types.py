@@ -8,15 +8,19 @@ camera frames have z forward, x right, y down; times are integer nanoseconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
-BoolArray = NDArray[np.bool_]
-ImageArray = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.floating[Any]]
+    IntArray = NDArray[np.integer[Any]]
+    BoolArray = NDArray[np.bool_]
+    ImageArray = NDArray[np.uint8]
+else:  # numpy 1.21, which ROS 2 Humble has, cannot subscript its scalar types
+    FloatArray = IntArray = BoolArray = ImageArray = np.ndarray
 
 UNMATCHED = -1
 """Value of a match index where a keypoint has no partner."""

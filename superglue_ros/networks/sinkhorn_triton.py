@@ -5,8 +5,6 @@ to the columns' sums; so each iteration reads the scores once, and they stay in 
 After a row is normalised its entries are at most its marginal, so that the sums need no log space.
 """
 
-from __future__ import annotations
-
 import torch
 import triton
 import triton.language as tl
@@ -22,7 +20,8 @@ _LEAST_SUM = 1e-30
 """Of a column, where nothing has mass (padding): its logarithm must stay finite."""
 
 
-# Triton compiles what annotations name, so that only its own may stand here.
+# Triton compiles what annotations name, so that only its own may stand here, and up to 3.1 reads
+# them as objects alone, so that this module does without __future__'s.
 @triton.jit
 def _iterate(  # type: ignore[no-untyped-def]
     scores,

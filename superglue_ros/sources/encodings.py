@@ -78,6 +78,8 @@ def decode_raw(
     unknown encoding, an empty image, and data shorter than step x height.
     """
     channels, bits = _layout(encoding)
+    if channels == 2 and width % 2:  # two pixels share their colour
+        raise ImageError(f"no {encoding} image has {width}x{height} pixels")
     pixels: NDArray[Any] = _rows(data, width, height, encoding, step, channels * bits)
     if bits == 16:
         pixels = pixels.view(">u2" if big_endian else "<u2").astype(np.uint16)
@@ -85,11 +87,7 @@ def decode_raw(
     pixels = pixels.reshape(shape)
     conversion = _TO_BGR.get(encoding, _BAYER_TO_BGR.get(encoding.rstrip("0123456789")))
     if conversion is not None:
-        try:
-            pixels = cv2.cvtColor(pixels, conversion)
-        except cv2.error as error:
-            # Two pixels share their colour in some encodings: their width is even.
-            raise ImageError(f"no {encoding} image has {width}x{height} pixels") from error
+        pixels = cv2.cvtColor(pixels, conversion)
     return to_uint8(pixels)
 
 

@@ -10,6 +10,7 @@ from superglue_ros.geometry import (
     estimate_two_view,
     exp_rotation,
     fit_rotation,
+    log_motion,
     log_rotation,
     refine_pose,
     triangulate,
@@ -55,6 +56,18 @@ def test_rotation_vectors_come_back(angle: float) -> None:
 def test_quarter_turn_by_hand() -> None:
     turn = exp_rotation(np.array([0, 0, np.pi / 2]))
     np.testing.assert_allclose(turn @ [1, 0, 0], [0, 1, 0], atol=1e-15)
+
+
+def test_a_constant_twist_is_the_logarithm_of_its_motion() -> None:
+    twist = np.array([0.8, -0.3, 2.0, 0.4, -1.1, 0.7])
+    pose, steps = np.eye(4), 20000
+    step = np.eye(4)
+    step[:3, :3] = exp_rotation(twist[3:] / steps)
+    step[:3, 3] = twist[:3] / steps
+    for _ in range(steps):
+        pose = pose @ step
+    np.testing.assert_allclose(log_motion(pose[:3, :3], pose[:3, 3]), twist, atol=2e-4)
+    np.testing.assert_array_equal(log_motion(np.eye(3), twist[:3]), [*twist[:3], 0, 0, 0])
 
 
 def test_fit_rotation_survives_outliers() -> None:

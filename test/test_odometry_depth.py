@@ -25,6 +25,7 @@ from superglue_ros.errors import ImageError, MessageError
 from superglue_ros.geometry import depth_of_points, exp_rotation, stereo_depth
 from superglue_ros.odometry import OdometryConfig, OdometryEstimate, VisualOdometry
 from superglue_ros.odometry.correspondences import Correspondences
+from superglue_ros.odometry.depths import InverseDepths
 from superglue_ros.odometry.frames import WindowFrame
 from superglue_ros.odometry.local_map import LocalMap
 from superglue_ros.types import UNMATCHED, FloatArray, FrameMatches, Pose
@@ -106,13 +107,14 @@ def test_a_depth_that_proved_wrong_is_not_taken_again() -> None:
     keyframe = WindowFrame(0, 0, Pose.identity(), np.eye(6), True, np.full(3, UNMATCHED))
     place = local_map.add_keyframe(keyframe)
     features, points = np.arange(3), np.array([[0.1, 0], [0.2, 0], [0, 0.1]])
-    found = Correspondences(points, points, points, features, features)
-    seen = local_map.observe(place, 1, found, np.array([0.5, np.nan, 0.25]))
+    found = Correspondences(points, points, points, points, features, features)
+    depths = InverseDepths.of_known(np.array([0.5, np.nan, 0.25]), 0.002)
+    seen = local_map.observe(place, 1, found, depths)
     np.testing.assert_allclose(local_map.tracks.positions[0], [0.2, 0, 2])
     assert local_map.tracks.are_landmarks.tolist() == [True, False, True]
     for _ in range(2):
         local_map.judge_landmarks(seen, np.array([False, False, True]))
-    again = local_map.observe(place, 2, found, np.full(3, 0.4))
+    again = local_map.observe(place, 2, found, InverseDepths.of_known(np.full(3, 0.4), 0.002))
     assert again.tracks.tolist() == seen.tracks.tolist()
     assert local_map.tracks.are_landmarks.tolist() == [False, True, True]
     np.testing.assert_allclose(local_map.tracks.positions[1:, 2], [2.5, 4])

@@ -211,7 +211,7 @@ def test_covariance_is_that_of_the_errors() -> None:
             ]
         )
         errors.append(error @ np.linalg.solve(solution.pose_covariances[4], error))
-        assert solution.noise == pytest.approx(NOISE, rel=0.1)
+        assert solution.noise_ratio == pytest.approx(1, rel=0.1)
     assert 4.0 < np.mean(errors) < 9.0
 
 

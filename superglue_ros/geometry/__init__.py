@@ -16,7 +16,12 @@ from superglue_ros.geometry.quaternions import (
     quaternions_from_rotations,
     rotations_from_quaternions,
 )
-from superglue_ros.geometry.rotations import exp_rotation, fit_rotation, log_rotation
+from superglue_ros.geometry.rotations import (
+    exp_rotation,
+    fit_rotation,
+    log_motion,
+    log_rotation,
+)
 from superglue_ros.geometry.triangulation import Triangulation, triangulate
 from superglue_ros.geometry.two_view import TwoViewGeometry, estimate_two_view
 
@@ -32,6 +37,7 @@ __all__ = [
     "estimate_two_view",
     "exp_rotation",
     "fit_rotation",
+    "log_motion",
     "log_rotation",
     "mean_focal",
     "normalize_points",

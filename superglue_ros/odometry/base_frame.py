@@ -59,7 +59,7 @@ class BaseFrame:
         moved = change @ np.nan_to_num(twist)
         moved[:3] = np.nan if np.isnan(twist).any() else moved[:3]
         moved[3:] = np.nan if np.isnan(twist[3:]).any() else moved[3:]
-        return moved, change @ covariance @ change.T
+        return moved, change @ np.nan_to_num(covariance) @ change.T
 
     def points(self, points: FloatArray) -> FloatArray:
         """(N, 3) points in odom of those in the world."""

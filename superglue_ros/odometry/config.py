@@ -37,6 +37,12 @@ class OdometryConfig:
         unit="1/m",
         range=(1e-5, 1.0),
     )
+    disparity_noise_px: float = option(
+        0.3,
+        "Standard deviation of a stereo disparity",
+        unit="px",
+        range=(0.01, 20.0),
+    )
     min_inliers: int = option(
         15,
         "Fewest landmarks that must agree on a pose, else tracking is lost",

@@ -7,17 +7,19 @@ from dataclasses import replace
 import numpy as np
 
 from superglue_ros.odometry.config import OdometryConfig
-from superglue_ros.odometry.correspondences import inverse_depths, usable_correspondences
+from superglue_ros.odometry.correspondences import usable_correspondences
+from superglue_ros.odometry.depths import InverseDepths, measured_depths
 from superglue_ros.odometry.estimate import OdometryEstimate, TrackingState
 from superglue_ros.odometry.frames import (
     FLOOR_COVARIANCE,
     Observation,
     WindowFrame,
+    limited_covariance,
     unknown_covariance,
 )
 from superglue_ros.odometry.initialization import Start, start_from_depths, start_from_two_frames
 from superglue_ros.odometry.local_map import LocalMap
-from superglue_ros.odometry.motion import MotionModel
+from superglue_ros.odometry.motion import MotionModel, Twist
 from superglue_ros.odometry.tracking import TrackedPose
 from superglue_ros.types import UNMATCHED, CameraModel, FloatArray, FrameMatches, Pose
 
@@ -46,45 +48,60 @@ class VisualOdometry:
     def __init__(self, config: OdometryConfig | None = None, use_depth: bool = False) -> None:
         self.config = config if config is not None else OdometryConfig()
         self.use_depth = use_depth
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything: the next message begins a new world."""
-        self._map = LocalMap(self.config)
-        self._motion = MotionModel(self.config.max_coast_s)
-        self._covariance: FloatArray = FLOOR_COVARIANCE * np.eye(6)
+        self._reset_count = 0
         self._started = False
-        self._pending_frames = 0
-        self._waiting: list[Observation] = []
-        self._last_stamp_ns: int | None = None
+        self.reset()
 
     def configure(self, config: OdometryConfig) -> None:
         """Go on with other options."""
         self.config = self._map.config = config
         self._motion.max_coast_s = config.max_coast_s
 
+    def reset(self, pose: Pose | None = None) -> None:
+        """Forget everything: the next message begins a new world, with the first camera at a
+        pose, the origin by default."""
+        self._reset_count += self._started
+        self._origin = pose if pose is not None else Pose.identity()
+        self._map = LocalMap(self.config)
+        self._motion = MotionModel(self.config.max_coast_s, self._origin)
+        self._covariance: FloatArray = FLOOR_COVARIANCE * np.eye(6)
+        self._started = False
+        self._pending_frames = 0
+        self._waiting: list[Observation] = []
+        self._last_stamp_ns: int | None = None
+
     def process(
         self,
         matches: FrameMatches,
         camera: CameraModel,
         keyframe_depth_m: FloatArray | None = None,
+        baseline_m: float | None = None,
     ) -> OdometryEstimate:
         """Estimate the pose of one frame from its matches.
 
-        camera: of the images in which the matches' points are; keyframe_depth_m: (H, W) z-depth
-        in metres of the keyframe's image, 0 or NaN where unknown, used with `use_depth` alone.
-        Raises CameraError where the camera is unusable and MessageError where the message
-        contradicts itself or the depth is of another size; the state is then as before the call.
+        camera: of the images in which the matches' points are. With `use_depth` alone:
+        keyframe_depth_m: (H, W) z-depth in metres of the keyframe's image, 0 or NaN where unknown;
+        baseline_m: of the stereo rig in whose right images keyframe_right_points are. Raises
+        CameraError where the camera is unusable, or not rectified though there is a baseline,
+        MessageError where the message contradicts itself or the depth is of another size, and
+        ValueError for a baseline that is not positive; the state is then as before the call.
         """
         found = usable_correspondences(matches, camera, self.config.min_confidence)
-        depth_m = keyframe_depth_m if self.use_depth else None
-        depths = inverse_depths(matches, found, depth_m, self.config.depth_noise)
+        depths = InverseDepths.of_none(len(found))
+        if self.use_depth:
+            depths = measured_depths(
+                matches, found, camera, self.config, keyframe_depth_m, baseline_m
+            )
         self._map.use_camera(camera)
         keyframe, reason = self._link(matches)
         observation = Observation.nothing(matches.stamp_ns)
         if keyframe is not None:
             observation = self._map.observe(keyframe, matches.stamp_ns, found, depths)
         tracked, starts = self._locate(observation, keyframe, reason)
+        twist = Twist.unknown()
+        if tracked.ok and not starts:
+            covariance = tracked.point_covariance
+            twist = self._motion.twist_to(matches.stamp_ns, tracked.pose, covariance)
         if tracked.ok:
             tracked = self._extend(matches, observation, tracked, starts)
         elif matches.is_keyframe:
@@ -93,7 +110,7 @@ class VisualOdometry:
         if starts:
             tracked, backfill = self._settle(tracked)
         self._remember(observation, tracked, starts)
-        estimate = self._estimate(matches, observation, tracked, backfill)
+        estimate = self._estimate(matches, observation, tracked, twist, backfill)
         self._trim(matches.keyframe_id)
         return estimate
 
@@ -102,8 +119,6 @@ class VisualOdometry:
         place = self._map.find_keyframe(matches.keyframe_id, matches.keyframe_stamp_ns)
         if place is not None:
             return place, ""
-        if self._last_stamp_ns is not None and matches.stamp_ns < self._last_stamp_ns:
-            self.reset()
         self._map.clear()
         self._waiting.clear()
         if matches.keyframe_id == 0 and not len(matches):
@@ -124,9 +139,8 @@ class VisualOdometry:
     ) -> tuple[TrackedPose, bool]:
         """Pose of the frame, and whether it took a start."""
         predicted = self._motion.predict(observation.stamp_ns)
-        none = np.zeros(len(observation), bool)
         if keyframe is None:
-            return TrackedPose(predicted, unknown_covariance(), none, reason), False
+            return self._unlocated(observation, predicted, reason), False
         tracked = self._map.locate(observation, predicted)
         if tracked.ok:
             inherited = self._inherited_covariance(keyframe, tracked.pose.position)
@@ -135,11 +149,19 @@ class VisualOdometry:
         if start.ok:
             tracked = self._map.locate(observation, start.pose)
             if tracked.ok:
+                self._reset_count += self._started and start.guessed
                 return tracked, True
         # Before the first start there are no landmarks, but for those of one that failed here.
         parts = [reason, tracked.reason if self._started or start.ok else "", start.reason]
         reason = "; ".join(part for part in parts if part)
-        return TrackedPose(predicted, unknown_covariance(), none, reason), False
+        return self._unlocated(observation, predicted, reason), False
+
+    def _unlocated(self, observation: Observation, predicted: Pose, reason: str) -> TrackedPose:
+        covariance = unknown_covariance()
+        if self._started:
+            grown = self._covariance + self._motion.uncertainty(observation.stamp_ns)
+            covariance = limited_covariance(grown)
+        return TrackedPose.predicted(predicted, covariance, len(observation), reason)
 
     def _start(self, observation: Observation, keyframe: int) -> Start:
         least = max(self.config.min_start_inliers, self.config.min_inliers)
@@ -192,7 +214,7 @@ class VisualOdometry:
         """After a start: the world's origin, if it is the first, and poses of waiting frames."""
         if not self._started:
             first = next(frame for frame in self._map.frames if frame.located)
-            self._map.transform(first.pose.inverse())
+            self._map.transform(self._origin @ first.pose.inverse())
             tracked = replace(tracked, pose=self._map.frames[-1].pose)
         poses = {frame.stamp_ns: frame.pose for frame in self._map.frames if frame.located}
         backfill = []
@@ -213,7 +235,9 @@ class VisualOdometry:
             return
         if starts:
             self._motion.place(*self._before(observation.stamp_ns))
-        self._motion.update(observation.stamp_ns, tracked.pose, tracked.deviation)
+        self._motion.update(
+            observation.stamp_ns, tracked.pose, tracked.deviation, tracked.point_covariance
+        )
         self._waiting.clear()
         self._covariance = tracked.covariance
         self._started = True
@@ -231,6 +255,7 @@ class VisualOdometry:
         matches: FrameMatches,
         observation: Observation,
         tracked: TrackedPose,
+        twist: Twist,
         backfill: tuple[tuple[int, Pose], ...],
     ) -> OdometryEstimate:
         positions = self._map.tracks.positions[observation.tracks]
@@ -243,6 +268,9 @@ class VisualOdometry:
             state,
             tracked.pose,
             tracked.covariance,
+            twist.values,
+            twist.covariance,
+            self._reset_count,
             self.use_depth,
             len(matches),
             int(tracked.inliers.sum()),

@@ -13,7 +13,10 @@ from superglue_ros.odometry.tracks import renumber
 from superglue_ros.types import UNMATCHED, BoolArray, CameraModel, FloatArray, IntArray, Pose
 
 UNKNOWN_COVARIANCE = 1e4
-"""Variance of every pose component while there is no measurement."""
+"""Variance of every pose component before there is a measurement."""
+
+MOST_COVARIANCE = 9e3
+"""Most variance of a pose that was measured once: consumers take 9999 and more for none at all."""
 
 FLOOR_COVARIANCE = 1e-9
 """Least variance that is ever reported: the origin is known by definition, not measured."""
@@ -21,13 +24,11 @@ FLOOR_COVARIANCE = 1e-9
 
 @dataclass(frozen=True)
 class Tolerances:
-    """Thresholds of one camera: threshold and noise in units of its normalised plane, depth_noise
-    of inverse depths."""
+    """Thresholds of one camera: threshold and noise in units of its normalised plane."""
 
     threshold: float
     noise: float
     min_parallax_rad: float
-    depth_noise: float
 
     @staticmethod
     def of_camera(config: OdometryConfig, camera: CameraModel) -> Tolerances:
@@ -37,7 +38,6 @@ class Tolerances:
             config.inlier_threshold_px / focal,
             config.point_noise_px / focal,
             float(np.radians(config.min_parallax_deg)),
-            config.depth_noise,
         )
 
 
@@ -103,5 +103,11 @@ class WindowFrame:
 
 
 def unknown_covariance() -> FloatArray:
-    """(6, 6) covariance of a pose that was not measured."""
+    """(6, 6) covariance of a pose before there is a measurement."""
     return np.eye(6) * UNKNOWN_COVARIANCE
+
+
+def limited_covariance(covariance: FloatArray) -> FloatArray:
+    """A (6, 6) covariance with no variance above the most that is reported, correlations kept."""
+    scale = np.sqrt(np.minimum(1.0, MOST_COVARIANCE / np.diag(covariance)))
+    return covariance * np.outer(scale, scale)

@@ -24,10 +24,12 @@ _MAX_DIRECTION_DEVIATION = 0.05
 
 @dataclass(frozen=True)
 class Start:
-    """pose of the frame in the world once the map has landmarks; else reason says why not."""
+    """pose of the frame in the world once the map has landmarks; else reason says why not.
+    guessed: the keyframe's pose or the scale comes from the last motion, is not measured."""
 
     pose: Pose
     reason: str = ""
+    guessed: bool = False
 
     @property
     def ok(self) -> bool:
@@ -93,9 +95,10 @@ def start_from_depths(
     )
     if not found.ok:
         return Start(Pose.identity(), found.reason)
+    guessed = not local_map.frames[keyframe].located
     local_map.restart_from(keyframe, guess)
     local_map.place_measured_depths(keyframe)
-    return Start(local_map.frames[keyframe].pose @ found.pose)
+    return Start(local_map.frames[keyframe].pose @ found.pose, guessed=guessed)
 
 
 def _candidates(
@@ -175,6 +178,7 @@ def _place(
     first = local_map.frames[place]
     before = local_map.tracks.positions[pair.tracks]
     scale = _scale(before, pair.positions, first.pose, first.located)
+    guessed = scale is None or not first.located
     if scale is None:
         scale = (distance if distance > 0 else 1.0) / float(np.linalg.norm(pair.pose.position))
     rotation = first.pose.rotation
@@ -184,7 +188,8 @@ def _place(
         scale * pair.positions @ rotation.T + first.pose.position,
         scale**2 * rotation @ pair.covariances @ rotation.T,
     )
-    return Start(first.pose @ Pose(pair.pose.rotation, scale * pair.pose.position))
+    pose = first.pose @ Pose(pair.pose.rotation, scale * pair.pose.position)
+    return Start(pose, guessed=guessed)
 
 
 def _scale(before: FloatArray, local: FloatArray, pose: Pose, located: bool) -> float | None:

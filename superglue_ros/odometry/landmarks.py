@@ -14,14 +14,17 @@ _NOISE_PARALLAX = 3.0
 
 
 def landmarks_from_depths(
-    points: FloatArray, frame: WindowFrame, tolerances: Tolerances
+    points: FloatArray, depth_noise: FloatArray, frame: WindowFrame, noise: float
 ) -> tuple[FloatArray, FloatArray]:
     """Positions (M, 3) and covariances (M, 3, 3) in the world of points (M, 3) in the camera of a
-    frame, whose depths were measured."""
+    frame.
+
+    depth_noise (M,): standard deviations of the inverse depths; noise: of a normalised point.
+    """
     depths = points[:, 2]
-    along = (depths * tolerances.depth_noise)[:, None] * points
+    along = (depths * depth_noise)[:, None] * points
     covariances = along[:, :, None] * along[:, None]
-    across = (depths * tolerances.noise) ** 2
+    across = (depths * noise) ** 2
     covariances += across[:, None, None] * np.eye(3)
     rotation = frame.pose.rotation
     return points @ rotation.T + frame.pose.position, rotation @ covariances @ rotation.T

@@ -7,6 +7,7 @@ import numpy as np
 from superglue_ros.geometry.triangulation import triangulate
 from superglue_ros.odometry.config import OdometryConfig
 from superglue_ros.odometry.correspondences import Correspondences
+from superglue_ros.odometry.depths import InverseDepths
 from superglue_ros.odometry.frames import Observation, Tolerances, WindowFrame
 from superglue_ros.odometry.landmarks import (
     landmark_priors,
@@ -99,15 +100,12 @@ class LocalMap:
         keyframe: int,
         stamp_ns: int,
         found: Correspondences,
-        inverse_depths: FloatArray,
+        depths: InverseDepths,
     ) -> Observation:
-        """What a frame sees of the tracks of the keyframe at a place, by its M matches.
-
-        inverse_depths: (M,) of the points in the keyframe, NaN where not measured; those of a
-        located keyframe become landmarks.
-        """
+        """What a frame sees of the tracks of the keyframe at a place, by its M matches; their
+        depths in a located keyframe make them landmarks."""
         tracks = self._tracks_of(keyframe, found.keyframe_features, found.keyframe_points)
-        self.tracks.measure(keyframe, tracks, inverse_depths)
+        self.tracks.measure(keyframe, tracks, depths)
         if self.frames[keyframe].located:
             self.place_measured_depths(keyframe)
         return Observation(stamp_ns, tracks, found.points, found.features)
@@ -130,7 +128,12 @@ class LocalMap:
         """Make landmarks of the tracks without position whose depth the located frame has."""
         new = np.flatnonzero(self.tracks.measured_in(place) & ~self.tracks.are_landmarks)
         points = self.tracks.measured_points(place, new)
-        landmarks = landmarks_from_depths(points, self.frames[place], self.tolerances)
+        landmarks = landmarks_from_depths(
+            points,
+            self.tracks.depth_noise[new, place],
+            self.frames[place],
+            self.tolerances.noise,
+        )
         self.tracks.set_landmarks(new, *landmarks)
 
     def restart_from(self, place: int, guess: FloatArray) -> None:
@@ -248,7 +251,7 @@ class LocalMap:
             self.tolerances.noise,
             self.config.window_iterations,
             priors,
-            self.tolerances.depth_noise,
+            tracks.depth_noise[np.ix_(chosen, places)],
         )
         anchor, *others = frames
         for frame, pose, own in zip(others, solution.poses[1:], solution.pose_covariances[1:]):

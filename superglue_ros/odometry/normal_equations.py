@@ -28,9 +28,9 @@ machine takes hundreds of milliseconds."""
 class Problem:
     """O observations `targets` (O, 2) of landmarks `landmark_of` (O,) by frames `frame_of` (O,),
     sorted by landmark; starts (L,): first observation of each landmark; fixed (V,); free (F,)
-    places; noise; priors (L, 3, 3): information on the landmarks, which are expected at anchors
-    (L, 3); inverse_depths (O,): 1 / z of the landmark in the frame where it was measured, else
-    NaN, with the standard deviation depth_noise."""
+    places; noise (O,): standard deviations of the targets; priors (L, 3, 3): information on the
+    landmarks, which are expected at anchors (L, 3); inverse_depths (O,): 1 / z of the landmark in
+    the frame where it was measured, else NaN, with standard deviations depth_noise (O,)."""
 
     targets: FloatArray
     landmark_of: IntArray
@@ -38,23 +38,24 @@ class Problem:
     starts: IntArray
     fixed: BoolArray
     free: IntArray
-    noise: float
+    noise: FloatArray
     anchors: FloatArray
     priors: FloatArray
     inverse_depths: FloatArray
-    depth_noise: float
+    depth_noise: FloatArray
 
     @staticmethod
     def from_observations(
         observations: FloatArray,
         fixed: BoolArray,
-        noise: float,
+        noise: float | FloatArray,
         anchors: FloatArray,
         priors: FloatArray,
-        depth_noise: float = 1.0,
+        depth_noise: float | FloatArray = 1.0,
     ) -> Problem:
         """From (L, V, 2) normalised points, NaN where not seen, or (L, V, 3) with inverse depths;
-        ValueError for a landmark that no frame sees, or where no frame is fixed."""
+        the noise of all, or (L, V) of each; ValueError for a landmark that no frame sees, or
+        where no frame is fixed."""
         seen = np.isfinite(observations[..., 0]) & np.isfinite(observations[..., 1])
         if not seen.any(axis=1).all():
             raise ValueError("a landmark without observations cannot be adjusted")
@@ -66,6 +67,7 @@ class Problem:
         inverse_depths = (
             measured[:, 2] if measured.shape[1] == 3 else np.full(len(measured), np.nan)
         )
+        deviations = np.broadcast_to(depth_noise, seen.shape)[landmark_of, frame_of]
         return Problem(
             measured[:, :2],
             landmark_of,
@@ -73,11 +75,11 @@ class Problem:
             starts,
             fixed,
             np.flatnonzero(~fixed),
-            noise,
+            np.broadcast_to(noise, seen.shape)[landmark_of, frame_of],
             anchors,
             priors,
             inverse_depths,
-            depth_noise,
+            np.where(np.isfinite(inverse_depths), deviations, 1.0),
         )
 
     @property
@@ -88,7 +90,8 @@ class Problem:
     @property
     def scale_information(self) -> float:
         """What the depths say of the logarithm of the scale: its inverse variance."""
-        return float(((self.inverse_depths[self.has_depth] / self.depth_noise) ** 2).sum())
+        known = self.has_depth
+        return float(((self.inverse_depths[known] / self.depth_noise[known]) ** 2).sum())
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def build_equations(problem: Problem, state: State) -> NormalEquations:
     front = in_camera[:, 2] > _MIN_DEPTH
     depth = np.where(front, in_camera[:, 2], 1.0)
     projected = in_camera[:, :2] / depth[:, None]
-    residuals = (problem.targets - projected) / problem.noise
+    residuals = (problem.targets - projected) / problem.noise[:, None]
     distances = np.where(front, (residuals**2).sum(axis=1), _BEHIND)
     cost = CHI2_2DOF * float(np.log1p(distances / CHI2_2DOF).sum())
     offsets = problem.anchors - state.landmarks

@@ -15,15 +15,24 @@ _REFINE_REACH = 2.0
 
 @dataclass(frozen=True)
 class TrackedPose:
-    """pose in the world; covariance (6, 6) given the landmarks; inliers (M,) of the frame's
+    """pose in the world; covariance (6, 6) given the landmarks' covariances, and point_covariance
+    given the landmarks themselves, NaN where there is no pose; inliers (M,) of the frame's
     observations; reason: "" or why there is no pose; deviation: of the position given the
     landmarks."""
 
     pose: Pose
     covariance: FloatArray
+    point_covariance: FloatArray
     inliers: BoolArray
     reason: str = ""
     deviation: float = 0.0
+
+    @staticmethod
+    def predicted(pose: Pose, covariance: FloatArray, count: int, reason: str) -> TrackedPose:
+        """Where the frame, of `count` observations, is not located."""
+        return TrackedPose(
+            pose, covariance, np.full((6, 6), np.nan), np.zeros(count, bool), reason
+        )
 
     @property
     def ok(self) -> bool:
@@ -59,5 +68,6 @@ def locate_on_landmarks(
     if not reason and inliers.sum() < min_inliers:
         reason = f"{int(inliers.sum())} of {len(known)} landmarks agree, {min_inliers} needed"
     covariance = estimate.covariance + FLOOR_COVARIANCE * np.eye(6)
+    point_covariance = estimate.point_covariance + FLOOR_COVARIANCE * np.eye(6)
     deviation = float(np.sqrt(np.trace(covariance[:3, :3])))
-    return TrackedPose(estimate.pose, covariance, inliers, reason, deviation)
+    return TrackedPose(estimate.pose, covariance, point_covariance, inliers, reason, deviation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from superglue_ros.odometry.depths import InverseDepths
 from superglue_ros.types import UNMATCHED, BoolArray, FloatArray, IntArray, Pose
 
 _LEAST_SUPPORT = -1
@@ -13,14 +14,16 @@ class Tracks:
     """N tracks with their observations in the V frames of a window.
 
     observations (N, V, 3): normalised point and inverse depth (1 / unit of length), NaN where not
-    seen and where the depth was not measured, infinite where it was but proved wrong; positions
-    (N, 3) in the world, NaN of a track that is no landmark yet; covariances (N, 3, 3) of the
+    seen and where the depth was not measured, infinite where it was but proved wrong; depth_noise
+    (N, V): standard deviations of the inverse depths that were measured; positions (N, 3) in the
+    world, NaN of a track that is no landmark yet; covariances (N, 3, 3) of the
     positions given the frames; support (N,): frames that agreed with the landmark less those
     that did not.
     """
 
     def __init__(self) -> None:
         self.observations: FloatArray = np.zeros((0, 0, 3))
+        self.depth_noise: FloatArray = np.zeros((0, 0))
         self.positions: FloatArray = np.zeros((0, 3))
         self.covariances: FloatArray = np.zeros((0, 3, 3))
         self.support: IntArray = np.zeros(0, np.int64)
@@ -52,6 +55,7 @@ class Tracks:
         begun = np.full((count, self.observations.shape[1], 3), np.nan)
         begun[:, place, :2] = points
         self.observations = np.concatenate([self.observations, begun])
+        self.depth_noise = np.concatenate([self.depth_noise, np.full(begun.shape[:2], np.nan)])
         self.positions = np.concatenate([self.positions, np.full((count, 3), np.nan)])
         self.covariances = np.concatenate([self.covariances, np.full((count, 3, 3), np.nan)])
         self.support = np.concatenate([self.support, np.zeros(count, np.int64)])
@@ -62,6 +66,7 @@ class Tracks:
         column = np.full((len(self), 1, 3), np.nan)
         column[tracks, 0, :2] = points
         self.observations = np.concatenate([self.observations, column], axis=1)
+        self.depth_noise = np.concatenate([self.depth_noise, column[..., 2]], axis=1)
 
     def drop_frame(self, place: int) -> IntArray:
         """Forget a frame and the tracks that no other frame sees; returns the new number of each
@@ -70,16 +75,18 @@ class Tracks:
         kept = np.isfinite(self.observations[..., 0]).any(axis=1)
         new_numbers = np.where(kept, np.cumsum(kept) - 1, UNMATCHED)
         self.observations = self.observations[kept]
+        self.depth_noise = np.delete(self.depth_noise, place, axis=1)[kept]
         self.positions = self.positions[kept]
         self.covariances = self.covariances[kept]
         self.support = self.support[kept]
         return new_numbers
 
-    def measure(self, place: int, tracks: IntArray, inverse_depths: FloatArray) -> None:
-        """Take in the inverse depths (M,) of tracks (M,) in the frame at `place`, NaN where not
-        measured; what is known of them already, or proved wrong, stays."""
-        new = np.isfinite(inverse_depths) & np.isnan(self.observations[tracks, place, 2])
-        self.observations[tracks[new], place, 2] = inverse_depths[new]
+    def measure(self, place: int, tracks: IntArray, depths: InverseDepths) -> None:
+        """Take in the depths of tracks (M,) in the frame at `place`; what is known of them
+        already, or proved wrong, stays."""
+        new = np.isfinite(depths.values) & np.isnan(self.observations[tracks, place, 2])
+        self.observations[tracks[new], place, 2] = depths.values[new]
+        self.depth_noise[tracks[new], place] = depths.deviations[new]
 
     def set_landmarks(
         self, tracks: IntArray, positions: FloatArray, covariances: FloatArray

@@ -34,15 +34,15 @@ _MAX_SCALE_DEVIATION = 0.01
 class WindowSolution:
     """poses of the V frames; landmarks (L, 3); pose_covariances (V, 6, 6) of (x y z rx ry rz)
     relative to the fixed frames, zero where fixed; landmark_covariances (L, 3, 3) given the poses;
-    inliers (L, V): observations within the 99 % gate; noise: standard deviation that the inliers'
-    residuals show, normalised units."""
+    inliers (L, V): observations within the 99 % gate; noise_ratio: standard deviation that the
+    inliers' residuals show, over that which was said."""
 
     poses: tuple[Pose, ...]
     landmarks: FloatArray
     pose_covariances: FloatArray
     landmark_covariances: FloatArray
     inliers: BoolArray
-    noise: float
+    noise_ratio: float
 
 
 def adjust_window(
@@ -50,19 +50,20 @@ def adjust_window(
     landmarks: FloatArray,
     observations: FloatArray,
     fixed: BoolArray,
-    noise: float,
+    noise: float | FloatArray,
     iterations: int = 8,
     priors: FloatArray | None = None,
-    depth_noise: float = 1.0,
+    depth_noise: float | FloatArray = 1.0,
 ) -> WindowSolution:
     """Adjust the poses that are not fixed and all landmarks to their observations.
 
     poses: of V frames; landmarks (L, 3) finite; observations (L, V, 2) normalised points, NaN
     where not seen, or (L, V, 3) with inverse depths, NaN where not measured; fixed (V,) bool, at
-    least one; noise: standard deviation of an observation, normalised units; priors (L, 3, 3):
-    information that there is on the landmarks besides the observations, none by default;
-    depth_noise: standard deviation of an inverse depth. With a single fixed frame and hardly any
-    depths the mean distance to it is held as well, since nothing else determines the scale.
+    least one; noise: standard deviation of the observations, of all or (L, V) of each, normalised
+    units; priors (L, 3, 3): information that there is on the landmarks besides the observations,
+    none by default; depth_noise: standard deviation of the inverse depths, likewise. With a
+    single fixed frame and hardly any depths the mean distance to it is held as well, since
+    nothing else determines the scale.
     """
     if priors is None:
         priors = np.zeros((len(landmarks), 3, 3))
@@ -174,5 +175,5 @@ def _solution(
         covariances,
         eliminated.landmark_covariances() * max(1.0, excess),
         inliers,
-        problem.noise * float(np.sqrt(excess)),
+        float(np.sqrt(excess)),
     )

@@ -17,6 +17,7 @@ from node_harness import broken_image, depth_image
 from sensor_msgs.msg import Image
 
 from superglue_ros.errors import ImageError, MessageError
+from superglue_ros.geometry.rigid_body import pose_from_text
 from superglue_ros.nodes.conversions import (
     camera_from_message,
     camera_info_message,
@@ -32,6 +33,7 @@ from superglue_ros.nodes.conversions import (
 )
 from superglue_ros.nodes.depth_images import DepthImages
 from superglue_ros.nodes.odometry_messages import (
+    UNKNOWN_VARIANCE,
     OdometryFrames,
     landmarks_message,
     null_odometry,
@@ -42,6 +44,7 @@ from superglue_ros.nodes.odometry_messages import (
 )
 from superglue_ros.odometry import OdometryEstimate, TrackingState
 from superglue_ros.odometry.base_frame import OPTICAL_TO_ROS, BaseFrame
+from superglue_ros.odometry.frames import MOST_COVARIANCE
 from superglue_ros.sources.encodings import depth_of_message
 from superglue_ros.types import CameraModel, Features, FrameMatches, Pose
 
@@ -327,6 +330,9 @@ def estimate() -> OdometryEstimate:
         state=TrackingState.LOST,
         pose=Pose(np.eye(3), np.array([0.0, 0.0, 2.0])),
         covariance=np.diag([1.0, 2, 3, 4, 5, 6]),
+        twist=np.full(6, np.nan),
+        twist_covariance=np.full((6, 6), np.nan),
+        reset_count=2,
         scale_is_metric=False,
         num_matches=40,
         num_inliers=7,
@@ -358,6 +364,15 @@ def test_odometry_message() -> None:
     covariance = np.reshape(message.pose.covariance, (6, 6))
     # Variances along odom's x, y, z are those along the camera's z, x, y.
     np.testing.assert_allclose(np.diag(covariance), [3, 1, 2, 6, 4, 5], atol=1e-12)
+
+
+def test_a_lost_pose_is_not_unknown_however_long_the_arm() -> None:
+    lost = replace(estimate(), covariance=MOST_COVARIANCE * np.eye(6))
+    frames = OdometryFrames("odom", "base_link", BaseFrame.of_robot(pose_from_text("2 0 1 0 0 0")))
+    covariance = np.reshape(odometry_message(lost, HEADER, frames).pose.covariance, (6, 6))
+    assert covariance.diagonal().max() == pytest.approx(MOST_COVARIANCE)
+    assert np.linalg.eigvalsh(covariance).min() > 0
+    assert MOST_COVARIANCE < UNKNOWN_VARIANCE
 
 
 def test_twist_of_an_odometry() -> None:
@@ -415,5 +430,6 @@ def test_status_message() -> None:
     assert message.state == message.LOST
     assert message.reason == "too few inliers"
     assert (message.num_matches, message.num_inliers, message.keyframe_id) == (40, 7, 3)
+    assert message.reset_count == 2
     tracking = status_message(replace(estimate(), state=TrackingState.TRACKING, reason=""), HEADER)
     assert tracking.state == tracking.TRACKING

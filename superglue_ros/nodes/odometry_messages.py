@@ -14,8 +14,9 @@ from std_msgs.msg import Header
 
 from superglue_ros.geometry import quaternions_from_rotations, rotations_from_quaternions
 from superglue_ros.msg import OdometryStatus
-from superglue_ros.odometry import OdometryEstimate
+from superglue_ros.odometry import OdometryEstimate, TrackingState
 from superglue_ros.odometry.base_frame import BaseFrame
+from superglue_ros.odometry.frames import MOST_COVARIANCE
 from superglue_ros.types import FloatArray, Pose
 
 UNKNOWN_VARIANCE = 9999.0
@@ -58,6 +59,9 @@ def odometry_message(
     message = Odometry(header=frames.header(image), child_frame_id=frames.child_frame)
     message.pose.pose = pose_message(frames.base.pose(estimate.pose))
     covariance = frames.base.covariance(estimate.pose, estimate.covariance)
+    if estimate.state is TrackingState.LOST:
+        # What the camera's distance from the base adds is no reason to say that nothing is known.
+        covariance = covariance * min(1.0, MOST_COVARIANCE / covariance.diagonal().max())
     message.pose.covariance = covariance.ravel()
     twist, covariance = frames.base.twist(estimate.twist, estimate.twist_covariance)
     linear, angular = message.twist.twist.linear, message.twist.twist.angular

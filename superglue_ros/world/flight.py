@@ -94,10 +94,10 @@ def render_flight(
     if min(width, height) < 16:
         raise ValueError(f"images of {width}x{height} are too small for a flight")
     poses = flight_poses(num_frames, rate_hz)
-    return _render_poses(poses, width, height, rate_hz, seed, start_ns, gray)
+    return render_poses(poses, width, height, rate_hz, seed, start_ns, gray)
 
 
-def _render_poses(
+def render_poses(
     poses: list[Pose],
     width: int,
     height: int,
@@ -106,6 +106,7 @@ def _render_poses(
     start_ns: int,
     gray: bool,
 ) -> Iterator[FlightFrame]:
+    """Frames of cameras at poses in the flight's room, `rate_hz` of them a second."""
     surfaces = flight_room(seed)
     texture_size = TEXTURE_SIZES[width > 320]
     bank = TextureBank(paint(list(TEXTURES), texture_size, seed))

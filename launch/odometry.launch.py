@@ -27,6 +27,24 @@ def generate_launch_description() -> LaunchDescription:
             "compressed ones where it ends in /compressedDepth.",
         ),
         DeclareLaunchArgument(
+            "base_frame",
+            default_value="",
+            description="Frame of the robot whose pose is published, as base_link; the camera's "
+            "place on it is taken from TF. Empty: as in the parameter file.",
+        ),
+        DeclareLaunchArgument(
+            "publish_tf",
+            default_value="",
+            description="true: the odometry publishes odom -> base_frame. Empty: as in the "
+            "parameter file.",
+        ),
+        DeclareLaunchArgument(
+            "rectified",
+            default_value="",
+            description="true: the images are rectified (image_rect). Empty: as in the parameter "
+            "file.",
+        ),
+        DeclareLaunchArgument(
             "odometry_params",
             default_value=PathJoinSubstitution([CONFIG, "odometry.yaml"]),
             description="Parameter file of the odometry, for what differs from "
@@ -38,8 +56,16 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def odometry(context: LaunchContext) -> list[Node]:
-    """The node with depth where there is a topic of it."""
+    """The node, with depth where there is a topic of it."""
     depth = LaunchConfiguration("depth").perform(context)
+    # What is not given is left to the parameter files.
+    given = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, kind in (("base_frame", str), ("publish_tf", bool), ("rectified", bool))
+        if LaunchConfiguration(name).perform(context)
+    }
+    if depth:
+        given["use_depth"] = True
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     return [
         Node(
@@ -50,7 +76,7 @@ def odometry(context: LaunchContext) -> list[Node]:
             parameters=[
                 PathJoinSubstitution([CONFIG, "odometry.yaml"]),
                 LaunchConfiguration("odometry_params"),
-                {"use_sim_time": use_sim_time, **({"use_depth": True} if depth else {})},
+                {"use_sim_time": use_sim_time, **given},
             ],
             remappings=[
                 ("matches", "matcher_node/matches"),

@@ -109,8 +109,8 @@ class FrameMatches:
     match_ms: float = 0.0
     model: str = ""
     weights_hash: str = ""
-    restart_reason: str = ""
     keyframe_right_points: FloatArray | None = None
+    restart_reason: str = ""
 
     def __len__(self) -> int:
         return len(self.points)

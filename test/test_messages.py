@@ -17,6 +17,7 @@ from node_harness import broken_image, depth_image
 from sensor_msgs.msg import Image
 
 from superglue_ros.errors import ImageError, MessageError
+from superglue_ros.geometry.rigid_body import pose_from_text
 from superglue_ros.nodes.conversions import (
     camera_from_message,
     camera_info_message,
@@ -32,16 +33,18 @@ from superglue_ros.nodes.conversions import (
 )
 from superglue_ros.nodes.depth_images import DepthImages
 from superglue_ros.nodes.odometry_messages import (
-    covariance_in_odom,
+    UNKNOWN_VARIANCE,
+    OdometryFrames,
     landmarks_message,
+    null_odometry,
     odometry_message,
     pose_from_message,
-    pose_in_odom,
-    pose_in_world,
     pose_message,
     status_message,
 )
 from superglue_ros.odometry import OdometryEstimate, TrackingState
+from superglue_ros.odometry.base_frame import OPTICAL_TO_ROS, BaseFrame
+from superglue_ros.odometry.frames import MOST_COVARIANCE
 from superglue_ros.sources.encodings import depth_of_message
 from superglue_ros.types import CameraModel, Features, FrameMatches, Pose
 
@@ -326,22 +329,17 @@ def test_a_right_camera_says_its_baseline() -> None:
     assert not np.any(camera_info_message(camera, HEADER).p.reshape(3, 4)[:, 3])
 
 
-def test_a_step_forward_is_along_x_of_odom() -> None:
-    """Hand-worked: the optical axes z, -x, -y are odom's x, y, z."""
-    moved = pose_in_odom(Pose(np.eye(3), np.array([1.0, 2.0, 5.0])))
-    np.testing.assert_allclose(moved.position, [5, -1, -2])
-    np.testing.assert_allclose(moved.rotation @ [0, 0, 1], [1, 0, 0], atol=1e-12)
-    np.testing.assert_allclose(moved.rotation @ [0, -1, 0], [0, 0, 1], atol=1e-12)
-
-
 def test_poses_there_and_back() -> None:
     angle = 0.3
     rotation = np.array(
         [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
     )
     pose = Pose(rotation, np.array([1.0, -2.0, 3.0]))
-    back = pose_in_world(pose_from_message(pose_message(pose_in_odom(pose))))
+    back = pose_from_message(pose_message(pose))
     np.testing.assert_allclose(back.matrix, pose.matrix, atol=1e-12)
+
+
+CAMERA = OdometryFrames("odom", "eye", BaseFrame.of_camera())
 
 
 def estimate() -> OdometryEstimate:
@@ -350,6 +348,9 @@ def estimate() -> OdometryEstimate:
         state=TrackingState.LOST,
         pose=Pose(np.eye(3), np.array([0.0, 0.0, 2.0])),
         covariance=np.diag([1.0, 2, 3, 4, 5, 6]),
+        twist=np.full(6, np.nan),
+        twist_covariance=np.full((6, 6), np.nan),
+        reset_count=2,
         scale_is_metric=False,
         num_matches=40,
         num_inliers=7,
@@ -359,31 +360,86 @@ def estimate() -> OdometryEstimate:
     )
 
 
+def test_camera_of_rectified_images() -> None:
+    """P in place of K and D, for the message's region of interest as those."""
+    message = camera_info_message(
+        CameraModel(64, 48, np.diag([50.0, 50, 1]), "plumb_bob", np.full(5, 0.1)), HEADER
+    )
+    message.p = [40.0, 0, 31, -4, 0, 41, 22, 0, 0, 0, 1, 0]
+    message.roi.x_offset, message.roi.width, message.roi.height = 10, 32, 48
+    camera = camera_from_message(message, rectified=True)
+    assert (camera.model, camera.width, len(camera.distortion)) == ("none", 32, 0)
+    np.testing.assert_allclose(camera.matrix, [[40, 0, 21], [0, 41, 22], [0, 0, 1]])
+    assert camera_from_message(message).model == "plumb_bob"
+
+
 def test_odometry_message() -> None:
-    message = odometry_message(estimate(), HEADER, "map")
-    assert message.header.frame_id == "map"
+    message = odometry_message(estimate(), HEADER, CAMERA)
+    assert message.header.frame_id == "odom"
     assert message.header.stamp == HEADER.stamp
     assert message.child_frame_id == "eye"
     assert message.pose.pose.position.x == pytest.approx(2.0)
     covariance = np.reshape(message.pose.covariance, (6, 6))
     # Variances along odom's x, y, z are those along the camera's z, x, y.
     np.testing.assert_allclose(np.diag(covariance), [3, 1, 2, 6, 4, 5], atol=1e-12)
-    assert min(np.diag(np.reshape(message.twist.covariance, (6, 6)))) >= 1e4
 
 
-def test_covariance_keeps_its_eigenvalues() -> None:
-    root = np.random.default_rng(2).normal(size=(6, 6))
-    covariance = root @ root.T
-    turned = covariance_in_odom(covariance)
-    np.testing.assert_allclose(np.linalg.eigvalsh(turned), np.linalg.eigvalsh(covariance))
+def test_a_lost_pose_is_not_unknown_however_long_the_arm() -> None:
+    lost = replace(estimate(), covariance=MOST_COVARIANCE * np.eye(6))
+    frames = OdometryFrames("odom", "base_link", BaseFrame.of_robot(pose_from_text("2 0 1 0 0 0")))
+    covariance = np.reshape(odometry_message(lost, HEADER, frames).pose.covariance, (6, 6))
+    assert covariance.diagonal().max() == pytest.approx(MOST_COVARIANCE)
+    assert np.linalg.eigvalsh(covariance).min() > 0
+    assert MOST_COVARIANCE < UNKNOWN_VARIANCE
+
+
+def test_twist_of_an_odometry() -> None:
+    """A camera that looks ahead, 1 m before a base that drives at 2 m/s and turns left."""
+    ahead = Pose(OPTICAL_TO_ROS, np.array([1.0, 0.0, 0.0]))
+    frames = OdometryFrames("odom", "base_link", BaseFrame.of_robot(ahead))
+    moving = replace(
+        estimate(),
+        twist=np.array([-0.5, 0.0, 2.0, 0.0, -0.5, 0.0]),
+        twist_covariance=np.diag([0.01, 0.02, 0.03, 0.1, 0.2, 0.3]),
+    )
+    message = odometry_message(moving, HEADER, frames)
+    assert message.child_frame_id == "base_link"
+    linear, angular = message.twist.twist.linear, message.twist.twist.angular
+    np.testing.assert_allclose([linear.x, linear.y, linear.z], [2, 0, 0], atol=1e-12)
+    np.testing.assert_allclose([angular.x, angular.y, angular.z], [0, 0, 0.5], atol=1e-12)
+    variances = np.diag(np.reshape(message.twist.covariance, (6, 6)))
+    # The base's sideways and upward speeds are the camera's less what its turns make of them.
+    np.testing.assert_allclose(variances, [0.03, 0.01 + 0.2, 0.02 + 0.1, 0.3, 0.1, 0.2])
+
+
+def test_an_unknown_twist_says_so() -> None:
+    message = odometry_message(estimate(), HEADER, CAMERA)
+    assert message.twist.twist.linear.x == 0.0
+    np.testing.assert_array_equal(np.reshape(message.twist.covariance, (6, 6)), 9999 * np.eye(6))
+    turning = replace(estimate(), twist=np.array([np.nan] * 3 + [0.0, -0.5, 0.0]))
+    turning = replace(turning, twist_covariance=np.full((6, 6), 0.25))
+    message = odometry_message(turning, HEADER, CAMERA)
+    assert message.twist.twist.angular.y == -0.5
+    covariance = np.reshape(message.twist.covariance, (6, 6))
+    np.testing.assert_array_equal(covariance[:3], 9999 * np.eye(6)[:3])
+    np.testing.assert_array_equal(covariance[3:, 3:], np.full((3, 3), 0.25))
+
+
+def test_null_odometry() -> None:
+    message = null_odometry(HEADER, CAMERA)
+    q = message.pose.pose.orientation
+    assert (q.x, q.y, q.z, q.w) == (0, 0, 0, 0)
+    for covariance in (message.pose.covariance, message.twist.covariance):
+        np.testing.assert_array_equal(np.reshape(covariance, (6, 6)), 9999 * np.eye(6))
+    assert (message.header.frame_id, message.child_frame_id) == ("odom", "eye")
 
 
 def test_landmarks_message() -> None:
-    message = landmarks_message(estimate().landmarks, HEADER, "odom")
+    message = landmarks_message(estimate().landmarks, HEADER, CAMERA)
     assert (message.height, message.width, message.point_step) == (1, 2, 12)
     points = np.frombuffer(message.data, np.float32).reshape(2, 3)
     np.testing.assert_allclose(points, [[1, 0, 0], [3, -1, -2]])
-    empty = landmarks_message(np.zeros((0, 3)), HEADER, "odom")
+    empty = landmarks_message(np.zeros((0, 3)), HEADER, CAMERA)
     assert (empty.width, len(empty.data)) == (0, 0)
 
 
@@ -392,5 +448,6 @@ def test_status_message() -> None:
     assert message.state == message.LOST
     assert message.reason == "too few inliers"
     assert (message.num_matches, message.num_inliers, message.keyframe_id) == (40, 7, 3)
+    assert message.reset_count == 2
     tracking = status_message(replace(estimate(), state=TrackingState.TRACKING, reason=""), HEADER)
     assert tracking.state == tracking.TRACKING

@@ -83,9 +83,12 @@ def depth_message(depth_m: FloatArray, header: Header) -> Image:
     return message
 
 
-def camera_from_message(message: CameraInfo) -> CameraModel:
-    """Camera of a CameraInfo, as it is; `geometry.check_camera` says whether it is usable."""
-    return camera_from_info(message)
+def camera_from_message(message: CameraInfo, rectified: bool = False) -> CameraModel:
+    """Camera of a CameraInfo, as it is; `geometry.check_camera` says whether it is usable.
+
+    rectified: that of the rectified images, by P, in place of that of the raw ones.
+    """
+    return camera_from_info(message, rectified)
 
 
 def camera_info_message(

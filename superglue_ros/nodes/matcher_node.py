@@ -16,6 +16,7 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
 from superglue_ros.errors import EngineError, SuperGlueRosError
 from superglue_ros.matching import (
@@ -55,8 +56,8 @@ class MatcherNode(Node):
     """Matches the newest image against the keyframe in a worker thread.
 
     Subscribes image and camera_info; publishes ~/matches, ~/features and ~/match_picture (where
-    someone listens) and /diagnostics. Raises ValueError, CheckpointError, DeviceError or
-    EngineError where its parameters do not suit.
+    someone listens) and /diagnostics; ~/reset gives the keyframe up. Raises ValueError,
+    CheckpointError, DeviceError or EngineError where its parameters do not suit.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -71,6 +72,7 @@ class MatcherNode(Node):
         self._problems = self._diagnostics.problems
         self._camera: CameraModel | None = None
         self._keyframe_header = Header()
+        self._reset_asked = threading.Event()
         self._mailbox: Mailbox[tuple[AnyImage, float]] = Mailbox()
         self._warmed_up: Future[None] = Future()
         self._worker = threading.Thread(target=self._work, name="matcher", daemon=True)
@@ -88,6 +90,7 @@ class MatcherNode(Node):
         self._matches_out = self.create_publisher(Matches, "~/matches", reliable)
         self._features_out = self.create_publisher(Features, "~/features", 2)
         self._picture_out = self.create_publisher(Image, "~/match_picture", 2)
+        self.create_service(Trigger, "~/reset", self._on_reset)
         diagnose_regularly(self, self._check_topics)
 
     def _listen(self) -> None:
@@ -108,6 +111,11 @@ class MatcherNode(Node):
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera = camera_from_message(message)
         self._diagnostics.camera_received = True
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._reset_asked.set()
+        response.success, response.message = True, "starting anew with the next image"
+        return response
 
     def _on_image(self, message: AnyImage) -> None:
         self._diagnostics.received.tick()
@@ -160,6 +168,10 @@ class MatcherNode(Node):
             self.get_logger().warning(f"not warmed up: {error}")
 
     def _process(self, message: AnyImage, arrived: float) -> None:
+        if self._reset_asked.is_set():
+            self._reset_asked.clear()
+            self._matcher.reset()
+            self.get_logger().info("reset: starting anew")
         frame = frame_from_image(message, self._camera)
         keyframe_image = self._matcher.keyframe_image
         matches = self._matcher.process(frame)

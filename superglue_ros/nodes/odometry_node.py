@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
 from superglue_ros.errors import CameraError, MessageError
+from superglue_ros.geometry.rigid_body import pose_from_text
 from superglue_ros.msg import Matches, OdometryStatus
+from superglue_ros.nodes.camera_mount import CameraMount
 from superglue_ros.nodes.conversions import (
     camera_from_message,
     matches_from_message,
@@ -21,47 +26,66 @@ from superglue_ros.nodes.conversions import (
 from superglue_ros.nodes.depth_images import DepthImages
 from superglue_ros.nodes.health import TopicWatchdog, diagnose_regularly
 from superglue_ros.nodes.odometry_diagnostics import OdometryDiagnostics
-from superglue_ros.nodes.odometry_messages import status_message
+from superglue_ros.nodes.odometry_messages import OdometryFrames, status_message
 from superglue_ros.nodes.odometry_publisher import OdometryPublisher
-from superglue_ros.nodes.options import OdometryNodeOptions
+from superglue_ros.nodes.options import OdometryNodeOptions, OdometryOutputs
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import ImageSubscription, message_type
+from superglue_ros.nodes.subscribing import ImageSubscription, RectifiedCheck, message_type
 from superglue_ros.odometry import OdometryConfig, TrackingState, VisualOdometry
+from superglue_ros.odometry.base_frame import BaseFrame
 from superglue_ros.stamps import StampOrder
-from superglue_ros.types import CameraModel
+from superglue_ros.types import CameraModel, FloatArray, FrameMatches
 
 MATCHES_QUEUE_SIZE = 50
 DEPTH_QUEUE_SIZE = 30
 
 
-class OdometryNode(Node):
-    """Estimates the camera's pose from each Matches message.
+Waiting: TypeAlias = tuple[Matches, FrameMatches, "FloatArray | None", float]
+"""A message, what it holds, its keyframe's depth, and when it came."""
 
-    Subscribes matches and camera_info, and depth with use_depth; publishes ~/odometry, ~/path,
-    ~/landmarks, ~/status, TF and /diagnostics. Raises ValueError where its parameters do not suit.
+
+class OdometryNode(Node):
+    """Estimates the camera's pose from each Matches message, and publishes it or the base's.
+
+    Subscribes matches and camera_info, depth with use_depth, and TF until it has said where the
+    camera is; publishes ~/odometry, ~/path, ~/landmarks, ~/status, TF and /diagnostics; ~/reset
+    begins anew. Raises ValueError where its parameters do not suit.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__("odometry_node", **options)
-        parameters = NodeParameters(self, fixed=[OdometryConfig, OdometryNodeOptions])
-        self._options = parameters.get(OdometryNodeOptions)
-        self._odometry = VisualOdometry(parameters.get(OdometryConfig), self._options.use_depth)
+        self._settings = NodeParameters(
+            self,
+            fixed=[OdometryNodeOptions],
+            live=[OdometryConfig, OdometryOutputs],
+            on_change=self._change_settings,
+        )
+        self._options = self._settings.get(OdometryNodeOptions)
+        use_depth = self._options.use_depth
+        self._odometry = VisualOdometry(self._settings.get(OdometryConfig), use_depth)
         self._diagnostics = OdometryDiagnostics(self)
         self._problems = self._diagnostics.problems
-        self._publisher = OdometryPublisher(self, self._options, self._problems)
+        outputs = self._settings.get(OdometryOutputs)
+        self._publisher = OdometryPublisher(self, self._options, outputs, self._problems)
         self._status_out = self.create_publisher(OdometryStatus, "~/status", MATCHES_QUEUE_SIZE)
         self._camera: CameraModel | None = None
+        base_frame, base_to_camera = self._options.base_frame, self._options.base_to_camera
+        self._mount = CameraMount(self, base_frame, base_to_camera) if base_frame else None
+        self._waiting: deque[Waiting] = deque(maxlen=MATCHES_QUEUE_SIZE)
+        self._frames: OdometryFrames | None = None
         self._order = StampOrder(late_ns=0)
-        self._state = ""
+        self._state, self._reset_count = "", 0
         self._depths: DepthImages | None = None
-        if self._options.use_depth:
+        if use_depth:
             self._listen_to_depth()
         self._listen()
+        self.create_service(Trigger, "~/reset", self._on_reset)
         diagnose_regularly(self, self._check_topics)
 
     def _listen(self) -> None:
         self._matches_watchdog = TopicWatchdog(self, "matches", Matches)
+        self._rectified_check = RectifiedCheck(self, "matches", self._options.rectified)
         overriding = QoSOverridingOptions.with_default_policies()
         for kind, topic, callback, quality in (
             (Matches, "matches", self._on_matches, QoSProfile(depth=MATCHES_QUEUE_SIZE)),
@@ -77,9 +101,19 @@ class OdometryNode(Node):
         kind = message_type(self.resolve_topic_name("depth"))
         self._depth_watchdog = TopicWatchdog(self, "depth", kind)
 
+    def _change_settings(self) -> None:
+        self._odometry.configure(self._settings.get(OdometryConfig))
+        self._publisher.outputs = self._settings.get(OdometryOutputs)
+
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera = camera_from_message(message)
+        self._camera = camera_from_message(message, self._options.rectified)
         self._diagnostics.camera_received = True
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._start_anew()
+        self.get_logger().info("reset: starting anew")
+        response.success, response.message = True, "starting anew with the next matches"
+        return response
 
     def _on_matches(self, message: Matches) -> None:
         self._diagnostics.received.tick()
@@ -93,13 +127,50 @@ class OdometryNode(Node):
             self._start_anew()
             self._problems.report(reason, f"{reason}: starting anew")
         depth = self._depths.of_keyframe(matches) if self._depths else None
-        if self._camera is None:
-            topic = self.resolve_topic_name("camera_info")
-            self._refuse(message, f"no CameraInfo on {topic} yet")
-            return
+        self._waiting.append((message, matches, depth, time.monotonic()))
+        self._process_waiting()
+
+    def _process_waiting(self) -> None:
+        """Estimate what has come, or let it wait a little for the camera's place on the robot."""
+        while self._waiting:
+            message, matches, depth, arrived = self._waiting[0]
+            if self._frames is None:
+                self._frames = self._find_frames(message.header)
+            waited_s = time.monotonic() - arrived
+            if self._frames is None and waited_s < self._options.wait_for_transform_s:
+                return
+            self._waiting.popleft()
+            if self._frames is None:
+                self._refuse(message, self._mount.problem if self._mount else "")
+            elif self._camera is None:
+                topic = self.resolve_topic_name("camera_info")
+                self._refuse(message, f"no CameraInfo on {topic} yet")
+            else:
+                self._estimate(message, matches, self._camera, depth, self._frames)
+
+    def _find_frames(self, image: Header) -> OdometryFrames | None:
+        """The frames of an odometry that begins with an image; None while TF lacks the camera."""
+        text, odom_frame = self._publisher.outputs.initial_pose, self._options.odom_frame
+        start = pose_from_text(text) if text else None
+        if self._mount is None:
+            return OdometryFrames(odom_frame, image.frame_id, BaseFrame.of_camera(start))
+        camera = self._mount.of_camera(image)
+        if camera is None:
+            return None
+        base = BaseFrame.of_robot(camera, start)
+        return OdometryFrames(odom_frame, self._options.base_frame, base)
+
+    def _estimate(
+        self,
+        message: Matches,
+        matches: FrameMatches,
+        camera: CameraModel,
+        depth: FloatArray | None,
+        frames: OdometryFrames,
+    ) -> None:
         started = time.perf_counter()
         try:
-            estimate = self._odometry.process(matches, self._camera, depth)
+            estimate = self._odometry.process(matches, camera, depth)
         except (CameraError, MessageError) as error:
             unusable = "unusable CameraInfo: " if isinstance(error, CameraError) else ""
             self._refuse(message, f"{unusable}{error}")
@@ -110,14 +181,16 @@ class OdometryNode(Node):
             self._refuse(message, f"{type(error).__name__}: {error}: starting anew")
             return
         elapsed_ms = (time.perf_counter() - started) * 1e3
+        self._reset_count = estimate.reset_count
         self._diagnostics.add(estimate, elapsed_ms)
-        self._publisher.publish(estimate, message.header)
+        self._publisher.publish(estimate, message.header, frames)
         self._publish_status(status_message(estimate, message.header), elapsed_ms)
 
     def _start_anew(self) -> None:
         self._odometry.reset()
         self._publisher.clear()
-        self._state = ""
+        self._waiting.clear()
+        self._frames = None
 
     def _refuse(self, message: Matches, reason: str) -> None:
         """Say in the log, the status and the diagnostics why a message gave no estimate."""
@@ -130,16 +203,22 @@ class OdometryNode(Node):
         status.scale_is_metric = self._odometry.use_depth
         status.num_matches = len(message.confidences)
         status.keyframe_id = message.keyframe_id
+        status.reset_count = self._reset_count
         self._publish_status(status, 0.0)
 
     def _publish_status(self, status: OdometryStatus, elapsed_ms: float) -> None:
         now_ns = self.get_clock().now().nanoseconds
         status.latency_ms = (now_ns - stamp_to_ns(status.header.stamp)) * 1e-6
         status.estimate_ms = elapsed_ms
+        if self._state and status.state != self._state:
+            reason = f": {status.reason}" if status.reason else ""
+            self.get_logger().info(f"{status.state}, after {self._state}{reason}")
         self._state = status.state
         self._status_out.publish(status)
 
     def _check_topics(self) -> None:
+        self._process_waiting()
+        self._rectified_check.check()
         if not self._diagnostics.received.count:
             self._matches_watchdog.check()
         if self._depths is not None:

@@ -41,8 +41,9 @@ class VisualOdometry:
     stands. Tracking resumes when the frame sees enough of the old landmarks, else by a new start,
     placed at the keyframe's own or predicted pose, without depth with the scale of old landmarks
     that are seen again, else of the last speed. A message whose keyframe is not known (a missed
-    message, a restarted matcher) counts as loss; one that in addition lies before the last one in
-    time begins a new world. The same messages give the same estimates.
+    message, a restarted matcher) counts as loss. Whoever sends the messages judges their order
+    (see `stamps`), and calls `reset` where a clock jumped back. The same messages give the same
+    estimates.
     """
 
     def __init__(self, config: OdometryConfig | None = None, use_depth: bool = False) -> None:
@@ -68,7 +69,6 @@ class VisualOdometry:
         self._started = False
         self._pending_frames = 0
         self._waiting: list[Observation] = []
-        self._last_stamp_ns: int | None = None
 
     def process(
         self,
@@ -119,8 +119,6 @@ class VisualOdometry:
         place = self._map.find_keyframe(matches.keyframe_id, matches.keyframe_stamp_ns)
         if place is not None:
             return place, ""
-        if self._last_stamp_ns is not None and matches.stamp_ns < self._last_stamp_ns:
-            self.reset()
         self._map.clear()
         self._waiting.clear()
         if matches.keyframe_id == 0 and not len(matches):
@@ -230,7 +228,6 @@ class VisualOdometry:
         return tracked, tuple(backfill)
 
     def _remember(self, observation: Observation, tracked: TrackedPose, starts: bool) -> None:
-        self._last_stamp_ns = observation.stamp_ns
         if not tracked.ok:
             self._waiting.append(observation)
             del self._waiting[: -self.config.max_backfill_frames or None]

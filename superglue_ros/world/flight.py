@@ -98,10 +98,10 @@ def render_flight(
     if not baseline_m >= 0:
         raise ValueError(f"a baseline must not be negative, as {baseline_m} is")
     poses = flight_poses(num_frames, rate_hz)
-    return _render_poses(poses, width, height, rate_hz, seed, start_ns, gray, baseline_m)
+    return render_poses(poses, width, height, rate_hz, seed, start_ns, gray, baseline_m)
 
 
-def _render_poses(
+def render_poses(
     poses: list[Pose],
     width: int,
     height: int,
@@ -109,8 +109,9 @@ def _render_poses(
     seed: int,
     start_ns: int,
     gray: bool,
-    baseline_m: float,
+    baseline_m: float = 0.0,
 ) -> Iterator[FlightFrame]:
+    """Frames of cameras at poses in the flight's room, `rate_hz` of them a second."""
     surfaces = flight_room(seed)
     texture_size = TEXTURE_SIZES[width > 320]
     bank = TextureBank(paint(list(TEXTURES), texture_size, seed))

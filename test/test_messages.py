@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
 
-from node_harness import broken_image, depth_image
+from node_harness import broken_image, depth_image, some_matches
 from sensor_msgs.msg import Image
 
 from superglue_ros.errors import ImageError, MessageError
@@ -51,30 +51,6 @@ from superglue_ros.types import CameraModel, Features, FrameMatches, Pose
 pytestmark = pytest.mark.ros
 
 HEADER = make_header(1_500_000_007, "eye")
-
-
-def some_matches(count: int, seed: int = 3) -> FrameMatches:
-    rng = np.random.default_rng(seed)
-    return FrameMatches(
-        stamp_ns=1_500_000_007,
-        keyframe_stamp_ns=1_400_000_000,
-        frame_id="eye",
-        keyframe_id=4,
-        is_keyframe=True,
-        image_size=(640, 480),
-        keyframe_image_size=(640, 470),
-        keyframe_points=rng.uniform(0, 400, (count, 2)).astype(np.float32),
-        points=rng.uniform(0, 400, (count, 2)).astype(np.float32),
-        keyframe_indices=rng.permutation(count).astype(np.int32),
-        indices=rng.permutation(count).astype(np.int32),
-        confidences=rng.uniform(0, 1, count).astype(np.float32),
-        num_features=count + 5,
-        num_keyframe_features=count,
-        extract_ms=12.5,
-        match_ms=3.25,
-        model="a+b",
-        weights_hash="12ab+34cd",
-    )
 
 
 @pytest.mark.parametrize("stamp_ns", [0, 1, 999_999_999, 1_000_000_000, 1_753_000_000_123_456_789])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from tqdm import tqdm
@@ -29,22 +29,27 @@ def run_replay(
     *,
     max_frames: int | None = None,
     progress: bool = False,
+    stop: Callable[[], bool] | None = None,
 ) -> ReplayResult:
     """Match every frame of a source and, with odometry, estimate its pose.
 
     The same input gives the same trajectory. Without odometry, or for frames without a camera,
     there are matches only. An odometry that uses depth gets that of the keyframes' frames, or of
-    their rectified stereo pairs. Raises CameraError where the camera of the first frame is
-    unusable, or of images of another size; a later one costs its frame's pose alone.
+    their rectified stereo pairs. Once `stop` says so, no further frame is taken, and the result is
+    of those before. Raises CameraError where the camera of the first frame is unusable, or of
+    images of another size; a later one costs its frame's pose alone.
     """
     records: list[FrameRecord] = []
     poses: dict[int, Pose] = {}
     gallery = Gallery(len(source))
-    skipped, metric, weights = 0, False, ("", "")
+    skipped, metric, weights, interrupted = 0, False, ("", ""), False
     depths: dict[int, FloatArray | None] = {}
     order = StampOrder(late_ns=0)
     started = time.perf_counter()
     for frame in _frames(source, max_frames, progress):
+        if stop is not None and stop():
+            interrupted = True
+            break
         try:
             matches = matcher.process(frame)
         except (ImageError, LateFrame) as error:
@@ -77,7 +82,7 @@ def run_replay(
         name=source.name,
         trajectory=trajectory_from_poses(stamps, [poses[stamp] for stamp in stamps]),
         records=tuple(records),
-        pictures=gallery.pictures(),
+        pictures=gallery.pictures(poses, source.camera),
         skipped=skipped + source.skipped,
         wall_s=time.perf_counter() - started,
         scale_is_metric=metric,
@@ -86,6 +91,7 @@ def run_replay(
         precision=matcher.matcher.precision,
         model=weights[0],
         weights_hash=weights[1],
+        interrupted=interrupted,
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
 
-from node_harness import broken_image, depth_image, some_matches
+from node_harness import broken_image, some_matches
 from sensor_msgs.msg import Image
 
 from superglue_ros.errors import ImageError, MessageError
@@ -31,7 +31,6 @@ from superglue_ros.nodes.conversions import (
     stamp_from_ns,
     stamp_to_ns,
 )
-from superglue_ros.nodes.depth_images import DepthImages
 from superglue_ros.nodes.odometry_messages import (
     UNKNOWN_VARIANCE,
     OdometryFrames,
@@ -192,49 +191,6 @@ def test_depth_images(encoding: str, kind: str, per_metre: int, big_endian: bool
     message.encoding, message.height = encoding, 3
     with pytest.raises(ImageError, match="bytes of data for 3 rows"):
         depth_of_message(message)
-
-
-def test_depth_of_keyframes() -> None:
-    told: list[tuple[str, str]] = []
-    depths = DepthImages(0.02, lambda cause, text: told.append((cause, text)))
-    frame = replace(some_matches(5), image_size=(160, 120), keyframe_image_size=(160, 120))
-    ms = 10**6
-
-    def value(stamp_ms: int, keyframe_ms: int, is_keyframe: bool = False) -> float | None:
-        stamps = {"stamp_ns": stamp_ms * ms, "keyframe_stamp_ns": keyframe_ms * ms}
-        depth = depths.of_keyframe(replace(frame, is_keyframe=is_keyframe, **stamps))
-        return None if depth is None else float(depth[0, 0])
-
-    # Told only once the next keyframe is made: it may come later.
-    assert value(1100, 1000) is None
-    assert told == []
-    assert value(1200, 1000, is_keyframe=True) is None
-    assert told == [("no depth", "no depth image within 0.02 s of a keyframe")]
-    # One that is near is not taken while the one that belongs there may still come.
-    depths.add(depth_image(1190 * ms, 1000))
-    assert value(1300, 1200) is None
-    depths.add(depth_image(1200 * ms, 1500))
-    depths.add(depth_image(1210 * ms, 2000))
-    assert value(1300, 1200) == 1.5
-    # That of the next keyframe is kept though many others come before it is asked for.
-    depths.add(depth_image(1310 * ms, 2500))
-    assert value(1300, 1200, is_keyframe=True) == 1.5
-    for stamp in range(1400, 9000, 100):
-        depths.add(depth_image(stamp * ms, 3500))
-    assert value(1400, 1300) == 2.5
-    assert value(1500, 1300) == 2.5
-    assert len(depths._images) == 21  # two seconds
-    # Of another size than the images: told once a keyframe.
-    depths.add(depth_image(9000 * ms, 3500, width=80))
-    assert value(9100, 9000) is None
-    assert value(9200, 9000) is None
-    assert [cause for cause, _ in told] == ["no depth", "unusable depth"]
-    assert "depth of 80x120 for images of 160x120" in told[-1][1]
-    # After the clock jumped back nothing of before is left.
-    depths.add(depth_image(1000 * ms, 4000))
-    assert value(9100, 8900) is None
-    assert value(1100, 1000) == 4.0
-    assert depths.received.count == 82
 
 
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])

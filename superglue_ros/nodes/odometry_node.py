@@ -132,7 +132,10 @@ class OdometryNode(Node):
         if reason := self._order.follow(matches.stamp_ns):
             self._start_anew()
             self._problems.report(reason, f"{reason}: starting anew")
-        depth = self._depths.of_keyframe(matches) if self._depths else None
+        depth = None
+        if self._depths is not None:
+            self._depths.add_matches(message)
+            depth = self._depths.of_keyframe(matches)
         self._waiting.append((message, matches, depth, time.monotonic()))
         self._process_waiting()
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from rclpy.node import Node
 
-from superglue_ros.nodes.conversions import AnyImage
+from superglue_ros.errors import LateFrame
+from superglue_ros.nodes.conversions import AnyImage, stamp_to_ns
 from superglue_ros.nodes.health import Rate, TopicWatchdog
 from superglue_ros.nodes.options import MatcherNodeOptions
-from superglue_ros.nodes.pairing import message_filters
+from superglue_ros.nodes.pairing import ApproximateTimeSynchronizer, SimpleFilter
 from superglue_ros.nodes.subscribing import ImageSubscription, message_type
+from superglue_ros.stamps import StampOrder
 
 _QUEUE_SIZE = 5
 _PAIRS_QUEUE_SIZE = 10
@@ -49,28 +52,44 @@ class StereoImages:
         report: Callable[[str, str], None],
     ) -> None:
         self._take, self._tolerance_s, self._report = take, tolerance_s, report
-        simple_filter, synchronizer = message_filters()
-        filters = simple_filter(), simple_filter()
-        self._synchronizer = synchronizer(filters, _PAIRS_QUEUE_SIZE, tolerance_s)
-        self._synchronizer.registerCallback(self._on_pair)
-        self._topics = [
-            WatchedImages(node, topic, one.signalMessage, _PAIRS_QUEUE_SIZE)
-            for topic, one in zip(("image", "image_right"), filters)
-        ]
-        self._counts = [0, 0]
-        """Of images until the last pair, or until none was said to have come."""
+        self._order = StampOrder()
+        self._pair_up()
+        self._left = WatchedImages(node, "image", self._on_left, _PAIRS_QUEUE_SIZE)
+        self._right = WatchedImages(node, "image_right", self._on_right, _PAIRS_QUEUE_SIZE)
+        self._unpaired_since = 0, 0
+
+    def _pair_up(self) -> None:
+        """Begin to pair, without what may still wait for its partner."""
+        self._lefts_in, self._rights_in = SimpleFilter(), SimpleFilter()
+        pairs = ApproximateTimeSynchronizer(
+            [self._lefts_in, self._rights_in], _PAIRS_QUEUE_SIZE, self._tolerance_s + 1e-9
+        )
+        pairs.registerCallback(self._on_pair)
+
+    def _on_left(self, message: AnyImage) -> None:
+        with suppress(LateFrame):  # which the matcher judges
+            if self._order.follow(stamp_to_ns(message.header.stamp)):
+                self._pair_up()
+        self._lefts_in.signalMessage(message)
+
+    def _on_right(self, message: AnyImage) -> None:
+        self._rights_in.signalMessage(message)
 
     def _on_pair(self, left: AnyImage, right: AnyImage) -> None:
-        self._counts = [topic.received.count for topic in self._topics]
+        self._unpaired_since = self._counts
         self._take(left, right)
+
+    @property
+    def _counts(self) -> tuple[int, int]:
+        return self._left.received.count, self._right.received.count
 
     def look_after(self) -> None:
         """As ImageInput's."""
-        for topic in self._topics:
-            topic.look_after()
-        counts = [topic.received.count for topic in self._topics]
-        if all(now - then > _PAIRS_QUEUE_SIZE for now, then in zip(counts, self._counts)):
-            self._counts = counts
+        self._left.look_after()
+        self._right.look_after()
+        apart = [now - then for now, then in zip(self._counts, self._unpaired_since)]
+        if min(apart) > _PAIRS_QUEUE_SIZE:
+            self._unpaired_since = self._counts
             text = f"no image and right image within {self._tolerance_s:g} s of one another"
             self._report("no pairs", f"{text}: the cameras must be triggered together")
 

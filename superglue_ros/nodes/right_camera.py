@@ -39,7 +39,7 @@ class RightCamera:
         """Metres from the left camera, which is of rectified images, or None and why not."""
         if self._message is None:
             return None, f"no CameraInfo on {self._topic} yet"
-        focal_px, shift = float(self._message.p[0]), float(self._message.p[3])
+        focal_px, shift = float(self._message.p[0]), float(self._message.p[3]) + 0.0  # no -0
         if not (focal_px > 0 and shift < 0):
             text = f"P[3] on {self._topic} is {shift:g}, not -fx * baseline"
             return None, f"{text}: that is no right camera of a rectified pair; {RECTIFY}"

@@ -32,13 +32,14 @@ from superglue_ros.nodes.conversions import (
     camera_from_message,
     features_message,
     frame_from_image,
-    image_message,
     matches_message,
     stamp_to_ns,
 )
+from superglue_ros.nodes.decoding import make_decoder
 from superglue_ros.nodes.health import TopicWatchdog, diagnose_regularly
 from superglue_ros.nodes.mailbox import Mailbox
 from superglue_ros.nodes.matcher_diagnostics import REPLACED, MatcherDiagnostics
+from superglue_ros.nodes.options import MatcherNodeOptions
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
 from superglue_ros.nodes.subscribing import ImageSubscription, message_type
@@ -63,8 +64,12 @@ class MatcherNode(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__("matcher_node", **options)
         self._settings = NodeParameters(
-            self, fixed=[MatcherConfig], live=[KeyframePolicy], on_change=self._change_policy
+            self,
+            fixed=[MatcherConfig, MatcherNodeOptions],
+            live=[KeyframePolicy],
+            on_change=self._change_policy,
         )
+        self._decoder = make_decoder(self._settings.get(MatcherNodeOptions).decoder)
         core = ImageMatcher.from_config(self._settings.get(MatcherConfig))
         self._matcher = KeyframeMatcher(core, self._settings.get(KeyframePolicy))
         self.exit_status = 0
@@ -172,7 +177,7 @@ class MatcherNode(Node):
             self._reset_asked.clear()
             self._matcher.reset()
             self.get_logger().info("reset: starting anew")
-        frame = frame_from_image(message, self._camera)
+        frame = frame_from_image(message, self._camera, self._decoder.image)
         keyframe_image = self._matcher.keyframe_image
         matches = self._matcher.process(frame)
         known = matches.keyframe_stamp_ns == stamp_to_ns(self._keyframe_header.stamp)
@@ -208,7 +213,7 @@ class MatcherNode(Node):
                 matches.points,
                 matches.confidences,
             )
-            self._picture_out.publish(image_message(picture, header))
+            self._picture_out.publish(self._decoder.message(picture, header))
 
     def _check_topics(self) -> None:
         self._images_in.follow()

@@ -1,4 +1,4 @@
-"""Options that only odometry_node has; without torch, which that node does not need."""
+"""Options that only the nodes have; without torch, which odometry_node does not need."""
 
 from __future__ import annotations
 
@@ -7,6 +7,21 @@ from dataclasses import dataclass
 from superglue_ros.geometry.rigid_body import pose_from_text
 from superglue_ros.options import check_options, option
 from superglue_ros.stamps import DEPTH_TOLERANCE_S
+
+
+@dataclass(frozen=True)
+class MatcherNodeOptions:
+    """How matcher_node reads images; ValueError for a value that is none."""
+
+    decoder: str = option(
+        "own",
+        "What reads image messages and writes match pictures: this package, or a compiled "
+        "cv_bridge, which knows more encodings; both give the same pixels",
+        choices=("own", "cv_bridge"),
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import array
 import time
 from dataclasses import fields, replace
 
-import cv2
 import numpy as np
 import pytest
 
@@ -201,22 +200,6 @@ def test_bayer_images_of_one_colour(pattern: str) -> None:
     message.encoding = f"bayer_{pattern}8"
     frame = frame_from_image(message)
     np.testing.assert_array_equal(frame.image[4:-4, 4:-4], np.full((12, 12, 3), [30, 120, 220]))
-
-
-def test_the_same_pixels_as_cv_bridge() -> None:
-    cv_bridge = pytest.importorskip("cv_bridge")
-    message = image_message(colours(), HEADER)
-    # The wheels' cv_bridge takes colour images of OpenCV 5's types for one channel of 8.
-    for encoding in ("rgb8", "bgr8") if cv2.__version__ < "5" else ():
-        message.encoding = encoding
-        expected = cv_bridge.CvBridge().imgmsg_to_cv2(message, "bgr8")
-        np.testing.assert_array_equal(frame_from_image(message).image, expected)
-    gray = image_message(colours()[..., 0].copy(), HEADER)
-    for encoding in ("mono8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8"):
-        gray.encoding = encoding
-        wanted = "mono8" if encoding == "mono8" else "bgr8"
-        expected = cv_bridge.CvBridge().imgmsg_to_cv2(gray, wanted)
-        np.testing.assert_array_equal(frame_from_image(gray).image, expected)
 
 
 @pytest.mark.parametrize(

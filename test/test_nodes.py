@@ -216,6 +216,8 @@ def test_parameters_while_running(harness: Harness, matcher: NodeProcess) -> Non
     [
         ("matcher_node", "match_threshold:=2.0", "match_threshold"),
         ("matcher_node", "match_threshold:=half", "match_threshold must be of type float"),
+        ("matcher_node", "decoder:=guess", "decoder must be one of own, cv_bridge"),
+        ("odometry_node", "base_to_camera:='1 2 3'", "base_to_camera needs a base_frame"),
         ("matcher_node", "device:=abacus", "device must be one of auto, cuda, cpu"),
         ("matcher_node", "superpoint:=/no/such.safetensors", "/no/such.safetensors does not"),
         ("odometry_node", "min_inliers:=1", "min_inliers"),

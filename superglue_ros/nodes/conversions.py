@@ -1,14 +1,13 @@
 """ROS messages to the package's types and back, whole arrays at a time.
 
 Images are decoded by `sources.encodings`, as they are from a bag, so that the nodes and the
-offline replay see the same pixels. Its conventions are cv_bridge's (a test compares), which itself
-is not used: the one that goes with the ROS 2 wheels ignores row padding, reads 16UC1 as 8 bit, and
-fails on colour with OpenCV 5.
+offline replay see the same pixels, unless `decoding` says otherwise.
 """
 
 from __future__ import annotations
 
 import array
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,13 +52,17 @@ def make_header(stamp_ns: int, frame_id: str) -> Header:
     return Header(stamp=stamp_from_ns(stamp_ns), frame_id=frame_id)
 
 
-def frame_from_image(message: AnyImage, camera: CameraModel | None = None) -> Frame:
+def frame_from_image(
+    message: AnyImage,
+    camera: CameraModel | None = None,
+    decode: Callable[[AnyImage], ImageArray] = image_of_message,
+) -> Frame:
     """Frame of an image; the encodings of raw ones are those of `sources.encodings.ENCODINGS`.
 
     Raises ImageError for an empty image, too little data, too small a step, and an encoding or
     format that is not known.
     """
-    pixels = image_of_message(message)
+    pixels = decode(message)
     stamp_ns = stamp_to_ns(message.header.stamp)
     return Frame(pixels, stamp_ns, message.header.frame_id, camera)
 

@@ -32,10 +32,10 @@ from superglue_ros.nodes.conversions import (
     camera_from_message,
     features_message,
     frame_from_image,
-    image_message,
     matches_message,
     stamp_to_ns,
 )
+from superglue_ros.nodes.decoding import make_decoder
 from superglue_ros.nodes.health import diagnose_regularly
 from superglue_ros.nodes.image_inputs import image_input
 from superglue_ros.nodes.mailbox import Mailbox
@@ -44,7 +44,6 @@ from superglue_ros.nodes.options import MatcherNodeOptions
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.right_camera import RECTIFY
 from superglue_ros.nodes.running import run_node
-from superglue_ros.sources.encodings import image_of_message
 from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 
 MATCHES_QUEUE_SIZE = 50
@@ -71,6 +70,7 @@ class MatcherNode(Node):
             live=[KeyframePolicy],
             on_change=self._change_policy,
         )
+        self._decoder = make_decoder(self._settings.get(MatcherNodeOptions).decoder)
         core = ImageMatcher.from_config(self._settings.get(MatcherConfig))
         self._matcher = KeyframeMatcher(core, self._settings.get(KeyframePolicy))
         self.exit_status = 0
@@ -176,7 +176,7 @@ class MatcherNode(Node):
             self._reset_asked.clear()
             self._matcher.reset()
             self.get_logger().info("reset: starting anew")
-        frame = frame_from_image(message, self._camera)
+        frame = frame_from_image(message, self._camera, self._decoder.image)
         keyframe_image = self._matcher.keyframe_image
         matches = self._matcher.process(frame)
         known = matches.keyframe_stamp_ns == stamp_to_ns(self._keyframe_header.stamp)
@@ -198,7 +198,7 @@ class MatcherNode(Node):
         """Find the keyframe's points in its right image, once its matches are out."""
         started = time.perf_counter()
         try:
-            self._matcher.search_right_image(image_of_message(right))
+            self._matcher.search_right_image(self._decoder.image(right))
         except ImageError as error:
             text = f"a keyframe without right points: {error}; {RECTIFY}"
             self._problems.report(str(error), text)
@@ -224,7 +224,7 @@ class MatcherNode(Node):
                 matches.points,
                 matches.confidences,
             )
-            self._picture_out.publish(image_message(picture, header))
+            self._picture_out.publish(self._decoder.message(picture, header))
 
     def _check_topics(self) -> None:
         self._images_in.look_after()

@@ -11,7 +11,7 @@ from superglue_ros.stamps import DEPTH_TOLERANCE_S, PAIR_TOLERANCE_S
 
 @dataclass(frozen=True)
 class MatcherNodeOptions:
-    """What matcher_node listens to; ValueError for a value that is none."""
+    """What matcher_node listens to, and how; ValueError for a value that is none."""
 
     use_stereo: bool = option(
         False,
@@ -23,6 +23,12 @@ class MatcherNodeOptions:
         "By which the stamps of the two images of a pair may differ",
         unit="s",
         range=(0.0, 1.0),
+    )
+    decoder: str = option(
+        "own",
+        "What reads image messages and writes match pictures: this package, or a compiled "
+        "cv_bridge, which knows more encodings; both give the same pixels",
+        choices=("own", "cv_bridge"),
     )
 
     def __post_init__(self) -> None:

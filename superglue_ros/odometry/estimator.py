@@ -25,6 +25,8 @@ from superglue_ros.types import UNMATCHED, CameraModel, FloatArray, FrameMatches
 
 _MAX_PENDING_FRAMES = 4
 """Frames after which the window is optimised even without a keyframe."""
+_YOUNG_FRAMES = 8
+"""A window of no more located frames is optimised at each."""
 
 
 class VisualOdometry:
@@ -145,6 +147,12 @@ class VisualOdometry:
         if tracked.ok:
             inherited = self._inherited_covariance(keyframe, tracked.pose.position)
             return replace(tracked, covariance=tracked.covariance + inherited), False
+        if self._motion.seconds_since(observation.stamp_ns) > self.config.max_coast_s:
+            if tracked.contradicted or self._map.tracks.moving.any():
+                self._map.doubt_everything()
+        elif tracked.contradicted:
+            # A start would follow what moves.
+            return self._unlocated(observation, predicted, tracked.reason), False
         start = self._start(observation, keyframe)
         if start.ok:
             tracked = self._map.locate(observation, start.pose)
@@ -195,6 +203,8 @@ class VisualOdometry:
         starts: bool,
     ) -> TrackedPose:
         """New landmarks from a tracked frame; a keyframe also enters the window."""
+        if tracked.contradicted:
+            self._map.set_moving(observation, ~tracked.inliers)
         fits = tracked.inliers | ~self._map.tracks.are_landmarks[observation.tracks]
         self._map.judge_landmarks(observation, tracked.inliers)
         fits &= ~self._map.add_landmarks(observation, tracked.pose)
@@ -205,7 +215,9 @@ class VisualOdometry:
         if starts:
             self._map.locate_frames()
         self._pending_frames += 1
-        if matches.is_keyframe or starts or self._pending_frames >= _MAX_PENDING_FRAMES:
+        young = sum(frame.located for frame in self._map.frames) <= _YOUNG_FRAMES
+        due = young or self._pending_frames >= _MAX_PENDING_FRAMES
+        if matches.is_keyframe or starts or due:
             self._map.optimize()
             self._pending_frames = 0
         return replace(tracked, pose=frame.pose, covariance=frame.covariance)

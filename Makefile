@@ -2,6 +2,7 @@
 # make test    lint, types, all tests; TESTS=test/test_nodes.py for some, without the rest
 # make demo    the main job on a rendered flight; SOURCE=path for a bag or a dataset folder,
 #              TOPIC=name for a bag with several image topics, DEPTH_TOPIC=name for one with depth
+# make docs    the docs as a site in build/site; make docs-pictures makes their pictures anew
 # make test-oldest   the tests without ROS under the oldest versions that are supported, in
 #              .venv-oldest (some GB, for torch); OLDEST_PYTHON=python3.10, the default, is Humble's
 # make clean   removes what setup built, but not the virtual environment
@@ -37,7 +38,7 @@ PACKAGES := $(VENV)/.packages-$(ROS)
 WORKSPACE := $(INSTALL)/.workspace-$(ROS)
 FILES := $(BASE)/build/files.txt
 
-.PHONY: setup test test-oldest lint demo clean help always
+.PHONY: setup test test-oldest lint demo docs docs-pictures clean help always
 
 help:
 	@sed -n 's/^# \?//p;/^$$/q' Makefile
@@ -78,6 +79,12 @@ demo: setup
 	@$(IN_ROS) python -m superglue_ros.demo.demo --output $(OUTPUT) $(if $(TOPIC),--topic "$(TOPIC)") \
 		$(if $(DEPTH_TOPIC),--depth-topic "$(DEPTH_TOPIC)") \
 		$(if $(SOURCE),"$(SOURCE)")
+
+docs: setup
+	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --constraint versions.txt \
+		mkdocs-material
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
+	@echo "docs: build/site/index.html"
 
 clean:
 	rm -rf $(BASE)/build $(BASE)/install $(BASE)/log

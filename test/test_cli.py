@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import html
 import json
+import shlex
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -14,11 +17,13 @@ import numpy as np
 import pytest
 
 from superglue_ros.cli import main as console
+from superglue_ros.cli.interrupts import stop_at_interrupt
 from superglue_ros.cli.options import add_keyframe_options, add_matcher_options, matcher_config
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.matching import ImageMatcher, KeyframePolicy, MatcherConfig
+from superglue_ros.matching import ImageMatcher, KeyframeMatcher, KeyframePolicy, MatcherConfig
 from superglue_ros.networks.checkpoints import save_weights, shipped_path
 from superglue_ros.networks.superglue import SuperGlue, SuperGlueConfig
+from superglue_ros.types import Frame, FrameMatches
 
 FAST = ["--device", "cpu", "--precision", "float32", "--sinkhorn-iterations", "10"]
 weights = pytest.mark.skipif(
@@ -139,7 +144,7 @@ class TestMatch:
                 np.testing.assert_array_equal(saved[name], getattr(expected, name))
             assert saved["keypoints0"].shape[1] == 2
             assert saved["descriptors0"].shape[1] == 256
-        assert cv2.imread(str(picture)).shape == (120, 328, 3)
+        assert cv2.imread(str(picture)).shape == (296, 726, 3)  # enlarged, with a legend
 
     def test_output_keeps_its_name(self, images: Path, tmp_path: Path) -> None:
         words = ["match", images / "a.png", images / "b.png", "--output", tmp_path / "plain"]
@@ -261,7 +266,9 @@ class TestBadInput:
         output = ["--output", tmp_path / "run"]
         (tmp_path / "r.yaml").write_text("stages: [{name: a, labels: guessed}]")
         line = fails(capsys, "train", "superpoint", "--config", tmp_path / "r.yaml", *output)
-        assert "r.yaml: labels are one of shapes, corners, adapted, found, not 'guessed'" in line
+        assert (
+            "r.yaml: labels are one of shapes, corners, adapted, repeatable, not 'guessed'" in line
+        )
         (tmp_path / "r.yaml").write_text("stages: [{name: a, labls: shapes}]")
         line = fails(capsys, "train", "superpoint", "--config", tmp_path / "r.yaml", *output)
         assert "StageConfig has no 'labls'" in line
@@ -367,3 +374,41 @@ class TestRealRuns:
         scores.write_text("[]")
         assert "no figures" in fails(capsys, "weights", weights, "--scores", scores)
         assert (tmp_path / "worst_matches.png").is_file()
+
+
+class TestInterrupts:
+    def test_the_first_is_noted_and_the_second_ends(self) -> None:
+        before = signal.getsignal(signal.SIGINT)
+        with stop_at_interrupt() as stop:
+            assert not stop()
+            signal.raise_signal(signal.SIGINT)
+            assert stop()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is before
+
+    @weights
+    def test_a_replay_keeps_what_it_has(
+        self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ["replay", str(images), "--output", str(tmp_path / "out"), *FAST]
+        taken = KeyframeMatcher.process
+
+        def interrupted(self: KeyframeMatcher, frame: Frame) -> FrameMatches:
+            signal.raise_signal(signal.SIGINT)
+            return taken(self, frame)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(KeyframeMatcher, "process", interrupted)
+            assert console.main(words) == console.INTERRUPTED
+        assert "interrupted, frames so far: 1" in capsys.readouterr().err
+        page = (tmp_path / "out" / "report.html").read_text()
+        assert "Interrupted: the report is of the frames until then" in page
+        assert shlex.join(["superglue_ros", *words]) in html.unescape(page)
+
+    def test_no_frames_are_refused(
+        self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ("replay", images, "--output", tmp_path / "out", "--max-frames", 0)
+        assert "--max-frames is at least 1, not 0" in fails(capsys, *words)
+        assert not (tmp_path / "out").exists()

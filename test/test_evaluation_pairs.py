@@ -241,7 +241,7 @@ class TestHarness:
         for row in rows:
             assert row.precision_percent > 90
             assert 0 < row.matching_score_percent <= 100
-        files = draw_pairs(tmp_path, source, results, methods[0])
+        files = draw_pairs(tmp_path, source, truth, results, methods[0])
         assert sorted(file.name for file in files) == [
             f"planes_gap{gap}_{kind}.png" for gap in (1, 2) for kind in ("best", "worst")
         ]

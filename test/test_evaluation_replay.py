@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from odometry_world import depth_of
 
 from superglue_ros.errors import CameraError, ImageError, SuperGlueRosError
-from superglue_ros.evaluation.trajectory import absolute_trajectory_error, relative_errors
+from superglue_ros.evaluation.accuracy import measure_accuracy
+from superglue_ros.evaluation.trajectory import absolute_trajectory_error
 from superglue_ros.geometry import exp_rotation, project_points
 from superglue_ros.matching import FeatureMatches, KeyframeMatcher, KeyframePolicy
 from superglue_ros.odometry import VisualOdometry
@@ -20,6 +22,7 @@ from superglue_ros.replay.gallery import Gallery
 from superglue_ros.replay.records import check_poses
 from superglue_ros.replay.report import write_report
 from superglue_ros.replay.run import run_replay
+from superglue_ros.replay.trajectory_plots import spanned_axes
 from superglue_ros.reporting.files import make_folder, plain_numbers, write_json
 from superglue_ros.reporting.tables import format_table
 from superglue_ros.sources import read_trajectory, trajectory_from_poses
@@ -197,9 +200,10 @@ def test_max_frames_and_empty_source(tmp_path: Path) -> None:
 def test_report_holds_every_figure(tmp_path: Path) -> None:
     world = World()
     result = replay(world)
-    errors = absolute_trajectory_error(result.trajectory, world.groundtruth())
-    relative = relative_errors(result.trajectory, world.groundtruth(), scale=errors.scale)
-    write_report(tmp_path / "new" / "folder", result, errors, relative)
+    accuracy = measure_accuracy(result.trajectory, world.groundtruth(), "sim3")
+    errors = accuracy.absolute
+    about = {"image topic": "/camera/<raw>"}
+    write_report(tmp_path / "new" / "folder", result, accuracy, about)
     folder = tmp_path / "new" / "folder"
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["frames"] == len(world)
@@ -207,16 +211,58 @@ def test_report_holds_every_figure(tmp_path: Path) -> None:
     assert summary["ate"]["alignment"] == "sim3"
     assert "similarity alignment" in summary["ate"]["frame"]
     assert summary["ate"]["rmse_m"] == pytest.approx(errors.rmse_m)
-    assert summary["relative"]["num_segments"] == len(world) - 1
+    assert summary["rpe_one_frame"]["num_segments"] == len(world) - 1
+    assert summary["drift"]["segment"] == "0.5 m"
+    assert summary["t_rel"]["reason"] == "the path is shorter than 100 m"
     read = read_trajectory(folder / "trajectory.txt")
     np.testing.assert_allclose(read.positions, result.trajectory.positions, atol=1e-8)
     page = (folder / "report.html").read_text()
-    pictures = sorted(path.name for path in folder.glob("*.png"))
-    assert len(pictures) >= 4
-    assert all(f'src="{name}"' in page for name in pictures)
+    pictures = {path.name for path in folder.glob("*.png")}
+    assert pictures == {
+        f"{n}.png" for n in ("trajectory", "components", "errors", "matches", "times")
+    }
+    pairs = sorted(folder.glob("*.jpg"))
+    assert pairs
+    # Whole in itself: every picture is inside, nothing is loaded.
+    assert page.count('src="data:image/') == len(pictures) + len(pairs) == page.count("<img ")
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    for text in ("/camera/&lt;raw&gt;", "fx 250.00", f"{errors.rmse_m:.4f} m", "drift over 0.5 m"):
+        assert text in page
     lines = (folder / "matches.csv").read_text().splitlines()
     assert lines[0].startswith("stamp_ns,keyframe_id,is_keyframe")
     assert len(lines) == len(world) + 1
+
+
+def test_the_page_says_what_went_wrong(tmp_path: Path) -> None:
+    world = World()
+    world.broken = {7}
+    result = replay(world)
+    lost = [replace(r, state="lost", reason="too few inliers") for r in result.records[10:13]]
+    records = (*result.records[:10], *lost, *result.records[13:])
+    warnings = (("a topic went away", 3),)
+    write_report(tmp_path, replace(result, records=records, warnings=warnings, interrupted=True))
+    page = (tmp_path / "report.html").read_text()
+    for text in (
+        "frames 10 to 12: lost: too few inliers", "3 x a topic went away", "1 frames were skipped",
+        "Interrupted", "No ground truth was given",
+    ):  # fmt: skip
+        assert text in page
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["interrupted"] is True
+    assert summary["warnings"] == {"a topic went away": 3}
+
+
+def test_a_stopped_replay_keeps_what_it_has(tmp_path: Path) -> None:
+    asked = iter([False] * 12 + [True] * 99)
+    result = replay(World(), stop=lambda: next(asked))
+    assert result.interrupted
+    assert len(result.records) == 12
+    assert len(result.trajectory) == 12
+    assert not replay(World(), stop=lambda: False).interrupted
+    write_report(tmp_path, replay(World()), measure_accuracy(*[World().groundtruth()] * 2, "se3"))
+    assert (tmp_path / "errors.png").exists()
+    write_report(tmp_path, replace(result, pictures=()))
+    assert not list(tmp_path.glob("*.jpg")) + list(tmp_path.glob("errors.png"))
 
 
 def test_unwritable_output(tmp_path: Path) -> None:
@@ -238,7 +284,15 @@ def test_gallery_chooses_few() -> None:
     assert 1 <= len(pictures) <= 3
     titles = ", ".join(picture.title for picture in pictures)
     assert all(word in titles for word in ("widest", "fewest", "half way"))
-    assert all(picture.image.shape[:2] == (240, 648) for picture in pictures)
+    assert all(picture.image.shape[:2] == (296, 726) for picture in pictures)
+    # With the poses known, right matches are green: of confidence 0.9 they were greenish yellow.
+    poses = {index * PERIOD_NS: pose for index, pose in enumerate(world.poses)}
+    told = gallery.pictures(poses, CAMERA)
+    ink = told[0].image[240:270].reshape(-1, 3).astype(int)
+    assert not (ink[:, 2] > ink[:, 1] + 40).any()
+    wrong = gallery.pictures({stamp: Pose.identity() for stamp in poses}, CAMERA)
+    ink = wrong[0].image[200:270].reshape(-1, 3).astype(int)
+    assert (ink[:, 2] > ink[:, 1] + 40).any()
 
 
 def test_json_has_no_nan() -> None:
@@ -325,3 +379,18 @@ def test_a_run_that_yields_nothing_says_why() -> None:
         check_poses(replay(World(0)))
     with pytest.raises(SuperGlueRosError, match=r"none of 2 frames has a pose: .+ frames\)"):
         check_poses(replay(World(2)))
+
+
+@pytest.mark.parametrize(
+    ("motion", "down", "expected"),
+    [
+        ([1.0, 1.2, 60.0], "y", (0, 2)),  # KITTI: the camera's own axes, z forward
+        ([5.0, 4.0, 0.5], "-z", (0, 1)),  # a world whose z is up
+        ([0.1, 4.0, 3.0], "y", (1, 2)),  # a lift
+        ([0.0, 0.0, 0.0], "y", (0, 2)),
+    ],
+)
+def test_drives_are_seen_from_above(motion, down, expected) -> None:
+    rotation = np.eye(3) if down == "y" else np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+    poses = [Pose(rotation, share * np.array(motion)) for share in np.linspace(0, 1, 9)]
+    assert spanned_axes(trajectory_from_poses(range(9), poses)) == expected

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from superglue_ros.evaluation.accuracy import accuracy_rows, measure_accuracy
+from superglue_ros.evaluation.kinematics import roll_pitch_yaw_deg, seconds, speeds
+from superglue_ros.evaluation.relative import drift_errors, kitti_errors, relative_errors
 from superglue_ros.evaluation.trajectory import (
     absolute_trajectory_error,
     align_umeyama,
     associate,
     path_length,
-    relative_errors,
 )
 from superglue_ros.geometry import exp_rotation
 from superglue_ros.sources import read_stamped_trajectory, trajectory_from_poses
@@ -166,6 +168,73 @@ def test_relative_rotation() -> None:
     assert errors.rotation_deg_per_m == pytest.approx(np.degrees(0.02) / 2)
 
 
+def drive(count: int, step_m: float, shrunk: float = 1.0, turn_rad: float = 0.0) -> Trajectory:
+    """Straight ahead at 10 Hz, positions shrunk, each pose turned a little further."""
+    poses = [
+        Pose(exp_rotation(np.array([0, turn_rad * i, 0])), np.array([0, 0, shrunk * step_m * i]))
+        for i in range(count)
+    ]
+    return trajectory_from_poses(STEP_NS * np.arange(count), poses)
+
+
+def test_drift_says_over_which_length() -> None:
+    truth, estimate = drive(101, 0.6), drive(101, 0.6, shrunk=0.99)
+    drift = drift_errors(estimate, truth)
+    assert (drift.segment, drift.num_segments) == ("10 m", 84)
+    assert drift.translation_percent == pytest.approx(1)
+    assert drift_errors(drive(11, 0.01), drive(11, 0.01)).segment == "0.02 m"
+    still = drift_errors(drive(5, 0.0), drive(5, 0.0))
+    assert "no true motion" in still.reason
+    # Of the part that was estimated, not of a longer ground truth.
+    assert drift_errors(drive(11, 0.6), truth).segment == "1 m"
+
+
+def test_kitti_errors_are_the_mean_over_its_segments() -> None:
+    truth = drive(261, 1.0)
+    estimate = drive(261, 1.0, shrunk=0.98, turn_rad=1e-3)
+    errors = kitti_errors(estimate, truth)
+    # A segment ends at the first pose further than its length: 101 and 201 frames on.
+    starts = [len(range(0, 261 - length - 1, 10)) for length in (100, 200)]
+    assert (errors.segment, errors.num_segments) == ("100 to 200 m", sum(starts))
+    turns = [np.degrees(1e-3) * (length + 1) / length for length in (100, 200)]
+    assert errors.rotation_deg_per_m == pytest.approx(np.average(turns, weights=starts))
+    exact = kitti_errors(drive(261, 1.0, shrunk=0.98), truth)
+    shares = [2.0 * (length + 1) / length for length in (100, 200)]
+    assert exact.translation_percent == pytest.approx(np.average(shares, weights=starts))
+    assert kitti_errors(truth, truth).translation_percent == pytest.approx(0, abs=1e-9)
+    assert "shorter than 100 m" in kitti_errors(drive(50, 1.0), drive(50, 1.0)).reason
+
+
+def test_accuracy_names_each_length() -> None:
+    truth = drive(261, 1.0)
+    rows = dict(accuracy_rows(measure_accuracy(drive(261, 1.0, shrunk=0.5), truth, "sim3")))
+    assert {"RPE over one frame", "drift over 50 m", "KITTI t_rel, r_rel over 100 to 200 m"} <= {
+        *rows
+    }
+    assert rows["scale"] == "2"
+    short = dict(accuracy_rows(measure_accuracy(drive(30, 1.0), drive(30, 1.0), "se3")))
+    assert not any(name.startswith("KITTI") for name in short)
+    none = accuracy_rows(measure_accuracy(drive(2, 1.0), drive(2, 1.0), "se3"))
+    assert none == [["errors", "2 of 2 poses have ground truth; 3 needed"]]
+
+
+def test_kinematics_by_hand() -> None:
+    angles = roll_pitch_yaw_deg(
+        trajectory_from_poses(
+            [0, 1], [Pose.identity(), Pose(exp_rotation(np.array([0, 0, 0.5])), np.zeros(3))]
+        )
+    )
+    np.testing.assert_allclose(angles, [[0, 0, 0], [0, 0, np.degrees(0.5)]], atol=1e-9)
+    spinning = [Pose(exp_rotation(np.array([0, 0, 0.4 * i])), np.zeros(3)) for i in range(40)]
+    yaw = roll_pitch_yaw_deg(trajectory_from_poses(range(40), spinning))[:, 2]
+    np.testing.assert_allclose(np.diff(yaw), np.degrees(0.4))
+    np.testing.assert_allclose(speeds(drive(4, 0.6)), 6.0)
+    np.testing.assert_allclose(seconds(drive(3, 1.0)), [0, 0.1, 0.2])
+    empty = trajectory_from_poses([], [])
+    assert roll_pitch_yaw_deg(empty).shape == (0, 3)
+    assert len(speeds(empty)) == len(seconds(empty)) == 0
+
+
 def test_path_length() -> None:
     assert path_length(np.array([[0, 0, 0], [3, 4, 0], [3, 4, 1.0]])) == 6
     assert path_length(np.zeros((0, 3))) == path_length(np.zeros((1, 3))) == 0
@@ -211,3 +280,11 @@ def test_equal_to_evo(rng: np.random.Generator, shared_data: Path, alignment: st
         relative = relative_errors(estimate, truth, scale=errors.scale)
         expected_rmse = rpe.get_all_statistics()["rmse"]
         assert getattr(relative, figure) == pytest.approx(expected_rmse, rel=1e-5, abs=1e-5)
+    # What the plots show.
+    np.testing.assert_allclose(errors.errors_m, ape.error, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(errors.aligned.positions, other.positions_xyz, atol=1e-9)
+    angles = np.degrees(np.unwrap(other.get_orientations_euler("sxyz"), axis=0))
+    difference = (roll_pitch_yaw_deg(errors.aligned) - angles + 180) % 360 - 180
+    np.testing.assert_allclose(difference, 0, atol=1e-6)
+    # Its stamps are seconds since 1970 in doubles, a quarter of a microsecond apart.
+    np.testing.assert_allclose(speeds(errors.groundtruth), reference.speeds, rtol=1e-4)

@@ -10,11 +10,14 @@ from superglue_ros.geometry import (
     estimate_two_view,
     exp_rotation,
     fit_rotation,
+    log_motion,
     log_rotation,
+    project_points,
     refine_pose,
     triangulate,
 )
-from superglue_ros.types import FloatArray, Pose
+from superglue_ros.geometry.epipolar import agree_with_motion
+from superglue_ros.types import CameraModel, FloatArray, Pose
 
 PIXEL = 1 / 500.0
 THRESHOLD = 3 * PIXEL
@@ -55,6 +58,18 @@ def test_rotation_vectors_come_back(angle: float) -> None:
 def test_quarter_turn_by_hand() -> None:
     turn = exp_rotation(np.array([0, 0, np.pi / 2]))
     np.testing.assert_allclose(turn @ [1, 0, 0], [0, 1, 0], atol=1e-15)
+
+
+def test_a_constant_twist_is_the_logarithm_of_its_motion() -> None:
+    twist = np.array([0.8, -0.3, 2.0, 0.4, -1.1, 0.7])
+    pose, steps = np.eye(4), 20000
+    step = np.eye(4)
+    step[:3, :3] = exp_rotation(twist[3:] / steps)
+    step[:3, 3] = twist[:3] / steps
+    for _ in range(steps):
+        pose = pose @ step
+    np.testing.assert_allclose(log_motion(pose[:3, :3], pose[:3, 3]), twist, atol=2e-4)
+    np.testing.assert_array_equal(log_motion(np.eye(3), twist[:3]), [*twist[:3], 0, 0, 0])
 
 
 def test_fit_rotation_survives_outliers() -> None:
@@ -243,3 +258,28 @@ def test_pose_covariance_is_that_of_the_errors() -> None:
         )
         total += float(error @ np.linalg.solve(found.covariance, error))
     assert 4.0 < total / trials < 8.0
+
+
+class TestAgreement:
+    CAMERA = CameraModel(640, 480, np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]]))
+
+    def matches(self, rng, T_0to1):
+        points = rng.uniform([-2, -1.5, 3], [2, 1.5, 8], (100, 3))
+        moved = points @ T_0to1.rotation.T + T_0to1.position
+        return project_points(points, self.CAMERA), project_points(moved, self.CAMERA)
+
+    @pytest.mark.parametrize("shift", [[0.4, 0.05, 0.1], [0.0, 0.0, 0.0]])
+    def test_right_matches_agree_and_others_do_not(self, rng, shift):
+        T_0to1 = Pose(exp_rotation(np.array([0.02, -0.05, 0.01])), np.array(shift))
+        points0, points1 = self.matches(rng, T_0to1)
+        cameras = self.CAMERA, self.CAMERA
+        assert agree_with_motion(points0, points1, cameras, T_0to1, 0.1).all()
+        # Across the epipolar lines, which are nearly horizontal; a rotation leaves no way at all.
+        spoilt = points1 + [0, 8.0]
+        assert not agree_with_motion(points0, spoilt, cameras, T_0to1, 2.0).any()
+        assert agree_with_motion(points0, spoilt, cameras, T_0to1, 20.0).all()
+
+    def test_no_matches(self):
+        nothing = np.zeros((0, 2))
+        cameras = self.CAMERA, self.CAMERA
+        assert agree_with_motion(nothing, nothing, cameras, Pose.identity(), 1.0).shape == (0,)

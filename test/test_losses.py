@@ -5,10 +5,10 @@ import torch
 from superglue_ros.networks.optimal_transport import log_optimal_transport
 from superglue_ros.training.superglue.losses import matching_loss
 from superglue_ros.training.superpoint.losses import (
-    agreement_loss,
     descriptor_loss,
     detector_loss,
     detector_targets,
+    reprojection_loss,
 )
 
 
@@ -102,7 +102,7 @@ def agreement(logits0, logits1, H_0to1, valid) -> torch.Tensor:
     points0 = torch.tensor([[[5.2, 10.3], [11.0, 4.0]]])
     shift = H_0to1[0, :2, 2]
     generator = torch.Generator().manual_seed(0)
-    return agreement_loss(
+    return reprojection_loss(
         logits0, logits1, points0, points0 + shift, valid, H_0to1, (2, 1.0), generator
     )
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from superglue_ros.errors import DeviceError, ImageError
-from superglue_ros.matching import ImageMatcher, MatcherConfig, draw_matches
+from superglue_ros.matching import ImageMatcher, MatcherConfig
 from superglue_ros.matching.image_matcher import shrink
 from superglue_ros.training.data.photos import draw_procedural
 from superglue_ros.types import UNMATCHED
@@ -121,17 +121,6 @@ def test_half_precision_keeps_most_matches(matcher, drawing, precision):
     same = np.array_equal(full.keypoints0, half.keypoints0)
     assert same == (precision == "mixed")
     assert not np.array_equal(full.confidence0, half.confidence0)
-
-
-def test_pictures_show_both_images_and_the_lines(drawing):
-    points = np.array([[10.0, 10.0], [100.0, 50.0]])
-    picture = draw_matches(drawing, drawing, points, points, np.array([0.1, 0.9]))
-    assert picture.shape == (240, 648, 3)
-    drawn = picture[:, :320] != cv2.cvtColor(drawing, cv2.COLOR_GRAY2BGR)
-    assert drawn[5:60].any()
-    assert not drawn[100:].any()
-    with pytest.raises(ValueError, match="one length"):
-        draw_matches(drawing, drawing, points, points[:1], np.array([0.5]))
 
 
 def test_training_takes_bfloat16_only_where_the_device_has_it(monkeypatch):

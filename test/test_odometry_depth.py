@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 from odometry_world import (
@@ -22,10 +21,12 @@ from odometry_world import (
 )
 
 from superglue_ros.errors import ImageError, MessageError
-from superglue_ros.geometry import depth_of_points, exp_rotation, fit_depth, stereo_depth
+from superglue_ros.geometry import depth_of_points, exp_rotation, fit_depth
 from superglue_ros.odometry import OdometryConfig, OdometryEstimate, VisualOdometry
-from superglue_ros.odometry.landmarks import LandmarkStore, View
-from superglue_ros.odometry.mapping import Tolerances, place_measured_depths
+from superglue_ros.odometry.correspondences import Correspondences
+from superglue_ros.odometry.depths import InverseDepths
+from superglue_ros.odometry.frames import WindowFrame
+from superglue_ros.odometry.local_map import LocalMap
 from superglue_ros.types import UNMATCHED, FloatArray, FrameMatches, Pose
 
 WORLD = box_of_points(depth=25.0)
@@ -77,7 +78,7 @@ def test_a_camera_that_only_turns_is_tracked() -> None:
 
 
 def test_a_full_turn_keeps_a_window_that_hangs_together() -> None:
-    """Views that share nothing with the newest go first, though no view shows parallax."""
+    """Frames that share nothing with the newest go first, though none shows parallax."""
     around = np.random.default_rng(1).uniform(-8, 8, (6000, 3))
     around = around[np.linalg.norm(around, axis=1) > 2]
     turn = [Pose(exp_rotation(np.array([0, 0.06 * i, 0])), np.zeros(3)) for i in range(60)]
@@ -86,7 +87,7 @@ def test_a_full_turn_keeps_a_window_that_hangs_together() -> None:
     estimates = follow(messages, turn, odometry, world=around)
     assert states(estimates) == "i" + "t" * 59
     assert position_errors(estimates, turn).max() < 0.1
-    stamps = [view.stamp_ns // PERIOD_NS for view in odometry._store.views]
+    stamps = [frame.stamp_ns // PERIOD_NS for frame in odometry._map.frames]
     assert max(stamps) - min(stamps) < 25
 
 
@@ -100,22 +101,22 @@ def test_far_depths_do_not_free_the_scale() -> None:
 
 
 def test_a_depth_that_proved_wrong_is_not_taken_again() -> None:
-    store = LandmarkStore()
-    view = View(0, 0, Pose.identity(), np.eye(6), True, np.full(3, UNMATCHED))
-    place = store.add_view(view, np.zeros(0, np.int64), np.zeros((0, 2)))
+    local_map = LocalMap(CONFIG)
+    local_map.use_camera(CAMERA)
+    keyframe = WindowFrame(0, 0, Pose.identity(), np.eye(6), True, np.full(3, UNMATCHED))
+    place = local_map.add_keyframe(keyframe)
     features, points = np.arange(3), np.array([[0.1, 0], [0.2, 0], [0, 0.1]])
-    depths = np.array([0.5, np.nan, 0.25])
-    rows = store.rows_of(place, features, points, depths)
-    tolerances = Tolerances(0.01, 0.002, 0.02, 0.002)
-    place_measured_depths(store, place, tolerances)
-    np.testing.assert_allclose(store.positions[0], [0.2, 0, 2])
-    assert store.located.tolist() == [True, False, True]
+    found = Correspondences(points, points, points, points, features, features)
+    depths = InverseDepths.of_known(np.array([0.5, np.nan, 0.25]), 0.002)
+    seen = local_map.observe(place, 1, found, depths)
+    np.testing.assert_allclose(local_map.tracks.positions[0], [0.2, 0, 2])
+    assert local_map.tracks.are_landmarks.tolist() == [True, False, True]
     for _ in range(2):
-        store.judge(rows, np.array([False, False, True]))
-    assert store.rows_of(place, features, points, np.full(3, 0.4)).tolist() == rows.tolist()
-    place_measured_depths(store, place, tolerances)
-    assert store.located.tolist() == [False, True, True]
-    np.testing.assert_allclose(store.positions[1:, 2], [2.5, 4])
+        local_map.judge_landmarks(seen, np.array([False, False, True]))
+    again = local_map.observe(place, 2, found, InverseDepths.of_known(np.full(3, 0.4), 0.002))
+    assert again.tracks.tolist() == seen.tracks.tolist()
+    assert local_map.tracks.are_landmarks.tolist() == [False, True, True]
+    np.testing.assert_allclose(local_map.tracks.positions[1:, 2], [2.5, 4])
 
 
 def test_nothing_starts_without_depth() -> None:
@@ -136,9 +137,9 @@ def test_depth_brings_the_scale_back() -> None:
     messages = matches_of(WORLD, DRIVE, noise_px=0.3, max_age=3)
     odometry = VisualOdometry(CONFIG, use_depth=True)
     follow(messages[:6], DRIVE, odometry)
-    for view in odometry._store.views:
-        view.pose = Pose(view.pose.rotation, view.pose.position * 1.1)
-    odometry._store.positions *= 1.1
+    for frame in odometry._map.frames:
+        frame.pose = Pose(frame.pose.rotation, frame.pose.position * 1.1)
+    odometry._map.tracks.positions *= 1.1
     estimates = follow(messages[6:], DRIVE, odometry)
     found = np.array([estimate.pose.position for estimate in estimates[-2:]])
     true = np.array([pose.position for pose in DRIVE[-2:]])
@@ -230,35 +231,3 @@ def test_depth_of_points() -> None:
     expected += [2, 4, unknown, unknown, unknown, unknown]
     np.testing.assert_allclose(depth_of_points(depth, points), expected, rtol=1e-6)
     assert depth_of_points(depth, np.zeros((0, 2))).shape == (0,)
-
-
-def stereo_pair(disparity: int = 12) -> tuple[FloatArray, FloatArray]:
-    """A wall of blobs, nearer in the middle third by half as much again."""
-    rng = np.random.default_rng(0)
-    wide = cv2.GaussianBlur(rng.integers(0, 256, (120, 400), np.uint8), (0, 0), 1.2)
-    right = wide[:, disparity * 2 : 320 + disparity * 2].copy()
-    left = wide[:, disparity : 320 + disparity].copy()
-    near = disparity * 3 // 2
-    left[40:80, 100:220] = right[40:80, 100 - near : 220 - near]
-    return left, right
-
-
-def test_stereo_depth() -> None:
-    left, right = stereo_pair()
-    depth = stereo_depth(left, right, 400.0, 0.12)
-    assert (depth.shape, depth.dtype) == (left.shape, np.float32)
-    assert np.median(depth[5:30, 20:300]) == pytest.approx(400 * 0.12 / 12, rel=0.01)
-    assert np.median(depth[50:70, 110:210]) == pytest.approx(400 * 0.12 / 18, rel=0.01)
-    known = depth[5:30, 20:300] > 0
-    assert known.mean() > 0.9
-    colour = [cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) for image in (left, right)]
-    np.testing.assert_array_equal(stereo_depth(*colour, 400.0, 0.12), depth)
-
-
-def test_stereo_depth_of_nothing_is_nothing() -> None:
-    flat = np.full((60, 80), 90, np.uint8)
-    assert not np.isnan(stereo_depth(flat, flat, 400.0, 0.1)).any()
-    with pytest.raises(ImageError, match="shape"):
-        stereo_depth(flat, flat[:50], 400.0, 0.1)
-    with pytest.raises(ValueError, match="positive"):
-        stereo_depth(flat, flat, 400.0, 0.0)

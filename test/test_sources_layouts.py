@@ -208,9 +208,8 @@ class TestEuroc:
             assert [frame.stamp_ns for frame in source][1] == 1403636579763555581
             assert (source.camera.model, source.is_stereo) == ("plumb_bob", False)
             assert f"layout: EuRoC, images of cam{camera}" in source.notes
-        assert "right images: cam1 is not used, the pair is not rectified" in (
-            open_source(tmp_path).notes
-        )
+        said = "right images: cam1 is not used: the second camera is not to the right of the first"
+        assert any(note.startswith(said) for note in open_source(tmp_path).notes)
 
     def test_true_poses_are_the_camera_s(self, tmp_path: Path) -> None:
         """The body looks along x turned by half a turn about x; its camera is a quarter turn off

@@ -30,10 +30,10 @@ from superglue_ros.training.data.homography_pairs import HomographyPairs, PairCo
 from superglue_ros.training.data.photometry import augment_photometry
 from superglue_ros.training.data.photos import PhotoBank, draw_procedural
 from superglue_ros.training.data.shapes import ShapeImages
-from superglue_ros.training.loop import ScheduleConfig
+from superglue_ros.training.options import Run
 from superglue_ros.training.recipes import RECIPES, from_dict, read_recipe, to_dict
+from superglue_ros.training.schedule import ScheduleConfig
 from superglue_ros.training.superglue.recipe import SuperGlueRecipe, SuperGlueStage
-from superglue_ros.training.superglue.recipe import trial_of as superglue_trial
 from superglue_ros.training.superglue.task import SuperGlueTask, untrained
 from superglue_ros.training.superpoint.adaptation import (
     AdaptationConfig,
@@ -45,7 +45,6 @@ from superglue_ros.training.superpoint.recipe import (
     LABELS,
     StageConfig,
     SuperPointRecipe,
-    trial_of,
 )
 
 CPU = torch.device("cpu")
@@ -199,7 +198,9 @@ def test_adapted_labels_are_what_the_detector_finds_again(bank, tmp_path):
     generator = torch.Generator().manual_seed(4)
     crops = corner_crops(bank, 6, (243, 180), (0.8, 1.5), 100, generator)
     mild = HomographyConfig(45.0, 0.0, 1.1, 0.05, 0.05)
-    config = AdaptationConfig(6, 0.0, sure=2e-4, doubtful=1e-4, homography=mild)
+    config = AdaptationConfig(
+        6, 0.0, keypoint_threshold=2e-4, ignore_threshold=1e-4, homography=mild
+    )
     adapted = adapt_labels(CornerNetwork(), bank, crops, config, generator)
     assert adapted.points.shape == crops.points.shape
     strong = crops.scores > 5e-3
@@ -219,8 +220,8 @@ def test_adapted_labels_are_what_the_detector_finds_again(bank, tmp_path):
     file.write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="no labels"):
         load_crops(file, bank)
-    with pytest.raises(ValueError, match="doubtful"):
-        AdaptationConfig(sure=0.01, doubtful=0.02)
+    with pytest.raises(ValueError, match="ignore_threshold"):
+        AdaptationConfig(keypoint_threshold=0.01, ignore_threshold=0.02)
 
 
 def test_compression_keeps_flat_blocks_and_loses_fine_detail():
@@ -251,7 +252,7 @@ def test_recipes_go_to_plain_values_and_back_and_refuse_unknown_keys():
     with pytest.raises(ValueError, match="no 'batches'"):
         from_dict(SuperPointRecipe, {"batches": 3})
     with pytest.raises(ValueError, match="subpixel_radius above 0"):
-        SuperPointRecipe(subpixel_radius=0, stages=(StageConfig("a", agreement_weight=1.0),))
+        SuperPointRecipe(subpixel_radius=0, stages=(StageConfig("a", reprojection_weight=1.0),))
     stage = SuperGlueStage("a")
     for stages, wrong in (((), "needs stages"), ((stage, stage), "name of its own")):
         with pytest.raises(ValueError, match=wrong):
@@ -261,7 +262,7 @@ def test_recipes_go_to_plain_values_and_back_and_refuse_unknown_keys():
     with pytest.raises(ValueError, match="averaged_stages must be 1 to 1"):
         SuperGlueRecipe(averaged_stages=2)
     with pytest.raises(ValueError, match="shares of one batch"):
-        SuperGlueStage("a", rendered_share=0.7, apart_share=0.4)
+        SuperGlueStage("a", rendered_share=0.7, no_overlap_share=0.4)
     with pytest.raises(ValueError, match="no range of numbers"):
         SuperGlueStage("a", keypoints=(200, 100))
 
@@ -271,7 +272,7 @@ def test_the_shipped_recipes_read(path):
     kind = SuperPointRecipe if path.stem.startswith("superpoint") else SuperGlueRecipe
     recipe = read_recipe(kind, path)
     assert set(yaml.safe_load(path.read_text())) <= {f.name for f in dataclasses.fields(recipe)}
-    tried = trial_of(recipe) if isinstance(recipe, SuperPointRecipe) else superglue_trial(recipe)
+    tried = recipe.trial()
     assert [stage.name for stage in tried.stages] == [stage.name for stage in recipe.stages]
     assert sum(stage.schedule.steps * stage.batch for stage in tried.stages) < 100
 
@@ -296,10 +297,11 @@ def tiny_recipe(tmp_path):
         "- {name: corners, crops: 4, batch: 2, correspondences: 16,\n"
         "   pairs: *pairs, schedule: *schedule}\n"
         "- {name: joint, labels: adapted, crops: 4, batch: 2, correspondences: 16,\n"
-        "   agreement_weight: 1.0,\n"
+        "   reprojection_weight: 1.0,\n"
         "   adaptation: {homographies: 2}, pairs: *pairs, schedule: *schedule}\n"
-        "- {name: last, labels: found, batch: 2, correspondences: 16,\n"
-        "   agreement_weight: 1.0, keep_weight: 1.0, pairs: *pairs, schedule: *schedule}\n"
+        "- {name: last, labels: repeatable, batch: 2, correspondences: 16,\n"
+        "   reprojection_weight: 1.0, distillation_weight: 1.0,\n"
+        "   pairs: *pairs, schedule: *schedule}\n"
     )
     return path
 
@@ -314,7 +316,7 @@ def train_in_slices(network, recipe, folder, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(loop, "time", clock)
         patch.setattr(runs, "time", clock)
-        slices, asked = 1, runs.Run(recipe, folder, minutes=0.15)
+        slices, asked = 1, Run(recipe, folder, minutes=0.15)
         while not runs.train(network, asked)[1]:
             slices, asked = slices + 1, dataclasses.replace(asked, resume=True)
     return slices
@@ -327,10 +329,10 @@ def test_superpoint_trains_in_slices_that_end_where_one_run_does(
     from superglue_ros.training import loop, runs
 
     whole, sliced = tmp_path / "whole", tmp_path / "sliced"
-    weights, finished = runs.train("superpoint", runs.Run(tiny_recipe, whole))
+    weights, finished = runs.train("superpoint", Run(tiny_recipe, whole))
     assert finished
     with pytest.raises(CheckpointError, match="without --resume"):
-        runs.train("superpoint", runs.Run(tiny_recipe, sliced, resume=True))
+        runs.train("superpoint", Run(tiny_recipe, sliced, resume=True))
     assert 3 < train_in_slices("superpoint", tiny_recipe, sliced, monkeypatch) < 30
     again = ["train", "superpoint", "--config", str(tiny_recipe), "--output", str(sliced)]
     assert main([*again]) == 1
@@ -340,8 +342,8 @@ def test_superpoint_trains_in_slices_that_end_where_one_run_does(
     assert card["steps"] == 16
     assert card["pairs_seen"] == 32
     assert [stage["labels"] for stage in card["stages"].values()] == list(LABELS)
-    assert [stage["agreement_weight"] for stage in card["stages"].values()] == [0, 0, 1, 1]
-    assert [stage["keep_weight"] for stage in card["stages"].values()] == [0, 0, 0, 1]
+    assert [stage["reprojection_weight"] for stage in card["stages"].values()] == [0, 0, 1, 1]
+    assert [stage["distillation_weight"] for stage in card["stages"].values()] == [0, 0, 0, 1]
     assert {"repeatability", "precision", "recall"} <= set(card["validation"])
     assert card["sha256"] == weights.sha256
     for place in ("1_base", "2_corners", "3_joint", "4_last"):
@@ -350,7 +352,7 @@ def test_superpoint_trains_in_slices_that_end_where_one_run_does(
         assert (sliced / place / loop.CHECKPOINT).stat().st_size < 16 * 2**20
     tiny_recipe.write_text(tiny_recipe.read_text().replace("batch: 2", "batch: 3"))
     with pytest.raises(CheckpointError, match=r"another recipe \(stages\)"):
-        runs.train("superpoint", runs.Run(tiny_recipe, sliced, resume=True))
+        runs.train("superpoint", Run(tiny_recipe, sliced, resume=True))
 
 
 @pytest.mark.slow
@@ -365,12 +367,12 @@ def test_training_goes_on_from_weights(tmp_path, tiny_recipe):
     joint = joint.replace("*pairs", pairs).replace("*schedule", schedule)
     tiny_recipe.write_text(f"{head}- {{name: {joint}")
     own = tmp_path / "own.yaml"
-    own.write_text("stages: [{name: last, labels: found}]")
+    own.write_text("stages: [{name: last, labels: repeatable}]")
     for recipe in (tiny_recipe, own):
         with pytest.raises(SuperGlueRosError, match="first stage has no network"):
-            runs.train("superpoint", runs.Run(recipe, tmp_path / "nothing"))
+            runs.train("superpoint", Run(recipe, tmp_path / "nothing"))
     start = shipped_path("superpoint")
-    weights, _ = runs.train("superpoint", runs.Run(tiny_recipe, tmp_path / "run", start=start))
+    weights, _ = runs.train("superpoint", Run(tiny_recipe, tmp_path / "run", start=start))
     card = json.loads((tmp_path / "run" / "superpoint.json").read_text())
     before = read_weights(start)
     assert card["start"] == f"superpoint.safetensors {before.short_hash}"
@@ -393,7 +395,7 @@ def test_two_processes_train_together(tmp_path, tiny_recipe):
     card = train_in_two_processes("superpoint", tiny_recipe, tmp_path)
     assert card["pairs_seen"] == 64  # twice as many as one process sees in as many steps
     lines = (tmp_path / "3_joint" / "log.jsonl").read_text().splitlines()
-    assert len(lines) == 2  # the leader's alone
+    assert len(lines) == 2  # the main process alone
     kept = [torch.load(tmp_path / "3_joint" / f"labels_{rank}.pt")["places"] for rank in (0, 1)]
     assert not torch.equal(*kept)
 
@@ -440,7 +442,8 @@ def tiny_superglue(tmp_path):
         "pairs: {size: [96, 80]}\n"
         "world: {width: 96, height: 80, procedural: 4, texture_size: 64, scenes: 2}\n"
         "stages:\n"
-        "- {name: mixed, keypoints: [20, 30], batch: 3, rendered_share: 0.34, apart_share: 0.34,\n"
+        "- {name: mixed, keypoints: [20, 30], batch: 3, rendered_share: 0.34,\n"
+        "   no_overlap_share: 0.34,\n"
         "   schedule: &schedule {steps: 4, validate_every: 4, warmup_steps: 1}}\n"
         "- {name: rendered, keypoints: [20, 30], batch: 2, rendered_share: 1,\n"
         "   reuse: 2, schedule: *schedule}\n"
@@ -453,7 +456,7 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_
     from superglue_ros.training import loop, runs
 
     path = tiny_superglue
-    weights, finished = runs.train("superglue", runs.Run(path, tmp_path / "run"))
+    weights, finished = runs.train("superglue", Run(path, tmp_path / "run"))
     assert finished
     assert weights.config["num_layers"] == 2
     assert weights.config["attention_keypoints"] == 16
@@ -469,11 +472,12 @@ def test_superglue_trains_on_homographies_and_the_rendered_world(tmp_path, tiny_
     assert card["method"].endswith("after the last 2 stages")
     assert set(card["validation"]) == set(card["validation_untrained"])
     assert set(card["validation"]) == set(card["validation_nearest_neighbour"])
-    assert {"rendered_auc10", "homography_accuracy", "apart_matches"} <= set(card["validation"])
+    figures = {"rendered_auc10", "homography_accuracy", "no_overlap_matches"}
+    assert figures <= set(card["validation"])
     assert [stage["pairs_seen"] for stage in card["stages"].values()] == [12, 4]
     assert card["pairs_seen"] == 16
     # A pair of each kind together in every batch, and the weights can be trained on.
-    again = runs.Run(path, tmp_path / "again", start=weights.path)
+    again = Run(path, tmp_path / "again", start=weights.path)
     runs.train("superglue", again)
     assert "start" in json.loads((tmp_path / "again" / "superglue.json").read_text())
     # A run that goes on sees scenes of its own, not those of its first slice again.
@@ -516,15 +520,15 @@ def test_superglue_goes_on_from_stage_to_stage_in_slices(tmp_path, tiny_superglu
     assert (first - before).abs().max() > 1e-4
     torch.testing.assert_close(second, first, atol=1e-6, rtol=0)
     # A finished run stays what it is.
-    again, _ = runs.train("superglue", runs.Run(tiny_superglue, folder, resume=True))
+    again, _ = runs.train("superglue", Run(tiny_superglue, folder, resume=True))
     assert again.sha256 == card["sha256"]
     # What a later stage has trained is not written over by a run without --resume.
     (folder / "1_mixed" / loop.CHECKPOINT).unlink()
     with pytest.raises(CheckpointError, match=r"2_rendered.* exists"):
-        runs.train("superglue", runs.Run(tiny_superglue, folder))
+        runs.train("superglue", Run(tiny_superglue, folder))
 
 
-def test_the_dustbins_score_learns_fast_and_is_settled_afterwards(bank, tiny_superglue):
+def test_the_dustbins_score_learns_fast_and_is_calibrated_afterwards(bank, tiny_superglue):
     recipe = read_recipe(SuperGlueRecipe, tiny_superglue)
     network = untrained(recipe)
     task = SuperGlueTask(recipe, recipe.stages[0], network, load_superpoint()[0], bank, {})
@@ -536,7 +540,7 @@ def test_the_dustbins_score_learns_fast_and_is_settled_afterwards(bank, tiny_sup
     # As low as this everything matches something, which is worse than it need be.
     with torch.no_grad():
         network.bin_score.fill_(0.0)
-    task.settle_dustbin()
+    task.calibrate_dustbin()
     assert network.bin_score.item() > 2
     later = SuperGlueTask(recipe, recipe.stages[1], network, load_superpoint()[0], bank, {})
     images, others = task.pairs.sample()[0].images0, later.pairs.sample()[0].images0
@@ -561,7 +565,7 @@ assert 60 < kept < 900, kept
 
 def test_a_folder_without_photographs_is_one_clear_error(tmp_path):
     from superglue_ros.training.data.photos import read_photos
-    from superglue_ros.training.runs import check_textures
+    from superglue_ros.training.options import check_textures
 
     with pytest.raises(SuperGlueRosError, match="no folder"):
         check_textures(tmp_path / "none")

@@ -11,7 +11,13 @@ from typing import Any
 from superglue_ros.cli.evaluate_agreement import add_agreement
 from superglue_ros.cli.options import add_matcher_options, matcher_config
 from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.evaluation.accuracy import (
+    accuracy_rows,
+    measure_accuracy,
+    summarise_accuracy,
+)
 from superglue_ros.evaluation.card_scores import rendered_name
+from superglue_ros.evaluation.diagnosis import summarise_diagnoses
 from superglue_ros.evaluation.estimators import available_estimators
 from superglue_ros.evaluation.features import (
     HOMOGRAPHY_PX,
@@ -34,22 +40,22 @@ from superglue_ros.evaluation.methods import (
 from superglue_ros.evaluation.metrics import POSE_THRESHOLDS_DEG
 from superglue_ros.evaluation.pair_pictures import draw_features, draw_pairs
 from superglue_ros.evaluation.pairs import PairScores, evaluate_pairs, open_pairs, summarise_pairs
+from superglue_ros.evaluation.relative import relative_errors
 from superglue_ros.evaluation.rendered import evaluate_rendered
 from superglue_ros.evaluation.rotations import TURNED, evaluate_rotations
-from superglue_ros.evaluation.trajectory import (
-    ALIGNMENTS,
-    FRAMES_OF_REFERENCE,
-    absolute_trajectory_error,
-    relative_errors,
-    summarise_errors,
-)
+from superglue_ros.evaluation.trajectory import ALIGNMENTS
 from superglue_ros.matching import ImageMatcher, MatcherConfig
-from superglue_ros.replay.plots import plot_trajectory
+from superglue_ros.replay.trajectory_plots import (
+    plot_components,
+    plot_errors,
+    plot_trajectory,
+)
 from superglue_ros.reporting.files import make_folder, write_json
 from superglue_ros.reporting.tables import format_table, slashed
 from superglue_ros.sources import FrameSource, find_groundtruth, read_stamped_trajectory
 from superglue_ros.training.data.photos import read_photos
 from superglue_ros.types import Trajectory
+from superglue_ros.world.furnished_views import FurnishedConfig
 
 SUMMARY = "relative poses, homographies and trajectories against ground truth"
 
@@ -83,7 +89,7 @@ def run_pairs(args: argparse.Namespace) -> int:
         scores += summarise_pairs(source.name, found)
         results[source.name] = found
         if output is not None:
-            draw_pairs(output, source, found, methods[0])
+            draw_pairs(output, source, groundtruth, found, methods[0])
     _print_pairs(scores)
     if output is not None:
         write_json(output / "pairs.json", {"scores": scores, "pairs": results})
@@ -109,13 +115,24 @@ def run_rendered(args: argparse.Namespace) -> int:
         raise SuperGlueRosError("--overlap is a range in [0, 1], --pairs at least 1")
     output = make_folder(args.output) if args.output else None
     methods = [*our_methods(_matcher(args)), *_baselines()]
-    found = evaluate_rendered(
-        (low, high), args.pairs, methods, available_estimators(), progress=True
+    if (args.worlds is None) != (args.world is None):
+        raise SuperGlueRosError("--worlds FOLDER and --world NAME go together")
+    furnished = args.worlds and FurnishedConfig(args.worlds, (args.world,), size=tuple(args.size))
+    found, diagnoses = evaluate_rendered(
+        (low, high), args.pairs, methods, available_estimators(), True, furnished
     )
-    scores = summarise_pairs(rendered_name((low, high)), found)
+    scores = summarise_pairs(rendered_name((low, high), args.world), found)
+    diagnosis = summarise_diagnoses(diagnoses)
     _print_pairs(scores)
+    header = ["method", "keypoints with a partner %", "partner nearest %", "partner found %"]
+    rows = [
+        [x.method, x.true_percent, x.nearest_percent, x.found_percent, x.precision_percent]
+        for x in diagnosis
+    ]
+    print(format_table([*header, "right matches %"], rows))
     if output is not None:
-        write_json(output / "rendered.json", {"scores": scores, "pairs": found})
+        figures = {"scores": scores, "diagnosis": diagnosis, "pairs": found}
+        write_json(output / "rendered.json", figures)
         print(f"figures: {output}")
     return 0
 
@@ -192,33 +209,28 @@ def run_trajectory(args: argparse.Namespace) -> int:
     estimate = read_stamped_trajectory(args.estimate)
     groundtruth = read_stamped_trajectory(args.groundtruth)
     output = make_folder(args.output) if args.output else None
-    errors = absolute_trajectory_error(estimate, groundtruth, args.alignment, args.max_gap)
+    accuracy = measure_accuracy(estimate, groundtruth, args.alignment, args.max_gap)
+    errors = accuracy.absolute
     if errors.reason:
         raise SuperGlueRosError(f"{args.estimate}: {errors.reason}")
-    relative = relative_errors(
-        estimate, groundtruth, scale=errors.scale, metres=args.metres, max_gap_s=args.max_gap
-    )
-    segment = f"{args.metres} m" if args.metres else "one frame"
-    rows = [
-        ["poses compared", f"{errors.num_poses} of {errors.num_estimated}"],
-        ["ATE RMSE", f"{errors.rmse_m:.4f} m, {errors.rmse_percent:.3f} % of the path"],
-        ["ATE mean", f"{errors.mean_m:.4f} m"],
-        ["ATE median", f"{errors.median_m:.4f} m"],
-        ["ATE max", f"{errors.max_m:.4f} m"],
-        ["path length", f"{errors.path_length_m:.2f} m"],
-        ["alignment", f"{errors.alignment}: {FRAMES_OF_REFERENCE[errors.alignment]}"],
-        ["scale", f"{errors.scale:.6f}"],
-        [f"RPE over {segment}", f"{relative.translation_rmse_m:.4f} m RMSE, "
-         f"{relative.rotation_rmse_deg:.4f} deg RMSE"],
-        ["drift", f"{relative.translation_percent:.3f} % of the path, "
-         f"{relative.rotation_deg_per_m:.5f} deg/m"],
-    ]  # fmt: skip
+    rows, figures = accuracy_rows(accuracy), summarise_accuracy(accuracy)
+    if args.metres:
+        asked = relative_errors(
+            estimate, groundtruth, scale=errors.scale, metres=args.metres, max_gap_s=args.max_gap
+        )
+        figures["segments"] = asked
+        text = (
+            f"{asked.translation_rmse_m:.4f} m, {asked.rotation_rmse_deg:.4f} deg (RMSE), "
+            f"{asked.translation_percent:.3f} %, {asked.rotation_deg_per_m:.5f} deg/m"
+        )
+        rows.append([f"RPE over {asked.segment}", asked.reason or text])
     print(format_table(["figure", "value"], rows))
     if output is not None:
         plot_trajectory(output / "trajectory.png", estimate, errors)
-        write_json(
-            output / "trajectory.json", {"ate": summarise_errors(errors), "relative": relative}
-        )
+        plot_errors(output / "errors.png", errors)
+        plot_components(output / "components.png", estimate, errors)
+        write_json(output / "trajectory.json", figures)
+        print(f"figures and plots: {output}")
     return 0
 
 
@@ -243,6 +255,17 @@ def _add_rendered(kinds: Any) -> None:
         help="share of each picture that the other sees; 0 0: nothing in common",
     )  # fmt: skip
     parser.add_argument("--pairs", type=int, default=100, metavar="N")
+    parser.add_argument(
+        "--worlds",
+        type=Path,
+        metavar="FOLDER",
+        help="furnished worlds (.glb), not procedural ones",
+    )
+    parser.add_argument("--world", metavar="NAME", help="which of them")
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=(640, 480), metavar=("WIDTH", "HEIGHT"),
+        help="pixels of a furnished world's pictures",
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="DIR", help="rendered.json")
     _add_comparison_options(parser)
     parser.set_defaults(run=run_rendered)

@@ -7,9 +7,11 @@ import importlib
 import importlib.util
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
+from superglue_ros.cli.interrupts import INTERRUPTED
 from superglue_ros.errors import SuperGlueRosError
 
 SUBCOMMANDS: dict[str, str] = {
@@ -25,8 +27,6 @@ SUBCOMMANDS: dict[str, str] = {
 """Subcommands and their one line; each lives in the module of its name in this folder."""
 
 PACKAGE = "superglue_ros.cli"
-INTERRUPTED = 130
-"""Exit status of a command stopped by Ctrl-C, as shells have it (128 + SIGINT)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = build_parser(words)
     namespace = parser.parse_args(words)
+    namespace.command = shlex.join(["superglue_ros", *words])
     logging.basicConfig(
         level=logging.DEBUG if namespace.verbose else logging.INFO,
         format="%(levelname)s %(name)s: %(message)s",

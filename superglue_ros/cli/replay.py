@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import math
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from superglue_ros.cli.interrupts import INTERRUPTED, stop_at_interrupt
 from superglue_ros.cli.options import (
     add_config_options,
     add_keyframe_options,
@@ -18,14 +20,9 @@ from superglue_ros.cli.options import (
     matcher_config,
 )
 from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.evaluation.accuracy import Accuracy, accuracy_rows, measure_accuracy
 from superglue_ros.evaluation.pairs import frame_stamps
-from superglue_ros.evaluation.trajectory import (
-    ALIGNMENTS,
-    FRAMES_OF_REFERENCE,
-    TrajectoryErrors,
-    absolute_trajectory_error,
-    relative_errors,
-)
+from superglue_ros.evaluation.trajectory import ALIGNMENTS
 from superglue_ros.geometry import check_camera
 from superglue_ros.matching import ImageMatcher, KeyframeMatcher
 from superglue_ros.odometry import OdometryConfig, VisualOdometry
@@ -34,6 +31,7 @@ from superglue_ros.replay.report import write_report
 from superglue_ros.replay.run import run_replay
 from superglue_ros.reporting.files import make_folder
 from superglue_ros.reporting.tables import format_table
+from superglue_ros.reporting.warnings import collected_warnings
 from superglue_ros.sources import load_trajectory, needs_stamps, open_source
 
 SUMMARY = "run matching and odometry over a bag, folder, video or dataset"
@@ -97,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
     """Replay, write the report, print its figures."""
     config, policy = matcher_config(args), keyframe_policy(args)
     odometry_config = config_from(args, OdometryConfig, prefix="odometry_")
+    if args.max_frames is not None and args.max_frames < 1:
+        raise SuperGlueRosError(f"--max-frames is at least 1, not {args.max_frames}")
     if args.depth == "no" and args.depth_topic:
         raise SuperGlueRosError("--depth no and --depth-topic contradict each other")
     source = open_source(
@@ -125,23 +125,41 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("no camera calibration: matches only (give --calibration for a trajectory)")
     matcher = KeyframeMatcher(ImageMatcher.from_config(config), policy)
-    result = run_replay(source, matcher, odometry, max_frames=args.max_frames, progress=True)
-    errors, relative = None, None
+    with collected_warnings() as warnings, stop_at_interrupt() as stop:
+        result = run_replay(
+            source, matcher, odometry, max_frames=args.max_frames, progress=True, stop=stop
+        )
+    result = replace(result, warnings=tuple(warnings.items()))
+    accuracy = None
     if groundtruth is not None:
         alignment = args.alignment
         if alignment == "auto":
             alignment = "se3" if result.scale_is_metric else "sim3"
-        errors = absolute_trajectory_error(result.trajectory, groundtruth, alignment)
-        scale = errors.scale if math.isfinite(errors.scale) else 1.0
-        relative = relative_errors(result.trajectory, groundtruth, scale=scale)
-    write_report(args.output, result, errors, relative)
-    print(_table(result, errors))
+        accuracy = measure_accuracy(result.trajectory, groundtruth, alignment)
+    write_report(args.output, result, accuracy, _about(args))
+    print(_table(result, accuracy))
     print(f"report: {args.output / 'report.html'}")
+    if result.interrupted:
+        print(f"interrupted, frames so far: {len(result.records)}", file=sys.stderr)
+        return INTERRUPTED
     check_poses(result)
     return 0
 
 
-def _table(result: ReplayResult, errors: TrajectoryErrors | None) -> str:
+def _about(args: argparse.Namespace) -> dict[str, str]:
+    """What the report says of the run that its result does not know."""
+    asked = {
+        "command": args.command,
+        "image topic": args.topic,
+        "CameraInfo topic": args.camera_info_topic,
+        "depth topic": args.depth_topic,
+        "calibration file": args.calibration,
+        "ground truth": args.groundtruth,
+    }
+    return {name: str(value) for name, value in asked.items() if value}
+
+
+def _table(result: ReplayResult, accuracy: Accuracy | None) -> str:
     records = result.records
     matched = [record.num_matches for record in records if record.num_matches]
     rows = [
@@ -154,13 +172,6 @@ def _table(result: ReplayResult, errors: TrajectoryErrors | None) -> str:
         ["frames lost", str(result.num_lost)],
         ["frames per second", f"{len(records) / max(result.wall_s, 1e-9):.1f}"],
     ]
-    if errors is not None and errors.reason:
-        rows.append(["errors", errors.reason])
-    elif errors is not None:
-        rows += [
-            ["ATE RMSE", f"{errors.rmse_m:.4f} m, {errors.rmse_percent:.3f} % of the path"],
-            ["ATE mean, max", f"{errors.mean_m:.4f} m, {errors.max_m:.4f} m"],
-            ["path length", f"{errors.path_length_m:.2f} m"],
-            ["alignment", f"{errors.alignment}: {FRAMES_OF_REFERENCE[errors.alignment]}"],
-        ]
+    if accuracy is not None:
+        rows += accuracy_rows(accuracy)
     return format_table(["figure", "value"], rows)

@@ -21,6 +21,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--textures", type=Path, help="folder of photographs beside the drawings")
     parser.add_argument(
+        "--worlds", type=Path, help="folder of furnished worlds (.glb), for a recipe with a bank"
+    )
+    parser.add_argument(
+        "--bank", type=Path, help="bank made by an earlier run, the run's own if not given"
+    )
+    parser.add_argument(
         "--superpoint", type=Path, help="features to train SuperGlue on, ours if not given"
     )
     parser.add_argument(
@@ -46,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from superglue_ros.errors import SuperGlueRosError
     from superglue_ros.networks.device import choose_device
     from superglue_ros.training.memory import keep_freed_memory
-    from superglue_ros.training.runs import DEFAULT_RECIPES, Run, check_textures, train
+    from superglue_ros.training.options import Run, check_textures
+    from superglue_ros.training.runs import DEFAULT_RECIPES, train
 
     if args.threads is not None and args.threads < 1:
         raise SuperGlueRosError(f"--threads is at least 1, not {args.threads}")
@@ -58,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
         args.config or DEFAULT_RECIPES[args.network],
         args.output,
         textures=args.textures,
+        worlds=args.worlds,
+        bank=args.bank,
         superpoint=args.superpoint,
         start=args.start,
         minutes=args.minutes,

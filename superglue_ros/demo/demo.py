@@ -25,7 +25,7 @@ from superglue_ros.demo.player import Playback, Player
 from superglue_ros.demo.recorder import FrameKeys, Recorder, Recording
 from superglue_ros.demo.report import demo_table, replay_result
 from superglue_ros.errors import SourceError, SuperGlueRosError
-from superglue_ros.evaluation.trajectory import TrajectoryErrors, absolute_trajectory_error
+from superglue_ros.evaluation.accuracy import Accuracy, measure_accuracy
 from superglue_ros.replay.records import check_poses
 from superglue_ros.replay.report import write_report
 from superglue_ros.reporting.files import make_folder
@@ -98,15 +98,14 @@ def run_demo(
     else:
         bag, groundtruth, depth_topic = recorded_bag(path, output, topic, depth_topic)
     source = open_source(bag, topic=topic, depth_topic=depth_topic)
-    print("\n".join(source.notes))
     recording, sent, seconds = play(source, output, Playback(rate, MAX_AHEAD, LISTENERS))
     result = replay_result(source, recording, seconds)
-    errors: TrajectoryErrors | None = None
+    accuracy: Accuracy | None = None
     if groundtruth is not None:
         alignment = "se3" if result.scale_is_metric else "sim3"
-        errors = absolute_trajectory_error(result.trajectory, groundtruth, alignment)
-    write_report(output, result, errors)
-    print(demo_table(result, recording, sent, errors))
+        accuracy = measure_accuracy(result.trajectory, groundtruth, alignment)
+    write_report(output, result, accuracy, {"played": "over DDS through both nodes"})
+    print(demo_table(result, recording, sent, accuracy))
     print(f"left in {output}: {bag.name if path is None else bag}, trajectory.txt, report.html")
     check_poses(result)
 

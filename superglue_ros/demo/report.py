@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from superglue_ros.demo.recorder import FrameKeys, Recording
-from superglue_ros.evaluation.trajectory import FRAMES_OF_REFERENCE, TrajectoryErrors
+from superglue_ros.evaluation.accuracy import Accuracy, accuracy_rows
 from superglue_ros.msg import OdometryStatus
 from superglue_ros.replay.gallery import Gallery
 from superglue_ros.replay.records import FrameRecord, ReplayResult, matches_record
 from superglue_ros.reporting.tables import format_table
-from superglue_ros.sources import FrameSource
-from superglue_ros.types import FrameMatches
+from superglue_ros.sources import FrameSource, poses_from_trajectory
+from superglue_ros.types import FrameMatches, Pose, Trajectory
 
 
 def replay_result(source: FrameSource, recording: Recording, seconds: float) -> ReplayResult:
@@ -33,7 +33,7 @@ def replay_result(source: FrameSource, recording: Recording, seconds: float) -> 
         records=tuple(
             _record(matches[key], recording.statuses.get(key)) for key in sorted(matches)
         ),
-        pictures=gallery.pictures(),
+        pictures=gallery.pictures(_poses(recording.trajectory()), source.camera),
         skipped=len(source) - len(matches),
         wall_s=seconds,
         scale_is_metric=any(status.scale_is_metric for status in recording.statuses.values()),
@@ -46,7 +46,7 @@ def replay_result(source: FrameSource, recording: Recording, seconds: float) -> 
 
 
 def demo_table(
-    result: ReplayResult, recording: Recording, sent: int, errors: TrajectoryErrors | None
+    result: ReplayResult, recording: Recording, sent: int, accuracy: Accuracy | None
 ) -> str:
     """The table that the demo ends in."""
     records = result.records
@@ -63,16 +63,12 @@ def demo_table(
         ["frames with a pose", str(len(result.trajectory))],
         ["frames lost", str(result.num_lost)],
     ]
-    if errors is None:
-        rows.append(["ATE", "no ground truth"])
-    elif errors.reason:
-        rows.append(["ATE", errors.reason])
-    else:
-        rows += [
-            ["ATE (RMSE)", f"{errors.rmse_m:.4f} m, {errors.rmse_percent:.2f} % of the path"],
-            ["alignment", f"{errors.alignment}: {FRAMES_OF_REFERENCE[errors.alignment]}"],
-        ]
+    rows += accuracy_rows(accuracy) if accuracy is not None else [["ATE", "no ground truth"]]
     return format_table(["figure", "value"], rows)
+
+
+def _poses(trajectory: Trajectory) -> dict[int, Pose]:
+    return dict(zip(trajectory.stamps_ns.tolist(), poses_from_trajectory(trajectory)))
 
 
 def _record(matches: FrameMatches, status: OdometryStatus | None) -> FrameRecord:

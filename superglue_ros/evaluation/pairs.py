@@ -35,7 +35,15 @@ from superglue_ros.sources import (
     poses_from_trajectory,
     read_trajectory,
 )
-from superglue_ros.types import CameraModel, Frame, IntArray, Pose, Trajectory
+from superglue_ros.types import (
+    BoolArray,
+    CameraModel,
+    FloatArray,
+    Frame,
+    IntArray,
+    Pose,
+    Trajectory,
+)
 
 
 @dataclass(frozen=True)
@@ -178,19 +186,40 @@ def _view(frame: Frame, groundtruth: Trajectory, methods: Sequence[Method]) -> V
     if frame.camera is None:
         raise CameraError("relative poses need a calibrated camera; give --calibration")
     check_camera_fits(frame.camera, (frame.image.shape[1], frame.image.shape[0]))
-    one = Trajectory(np.array([frame.stamp_ns], np.int64), np.zeros((1, 3)), np.zeros((1, 4)))
+    pose = true_pose(frame.stamp_ns, groundtruth)
+    if pose is None:
+        return None
+    return View(frame, frame.camera, pose, detect_all(frame.image, methods))
+
+
+def right_matches(
+    points0: FloatArray,
+    points1: FloatArray,
+    cameras: tuple[CameraModel, CameraModel],
+    T_0to1: Pose,
+) -> BoolArray:
+    """(M,) matches of (M, 2) pixels whose epipolar error is under 5e-4 (SuperGlue, 5.2)."""
+    errors = symmetric_epipolar_errors(
+        normalize_points(points0, cameras[0]), normalize_points(points1, cameras[1]), T_0to1
+    )
+    right: BoolArray = errors < EPIPOLAR_THRESHOLD
+    return right
+
+
+def true_pose(stamp_ns: int, groundtruth: Trajectory) -> Pose | None:
+    """The ground truth's pose nearest in time, None where none is near."""
+    one = Trajectory(np.array([stamp_ns], np.int64), np.zeros((1, 3)), np.zeros((1, 4)))
     _, nearest = associate(one, groundtruth)
     if not len(nearest):
         return None
     row = slice(int(nearest[0]), int(nearest[0]) + 1)
-    pose = poses_from_trajectory(
+    return poses_from_trajectory(
         Trajectory(
             groundtruth.stamps_ns[row],
             groundtruth.positions[row],
             groundtruth.quaternions_xyzw[row],
         )
     )[0]
-    return View(frame, frame.camera, pose, detect_all(frame.image, methods))
 
 
 def evaluate_views(
@@ -206,9 +235,7 @@ def evaluate_views(
     points0 = detected0.keypoints[matched.indices0]
     points1 = detected1.keypoints[matched.indices1]
     truth = second.pose.inverse() @ first.pose
-    epipolar = symmetric_epipolar_errors(
-        normalize_points(points0, first.camera), normalize_points(points1, second.camera), truth
-    )
+    right = right_matches(points0, points1, (first.camera, second.camera), truth)
     errors: dict[str, tuple[tuple[float, float], ...]] = {}
     for name, estimate in estimators.items():
         found = [
@@ -225,6 +252,6 @@ def evaluate_views(
         stamps_ns=(first.frame.stamp_ns, second.frame.stamp_ns),
         num_keypoints=len(detected0),
         num_matches=len(matched),
-        num_right=int(np.sum(epipolar < EPIPOLAR_THRESHOLD)),
+        num_right=int(right.sum()),
         errors_deg=errors,
     )

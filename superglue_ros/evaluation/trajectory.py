@@ -1,4 +1,4 @@
-"""Errors of a trajectory against ground truth: absolute (ATE) and relative (RPE)."""
+"""Absolute errors of a trajectory against ground truth (ATE)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from superglue_ros.geometry import log_rotation, rotations_from_quaternions
+from superglue_ros.geometry import quaternions_from_rotations, rotations_from_quaternions
 from superglue_ros.types import FloatArray, IntArray, Trajectory
 
 ALIGNMENTS = ("sim3", "se3", "none")
@@ -39,8 +39,9 @@ class Similarity:
 class TrajectoryErrors:
     """Absolute position errors in metres of the N associated poses, after `alignment`.
 
-    Positions are in the ground truth's world frame; errors_m (N,); rmse_percent is of the ground
-    truth's path length. Where nothing can be computed the figures are NaN and `reason` says why.
+    errors_m (N,); aligned and groundtruth: both trajectories at these N poses, in the ground
+    truth's world; rmse_percent is of the ground truth's path length. Where nothing can be computed
+    the figures are NaN and `reason` says why.
     """
 
     alignment: str
@@ -55,25 +56,9 @@ class TrajectoryErrors:
     scale: float = float("nan")
     reason: str = ""
     similarity: Similarity = field(default_factory=Similarity.identity)
-    stamps_ns: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     errors_m: FloatArray = field(default_factory=lambda: np.zeros(0))
-    aligned_positions: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
-    groundtruth_positions: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
-
-
-@dataclass(frozen=True)
-class RelativeErrors:
-    """Errors of relative poses over N segments: RMSE of translation, mean of the shares.
-
-    translation_percent and rotation_deg_per_m are per metre travelled (KITTI's figures).
-    """
-
-    num_segments: int
-    translation_rmse_m: float = float("nan")
-    rotation_rmse_deg: float = float("nan")
-    translation_percent: float = float("nan")
-    rotation_deg_per_m: float = float("nan")
-    reason: str = ""
+    aligned: Trajectory = field(default_factory=lambda: no_poses())
+    groundtruth: Trajectory = field(default_factory=lambda: no_poses())
 
 
 def associate(
@@ -151,71 +136,41 @@ def absolute_trajectory_error(
         rmse_percent=100.0 * rmse / length if length > 0 else float("nan"),
         scale=similarity.scale,
         similarity=similarity,
-        stamps_ns=estimate.stamps_ns[indices],
         errors_m=errors,
-        aligned_positions=aligned,
-        groundtruth_positions=truth,
+        aligned=apply_similarity(similarity, at_poses(estimate, indices)),
+        groundtruth=at_poses(groundtruth, partners),
     )
 
 
-def relative_errors(
-    estimate: Trajectory,
-    groundtruth: Trajectory,
-    *,
-    frames: int = 1,
-    metres: float | None = None,
-    scale: float = 1.0,
-    max_gap_s: float = MAX_STAMP_GAP_S,
-) -> RelativeErrors:
-    """Errors of the motion over segments of so many frames, or of so many true metres.
+def no_poses() -> Trajectory:
+    """A trajectory without poses."""
+    return Trajectory(np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros((0, 4)))
 
-    scale: of the estimate, where it is up to scale (`TrajectoryErrors.scale`). Geiger et al. 2012
-    (KITTI), equations 2 and 3, for every segment start. Raises ValueError for frames < 1.
-    """
-    if frames < 1 or (metres is not None and metres <= 0):
-        raise ValueError("a segment is at least one frame and longer than 0 m")
-    indices, partners = associate(estimate, groundtruth, max_gap_s)
-    estimated = pose_matrices(estimate, scale)[indices]
-    truth = pose_matrices(groundtruth)[partners]
-    steps = np.linalg.norm(np.diff(truth[:, :3, 3], axis=0), axis=1)
-    travelled = np.concatenate([[0.0], np.cumsum(steps)])[: len(truth)]
-    starts = np.arange(len(truth))
-    ends = starts + frames if metres is None else np.searchsorted(travelled, travelled + metres)
-    starts, ends = starts[ends < len(truth)], ends[ends < len(truth)]
-    if not len(starts):
-        return RelativeErrors(0, reason="the trajectory is shorter than one segment")
-    true_motion = np.linalg.inv(truth[starts]) @ truth[ends]
-    motion = np.linalg.inv(estimated[starts]) @ estimated[ends]
-    difference = np.linalg.inv(true_motion) @ motion
-    translation = np.linalg.norm(difference[:, :3, 3], axis=1)
-    angles = [np.linalg.norm(log_rotation(matrix)) for matrix in difference[:, :3, :3]]
-    rotation = np.degrees(angles)
-    lengths = travelled[ends] - travelled[starts]
-    shares = (np.nan, np.nan)
-    if np.any(lengths > 0):
-        # Of all segments together: a camera that stands still has segments of next to no length.
-        total = lengths.sum()
-        shares = (float(100 * translation.sum() / total), float(rotation.sum() / total))
-    return RelativeErrors(
-        num_segments=len(starts),
-        translation_rmse_m=float(np.sqrt(np.mean(translation**2))),
-        rotation_rmse_deg=float(np.sqrt(np.mean(rotation**2))),
-        translation_percent=shares[0],
-        rotation_deg_per_m=shares[1],
+
+def at_poses(trajectory: Trajectory, indices: IntArray) -> Trajectory:
+    """The trajectory's poses of these indices."""
+    return Trajectory(
+        trajectory.stamps_ns[indices],
+        trajectory.positions[indices],
+        trajectory.quaternions_xyzw[indices],
+    )
+
+
+def apply_similarity(similarity: Similarity, trajectory: Trajectory) -> Trajectory:
+    """The trajectory in the world that the similarity leads to."""
+    if not len(trajectory):
+        return trajectory
+    rotations = similarity.rotation @ rotations_from_quaternions(trajectory.quaternions_xyzw)
+    return Trajectory(
+        trajectory.stamps_ns,
+        similarity.apply(trajectory.positions),
+        quaternions_from_rotations(rotations),
     )
 
 
 def path_length(positions: FloatArray) -> float:
     """Metres along (N, 3) positions; 0 for fewer than two."""
     return float(np.sum(np.linalg.norm(np.diff(positions, axis=0), axis=1)))
-
-
-def pose_matrices(trajectory: Trajectory, scale: float = 1.0) -> FloatArray:
-    """(N, 4, 4) cameras in the world, positions multiplied by `scale`."""
-    matrices = np.tile(np.eye(4), (len(trajectory), 1, 1))
-    matrices[:, :3, :3] = rotations_from_quaternions(trajectory.quaternions_xyzw)
-    matrices[:, :3, 3] = scale * trajectory.positions
-    return matrices
 
 
 FRAMES_OF_REFERENCE = {

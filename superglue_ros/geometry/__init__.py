@@ -9,14 +9,19 @@ from superglue_ros.geometry.camera import (
     project_points,
     scale_camera,
 )
-from superglue_ros.geometry.depth import depth_of_points, fit_depth, stereo_depth
+from superglue_ros.geometry.depth import depth_of_points, fit_depth
 from superglue_ros.geometry.pnp import PoseEstimate, estimate_pose, refine_pose
 from superglue_ros.geometry.pose_errors import area_under_recall, pose_errors_deg
 from superglue_ros.geometry.quaternions import (
     quaternions_from_rotations,
     rotations_from_quaternions,
 )
-from superglue_ros.geometry.rotations import exp_rotation, fit_rotation, log_rotation
+from superglue_ros.geometry.rotations import (
+    exp_rotation,
+    fit_rotation,
+    log_motion,
+    log_rotation,
+)
 from superglue_ros.geometry.triangulation import Triangulation, triangulate
 from superglue_ros.geometry.two_view import TwoViewGeometry, estimate_two_view
 
@@ -33,6 +38,7 @@ __all__ = [
     "exp_rotation",
     "fit_depth",
     "fit_rotation",
+    "log_motion",
     "log_rotation",
     "mean_focal",
     "normalize_points",
@@ -43,6 +49,5 @@ __all__ = [
     "refine_pose",
     "rotations_from_quaternions",
     "scale_camera",
-    "stereo_depth",
     "triangulate",
 ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from superglue_ros.geometry.camera import mean_focal, normalize_points
 from superglue_ros.geometry.rotations import cross_matrix, exp_rotation, nearest_rotation, rays
-from superglue_ros.types import FloatArray
+from superglue_ros.types import BoolArray, CameraModel, FloatArray, Pose
 
 Motion = tuple[FloatArray, FloatArray]
 """Rotation (3, 3) and unit translation (3,) of T_0to1."""
@@ -25,6 +26,31 @@ def epipolar_errors(points0: FloatArray, points1: FloatArray, motion: Motion) ->
     value = points1[:, 0] * line1[:, 0] + points1[:, 1] * line1[:, 1] + line1[:, 2]
     slope = line1[:, 0] ** 2 + line1[:, 1] ** 2 + line0[:, 0] ** 2 + line0[:, 1] ** 2
     return value / np.sqrt(np.maximum(slope, 1e-18))
+
+
+def agree_with_motion(
+    points0: FloatArray,
+    points1: FloatArray,
+    cameras: tuple[CameraModel, CameraModel],
+    T_0to1: Pose,
+    threshold_px: float,
+) -> BoolArray:
+    """(N,) matches of points (N, 2) in pixels of two images that lie within `threshold_px` of
+    each other's epipolar lines; without translation, of each other's place after the rotation.
+
+    Raises CameraError for an unusable camera.
+    """
+    normalised0 = normalize_points(points0, cameras[0])
+    normalised1 = normalize_points(points1, cameras[1])
+    threshold = threshold_px / mean_focal(cameras[1])
+    length = float(np.linalg.norm(T_0to1.position))
+    if length == 0:
+        turned = rays(normalised0) @ T_0to1.rotation.T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            offsets = turned[:, :2] / turned[:, 2:] - normalised1
+        return (turned[:, 2] > 0) & (np.linalg.norm(offsets, axis=1) <= threshold)
+    motion = T_0to1.rotation, T_0to1.position / length
+    return np.abs(epipolar_errors(normalised0, normalised1, motion)) <= threshold
 
 
 def direction_for_rotation(

@@ -7,7 +7,7 @@ nav_msgs/Odometry has them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -25,11 +25,14 @@ _STEP_TOLERANCE = 1e-7
 
 @dataclass(frozen=True)
 class PoseEstimate:
-    """pose of the camera in the world; covariance (6, 6); inliers (N,) bool; reason: "" or why
-    there is no pose (the pose is then the one that was given, or identity)."""
+    """pose of the camera in the world; covariance (6, 6), and the part of it that comes from the
+    noise of the points alone, as between two frames that see the same landmarks; inliers (N,)
+    bool; reason: "" or why there is no pose (the pose is then the one that was given, or
+    identity)."""
 
     pose: Pose
     covariance: FloatArray
+    point_covariance: FloatArray
     inliers: BoolArray
     reason: str = ""
 
@@ -55,7 +58,7 @@ def estimate_pose(
     """
     count = len(landmarks)
     fallback = prior if prior is not None else Pose.identity()
-    nothing = PoseEstimate(fallback, np.full((6, 6), np.nan), np.zeros(count, bool))
+    nothing = _unlocated(fallback, count)
     if count < max(4, min_inliers):
         return _failed(nothing, f"{count} landmarks seen, {max(4, min_inliers)} needed")
     candidates = [] if prior is None else [prior]
@@ -81,7 +84,7 @@ def estimate_pose(
         errors = reprojection_errors(landmarks, points, pose)
         cost = float(np.minimum(errors / threshold, 1.0).sum())
         if cost < best_cost:
-            best = PoseEstimate(pose, nothing.covariance, errors <= threshold)
+            best = replace(nothing, pose=pose, inliers=errors <= threshold)
             best_cost = cost
     inliers = int(best.inliers.sum())
     if inliers < min_inliers:
@@ -112,16 +115,17 @@ def refine_pose(
     if threshold is not None:
         used &= reprojection_errors(landmarks, points, start) <= threshold
     chosen = np.flatnonzero(used)
-    result = PoseEstimate(start, np.full((6, 6), np.nan), np.zeros(len(landmarks), bool))
+    result = _unlocated(start, len(landmarks))
     if len(chosen) < 4:
         return _failed(result, f"{len(chosen)} landmarks to refine on, 4 needed")
     landmarks, points = landmarks[chosen], np.asarray(points, float)[chosen]
     landmark_covariances = landmark_covariances[chosen]
     pose = start
     normal: FloatArray = np.eye(6)
+    by_points: FloatArray = np.eye(6)
     distances: FloatArray = np.zeros(len(chosen))
     for _ in range(_REFINE_ITERATIONS):
-        normal, gradient, distances = _normal_equations(
+        normal, gradient, distances, by_points = _normal_equations(
             landmarks, points, pose, noise, landmark_covariances
         )
         step = _solve(normal, gradient)
@@ -136,9 +140,11 @@ def refine_pose(
         return _failed(result, f"{int(inliers.sum())} landmarks agree after refinement, 4 needed")
     freedom = max(2 * int(inliers.sum()) - 6, 1)
     excess = max(1.0, float(distances[inliers].sum()) / freedom)
-    covariance = excess * np.linalg.inv(normal)
+    inverse = np.linalg.inv(normal)
+    parts = inverse, inverse @ by_points @ inverse
+    covariance, point_covariance = (excess * (part + part.T) / 2 for part in parts)
     pose = Pose(nearest_rotation(pose.rotation), pose.position)
-    return PoseEstimate(pose, (covariance + covariance.T) / 2, result.inliers)
+    return PoseEstimate(pose, covariance, point_covariance, result.inliers)
 
 
 def reprojection_errors(landmarks: FloatArray, points: FloatArray, pose: Pose) -> FloatArray:
@@ -167,8 +173,9 @@ def _normal_equations(
     pose: Pose,
     noise: float,
     landmark_covariances: FloatArray,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Hessian (6, 6), gradient (6,) and squared Mahalanobis distances (N,) at a pose."""
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Hessian (6, 6), gradient (6,) and squared Mahalanobis distances (N,) at a pose, and the
+    covariance (6, 6) that the noise of the points gives the gradient."""
     arms = landmarks - pose.position
     in_camera = arms @ pose.rotation
     front = in_camera[:, 2] > 1e-9
@@ -184,9 +191,11 @@ def _normal_equations(
     distances = np.where(front, np.einsum("ni,ni->n", residuals, weighted), np.inf)
     kernel = 1 / (1 + distances / CHI2_2DOF)
     left = np.swapaxes(by_pose, 1, 2) * kernel[:, None, None]
-    hessian = np.einsum("nij,njk->ik", left, information @ by_pose)
+    right = information @ by_pose
+    hessian = np.einsum("nij,njk->ik", left, right)
     gradient = np.einsum("nij,nj->i", left, weighted)
-    return hessian, gradient, distances
+    by_points = noise**2 * np.einsum("nji,njk->ik", right, right * kernel[:, None, None] ** 2)
+    return hessian, gradient, distances, by_points
 
 
 def _solve(normal: FloatArray, gradient: FloatArray) -> FloatArray | None:
@@ -201,4 +210,9 @@ def _solve(normal: FloatArray, gradient: FloatArray) -> FloatArray | None:
 
 
 def _failed(result: PoseEstimate, reason: str) -> PoseEstimate:
-    return PoseEstimate(result.pose, result.covariance, np.zeros_like(result.inliers), reason)
+    return replace(result, inliers=np.zeros_like(result.inliers), reason=reason)
+
+
+def _unlocated(pose: Pose, count: int) -> PoseEstimate:
+    unknown = np.full((6, 6), np.nan)
+    return PoseEstimate(pose, unknown, unknown, np.zeros(count, bool))

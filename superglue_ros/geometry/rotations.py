@@ -51,6 +51,23 @@ def log_rotation(rotation: FloatArray) -> FloatArray:
     return angle * column / np.linalg.norm(column)
 
 
+def log_motion(rotation: FloatArray, translation: FloatArray) -> FloatArray:
+    """(6,) constant twist (linear, angular), in the moving body's own axes, that brings about this
+    rotation (3, 3) and translation (3,) in a unit of time: the logarithm of the motion.
+
+    Source: Barfoot 2017, State Estimation for Robotics, section 7.1.3.
+    """
+    vector = log_rotation(rotation)
+    angle = float(np.linalg.norm(vector))
+    if angle < 1e-4:
+        second = 1 / 12
+    else:
+        second = (1 - angle * np.sin(angle) / (2 * (1 - np.cos(angle)))) / angle**2
+    skew = cross_matrix(vector)
+    linear = translation - 0.5 * skew @ translation + second * skew @ skew @ translation
+    return np.concatenate([linear, vector])
+
+
 def nearest_rotation(matrix: FloatArray) -> FloatArray:
     """The rotation nearest to a (3, 3) matrix in the Frobenius norm."""
     u, _, vt = np.linalg.svd(matrix)

@@ -37,6 +37,12 @@ class OdometryConfig:
         unit="1/m",
         range=(1e-5, 1.0),
     )
+    disparity_noise_px: float = option(
+        0.3,
+        "Standard deviation of a stereo disparity",
+        unit="px",
+        range=(0.01, 20.0),
+    )
     min_inliers: int = option(
         15,
         "Fewest landmarks that must agree on a pose, else tracking is lost",
@@ -53,10 +59,10 @@ class OdometryConfig:
         unit="deg",
         range=(0.05, 30.0),
     )
-    window_views: int = option(
+    window_frames: int = option(
         10,
-        "Number of recent views that are optimised together",
-        unit="views",
+        "Number of recent frames that are optimised together",
+        unit="frames",
         range=(3, 40),
     )
     window_iterations: int = option(

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from superglue_ros.errors import MessageError
-from superglue_ros.geometry.camera import normalize_points
-from superglue_ros.geometry.depth import depth_of_points
+from superglue_ros.geometry.camera import check_camera_fits, normalize_points
 from superglue_ros.types import CameraModel, FloatArray, FrameMatches, IntArray
-
-_LEAST_DEPTH = 3.0
-"""Of an inverse depth in standard deviations, or it hardly says more than that it is far."""
 
 
 @dataclass(frozen=True)
 class Correspondences:
-    """keyframe_pixels (M, 2); keyframe_points and points (M, 2) normalised; keyframe_features and
-    features (M,) their indices, each index at most once."""
+    """keyframe_pixels (M, 2), and (M, 2) in the keyframe's right image, NaN where not found;
+    keyframe_points and points (M, 2) normalised; keyframe_features and features (M,) their
+    indices, each index at most once."""
 
     keyframe_pixels: FloatArray
+    keyframe_right_pixels: FloatArray
     keyframe_points: FloatArray
     points: FloatArray
     keyframe_features: IntArray
@@ -43,11 +41,16 @@ def usable_correspondences(
         "indices": (matches.indices, (count,)),
         "confidences": (matches.confidences, (count,)),
     }
+    right = matches.keyframe_right_points
+    if right is None:
+        right = np.full((count, 2), np.nan)
+    shapes["keyframe_right_points"] = (right, (count, 2))
     for name, (array, shape) in shapes.items():
         if np.shape(array) != shape:
             raise MessageError(f"{name} has shape {np.shape(array)}, expected {shape}")
-    keyframe_points = normalize_points(matches.keyframe_points, camera)
-    points = normalize_points(matches.points, camera)
+    check_camera_fits(camera, matches.image_size)
+    both = np.concatenate([matches.keyframe_points, matches.points])
+    keyframe_points, points = np.split(normalize_points(both, camera), 2)
     with np.errstate(invalid="ignore"):
         usable = np.asarray(matches.confidences) >= min_confidence
     usable &= np.isfinite(matches.confidences)
@@ -61,25 +64,9 @@ def usable_correspondences(
     order = np.sort(order)
     return Correspondences(
         matches.keyframe_points[order],
+        right[order],
         keyframe_points[order],
         points[order],
         np.asarray(matches.keyframe_indices[order], np.int64),
         np.asarray(matches.indices[order], np.int64),
     )
-
-
-def inverse_depths(
-    matches: FrameMatches, found: Correspondences, depth_m: FloatArray | None, noise: float
-) -> FloatArray:
-    """(M,) 1/metres of the matches in the keyframe, whose z-depth (H, W) is depth_m; NaN where
-    unknown or within thrice its standard deviation `noise`. MessageError for another size."""
-    if depth_m is None:
-        return np.full(len(found), np.nan)
-    width, height = matches.keyframe_image_size
-    if depth_m.shape != (height, width):
-        raise MessageError(
-            f"the depth has shape {depth_m.shape}, the keyframe's image {(height, width)}: it "
-            "must be registered to the image"
-        )
-    inverse = 1 / depth_of_points(depth_m, found.keyframe_pixels)
-    return np.where(inverse > _LEAST_DEPTH * noise, inverse, np.nan)

@@ -1,4 +1,4 @@
-"""The first landmarks, from two views or from depths, and their place and scale in the world."""
+"""The first landmarks, from two frames or from depths, and their place and scale in the world."""
 
 from __future__ import annotations
 
@@ -9,19 +9,14 @@ import numpy as np
 from superglue_ros.geometry.pnp import estimate_pose
 from superglue_ros.geometry.triangulation import triangulate
 from superglue_ros.geometry.two_view import TwoViewGeometry, estimate_two_view
-from superglue_ros.odometry.landmarks import LandmarkStore, View
-from superglue_ros.odometry.mapping import (
-    Observation,
-    Tolerances,
-    measured_depths,
-    measured_points,
-    place_measured_depths,
-    required_parallax,
-)
+from superglue_ros.odometry.frames import Observation, Tolerances
+from superglue_ros.odometry.landmarks import required_parallax
+from superglue_ros.odometry.local_map import LocalMap
 from superglue_ros.odometry.window import adjust_window
 from superglue_ros.types import FloatArray, IntArray, Pose
 
-_SHARED_ROWS = 2
+_SHARED_TRACKS = 2
+"""Times the inliers that are asked for."""
 _MIN_SCALE_LANDMARKS = 8
 _MAX_DIRECTION_DEVIATION = 0.05
 """Radians; a start whose direction of motion is less certain waits for more parallax."""
@@ -29,10 +24,12 @@ _MAX_DIRECTION_DEVIATION = 0.05
 
 @dataclass(frozen=True)
 class Start:
-    """pose of the frame in the world once the store has landmarks; else reason says why not."""
+    """pose of the frame in the world once the map has landmarks; else reason says why not.
+    guessed: the keyframe's pose or the scale comes from the last motion, is not measured."""
 
     pose: Pose
     reason: str = ""
+    guessed: bool = False
 
     @property
     def ok(self) -> bool:
@@ -40,88 +37,77 @@ class Start:
         return not self.reason
 
 
-def start_landmarks(
-    store: LandmarkStore,
-    place: int,
+def start_from_two_frames(
+    local_map: LocalMap,
+    keyframe: int,
     observation: Observation,
-    tolerances: Tolerances,
     min_inliers: int,
     speed: float,
     guess: FloatArray,
 ) -> Start:
-    """Two-view start of a frame against the keyframe at `place`, else against an earlier view.
+    """Start from a frame and the keyframe at a place, else from the frame and an earlier one.
 
-    On success the store's landmarks are replaced. The keyframe keeps the pose it has. The scale
+    On success the map's landmarks are replaced. The keyframe keeps the pose it has. The scale
     is carried over from landmarks of before that are seen again, else from the last speed (units
-    per second), else the distance between the two views is 1. guess: covariance (6, 6) of the
+    per second), else the distance between the two frames is 1. guess: covariance (6, 6) of the
     keyframe's pose where that is only predicted.
     """
+    tolerances = local_map.tolerances
     reason = "no keyframe shares matches with this frame"
-    for candidate in _candidates(store, place, observation, min_inliers):
-        first = store.observations[observation.rows, candidate, :2]
+    for candidate in _candidates(local_map, keyframe, observation, min_inliers):
+        first = local_map.tracks.observations[observation.tracks, candidate, :2]
         shared = np.isfinite(first[:, 0])
         geometry = _try_pair(first[shared], observation.points[shared], tolerances, min_inliers)
         if geometry.ok:
-            rows = observation.rows[shared]
             points = np.stack([first[shared], observation.points[shared]], axis=1)
-            pair = _refine(rows, points, geometry, tolerances, min_inliers)
+            tracks = observation.tracks[shared]
+            pair = _refine(tracks, points, geometry, tolerances, min_inliers)
             if not pair.reason:
-                view = store.views[candidate]
-                elapsed_s = abs(observation.stamp_ns - view.stamp_ns) * 1e-9
-                return _place(store, view, pair, speed * elapsed_s, guess)
+                elapsed_ns = abs(observation.stamp_ns - local_map.frames[candidate].stamp_ns)
+                return _place(local_map, candidate, pair, speed * elapsed_ns * 1e-9, guess)
             geometry = replace(geometry, reason=pair.reason)
-        if candidate == place:
+        if candidate == keyframe:
             reason = geometry.reason
     return Start(Pose.identity(), reason)
 
 
 def start_from_depths(
-    store: LandmarkStore,
-    place: int,
+    local_map: LocalMap,
+    keyframe: int,
     observation: Observation,
-    tolerances: Tolerances,
     min_inliers: int,
     guess: FloatArray,
 ) -> Start:
-    """Start of a frame on the keyframe at `place` alone, whose depths are the landmarks.
+    """Start of a frame on the keyframe at a place alone, whose depths are the landmarks.
 
-    On success they replace the store's landmarks, and the keyframe keeps the pose it has. guess:
+    On success they replace the map's landmarks, and the keyframe keeps the pose it has. guess:
     covariance (6, 6) of that pose where it is only predicted.
     """
-    view = store.views[place]
-    known = measured_depths(store, place)[observation.rows]
+    known = local_map.tracks.measured_in(keyframe)[observation.tracks]
     if known.sum() < min_inliers:
         reason = f"{int(known.sum())} matches have a depth in the keyframe, {min_inliers} needed"
         return Start(Pose.identity(), reason)
     found = estimate_pose(
-        measured_points(store, place, observation.rows[known]),
+        local_map.tracks.measured_points(keyframe, observation.tracks[known]),
         observation.points[known],
-        tolerances.threshold,
+        local_map.tolerances.threshold,
         min_inliers=min_inliers,
     )
     if not found.ok:
         return Start(Pose.identity(), found.reason)
-    store.forget_positions()
-    _hold(store, view, guess)
-    place_measured_depths(store, place, tolerances)
-    return Start(view.pose @ found.pose)
-
-
-def _hold(store: LandmarkStore, view: View, guess: FloatArray) -> None:
-    """The view that a start goes from is the only one located."""
-    if not view.located:
-        view.covariance = guess
-    for other in store.views:
-        other.located = other is view
+    guessed = not local_map.frames[keyframe].located
+    local_map.restart_from(keyframe, guess)
+    local_map.place_measured_depths(keyframe)
+    return Start(local_map.frames[keyframe].pose @ found.pose, guessed=guessed)
 
 
 def _candidates(
-    store: LandmarkStore, place: int, observation: Observation, min_inliers: int
+    local_map: LocalMap, keyframe: int, observation: Observation, min_inliers: int
 ) -> list[int]:
-    """The keyframe itself, then the oldest view that shares enough: it has most parallax."""
-    seen = np.isfinite(store.observations[observation.rows, :place, 0])
-    enough = np.flatnonzero(seen.sum(axis=0) >= _SHARED_ROWS * min_inliers)
-    return [place, *enough[:1].tolist()]
+    """The keyframe itself, then the oldest frame that shares enough: it has most parallax."""
+    seen = np.isfinite(local_map.tracks.observations[observation.tracks, :keyframe, 0])
+    enough = np.flatnonzero(seen.sum(axis=0) >= _SHARED_TRACKS * min_inliers)
+    return [keyframe, *enough[:1].tolist()]
 
 
 def _try_pair(
@@ -134,18 +120,18 @@ def _try_pair(
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two views refined: pose of the second in the first, whose distance is 1, and landmarks
-    with their rows, positions and covariances in the first; reason: "" or why it is not used."""
+    """Two frames refined: pose of the second in the first, whose distance is 1, and landmarks
+    with their tracks, positions and covariances in the first; reason: "" or why it is not used."""
 
     pose: Pose
-    rows: IntArray
+    tracks: IntArray
     positions: FloatArray
     covariances: FloatArray
     reason: str = ""
 
 
 def _refine(
-    rows: IntArray,
+    tracks: IntArray,
     points: FloatArray,
     geometry: TwoViewGeometry,
     tolerances: Tolerances,
@@ -154,7 +140,7 @@ def _refine(
     """Adjust the pair on all inliers, far ones too, since these hold the rotation."""
     start = geometry.triangulation
     used = geometry.inliers & np.isfinite(start.points).all(axis=1)
-    rows, points = rows[used], points[used]
+    tracks, points = tracks[used], points[used]
     solution = adjust_window(
         (Pose.identity(), Pose(geometry.rotation.T, -geometry.rotation.T @ geometry.translation)),
         start.points[used],
@@ -181,23 +167,29 @@ def _refine(
         found.parallax_rad >= required_parallax(found.parallax_rad[fits], 0, tolerances)
     )
     covariances = found.covariances[good] * tolerances.noise**2
-    return _Pair(pose, rows[good], solution.landmarks[good], covariances, reason)
+    return _Pair(pose, tracks[good], solution.landmarks[good], covariances, reason)
 
 
 def _place(
-    store: LandmarkStore, view: View, pair: _Pair, distance: float, guess: FloatArray
+    local_map: LocalMap, place: int, pair: _Pair, distance: float, guess: FloatArray
 ) -> Start:
-    """Make the pair's landmarks the store's, from the first view's pose on; `distance` is that
-    of the views by the last speed, 0 where it is not known."""
-    scale = _scale(store.positions[pair.rows], pair.positions, view.pose, view.located)
+    """Make the pair's landmarks the map's, from the pose of the frame at `place` on; `distance`
+    is that of the two frames by the last speed, 0 where it is not known."""
+    first = local_map.frames[place]
+    before = local_map.tracks.positions[pair.tracks]
+    scale = _scale(before, pair.positions, first.pose, first.located)
+    guessed = scale is None or not first.located
     if scale is None:
         scale = (distance if distance > 0 else 1.0) / float(np.linalg.norm(pair.pose.position))
-    rotation = view.pose.rotation
-    store.forget_positions()
-    store.positions[pair.rows] = scale * pair.positions @ rotation.T + view.pose.position
-    store.covariances[pair.rows] = scale**2 * rotation @ pair.covariances @ rotation.T
-    _hold(store, view, guess)
-    return Start(view.pose @ Pose(pair.pose.rotation, scale * pair.pose.position))
+    rotation = first.pose.rotation
+    local_map.restart_from(place, guess)
+    local_map.tracks.set_landmarks(
+        pair.tracks,
+        scale * pair.positions @ rotation.T + first.pose.position,
+        scale**2 * rotation @ pair.covariances @ rotation.T,
+    )
+    pose = first.pose @ Pose(pair.pose.rotation, scale * pair.pose.position)
+    return Start(pose, guessed=guessed)
 
 
 def _scale(before: FloatArray, local: FloatArray, pose: Pose, located: bool) -> float | None:

@@ -18,7 +18,7 @@ CHI2_1DOF = 6.63
 
 _MIN_DEPTH = 1e-6
 _BEHIND = 1e4
-"""Squared residual that an observation counts as where its landmark lies behind the view."""
+"""Squared residual that an observation counts as where its landmark lies behind the frame."""
 _MAX_PRODUCT = 250_000
 """Multiplications of one matrix product; larger ones make BLAS wake its threads, which on a busy
 machine takes hundreds of milliseconds."""
@@ -26,58 +26,60 @@ machine takes hundreds of milliseconds."""
 
 @dataclass(frozen=True)
 class Problem:
-    """O observations `targets` (O, 2) of landmarks `rows` (O,) by `views` (O,), sorted by row;
-    starts (L,): first observation of each landmark; fixed (V,); free (F,) places; noise; priors
-    (L, 3, 3): information on the landmarks, which are expected at anchors (L, 3);
-    inverse_depths (O,): 1 / z of the landmark in the view where it was measured, else NaN, with
-    the standard deviation depth_noise."""
+    """O observations `targets` (O, 2) of landmarks `landmark_of` (O,) by frames `frame_of` (O,),
+    sorted by landmark; starts (L,): first observation of each landmark; fixed (V,); free (F,)
+    places; noise (O,): standard deviations of the targets; priors (L, 3, 3): information on the
+    landmarks, which are expected at anchors (L, 3); inverse_depths (O,): 1 / z of the landmark in
+    the frame where it was measured, else NaN, with standard deviations depth_noise (O,)."""
 
     targets: FloatArray
-    rows: IntArray
-    views: IntArray
+    landmark_of: IntArray
+    frame_of: IntArray
     starts: IntArray
     fixed: BoolArray
     free: IntArray
-    noise: float
+    noise: FloatArray
     anchors: FloatArray
     priors: FloatArray
     inverse_depths: FloatArray
-    depth_noise: float
+    depth_noise: FloatArray
 
     @staticmethod
     def from_observations(
         observations: FloatArray,
         fixed: BoolArray,
-        noise: float,
+        noise: float | FloatArray,
         anchors: FloatArray,
         priors: FloatArray,
-        depth_noise: float = 1.0,
+        depth_noise: float | FloatArray = 1.0,
     ) -> Problem:
         """From (L, V, 2) normalised points, NaN where not seen, or (L, V, 3) with inverse depths;
-        ValueError for a landmark that no view sees, or where no view is fixed."""
+        the noise of all, or (L, V) of each; ValueError for a landmark that no frame sees, or
+        where no frame is fixed."""
         seen = np.isfinite(observations[..., 0]) & np.isfinite(observations[..., 1])
         if not seen.any(axis=1).all():
             raise ValueError("a landmark without observations cannot be adjusted")
         if not fixed.any():
-            raise ValueError("at least one view must be fixed")
-        rows, views = np.nonzero(seen)
-        starts = np.searchsorted(rows, np.arange(len(observations)))
-        measured = observations[rows, views]
+            raise ValueError("at least one frame must be fixed")
+        landmark_of, frame_of = np.nonzero(seen)
+        starts = np.searchsorted(landmark_of, np.arange(len(observations)))
+        measured = observations[landmark_of, frame_of]
         inverse_depths = (
             measured[:, 2] if measured.shape[1] == 3 else np.full(len(measured), np.nan)
         )
+        deviations = np.broadcast_to(depth_noise, seen.shape)[landmark_of, frame_of]
         return Problem(
             measured[:, :2],
-            rows,
-            views,
+            landmark_of,
+            frame_of,
             starts,
             fixed,
             np.flatnonzero(~fixed),
-            noise,
+            np.broadcast_to(noise, seen.shape)[landmark_of, frame_of],
             anchors,
             priors,
             inverse_depths,
-            depth_noise,
+            np.where(np.isfinite(inverse_depths), deviations, 1.0),
         )
 
     @property
@@ -88,12 +90,13 @@ class Problem:
     @property
     def scale_information(self) -> float:
         """What the depths say of the logarithm of the scale: its inverse variance."""
-        return float(((self.inverse_depths[self.has_depth] / self.depth_noise) ** 2).sum())
+        known = self.has_depth
+        return float(((self.inverse_depths[known] / self.depth_noise[known]) ** 2).sum())
 
 
 @dataclass(frozen=True)
 class State:
-    """rotations (V, 3, 3) and positions (V, 3) of the views, landmarks (L, 3), in the world."""
+    """rotations (V, 3, 3) and positions (V, 3) of the frames, landmarks (L, 3), in the world."""
 
     rotations: FloatArray
     positions: FloatArray
@@ -119,13 +122,13 @@ class NormalEquations:
 def build_equations(problem: Problem, state: State) -> NormalEquations:
     """Linearise the errors of reprojection and of inverse depth, robust each on its own; poses
     are disturbed as in geometry.pnp."""
-    arms = state.landmarks[problem.rows] - state.positions[problem.views]
-    axes = np.swapaxes(state.rotations, 1, 2)[problem.views]  # rows: camera axes in the world
+    arms = state.landmarks[problem.landmark_of] - state.positions[problem.frame_of]
+    axes = np.swapaxes(state.rotations, 1, 2)[problem.frame_of]  # rows: camera axes in the world
     in_camera = np.matmul(axes, arms[:, :, None])[..., 0]
     front = in_camera[:, 2] > _MIN_DEPTH
     depth = np.where(front, in_camera[:, 2], 1.0)
     projected = in_camera[:, :2] / depth[:, None]
-    residuals = (problem.targets - projected) / problem.noise
+    residuals = (problem.targets - projected) / problem.noise[:, None]
     distances = np.where(front, (residuals**2).sum(axis=1), _BEHIND)
     cost = CHI2_2DOF * float(np.log1p(distances / CHI2_2DOF).sum())
     offsets = problem.anchors - state.landmarks
@@ -149,11 +152,11 @@ def build_equations(problem: Problem, state: State) -> NormalEquations:
     by_pose = np.concatenate([-by_landmark, _cross(by_landmark, arms[:, None])], axis=2)
     pose_blocks = np.zeros((len(state.positions), 6, 6))
     pose_gradient = np.zeros((len(state.positions), 6))
-    for view in problem.free:
-        chosen = problem.views == view
+    for frame in problem.free:
+        chosen = problem.frame_of == frame
         jacobian = by_pose[chosen].reshape(-1, 6)
-        pose_blocks[view] = jacobian.T @ jacobian
-        pose_gradient[view] = jacobian.T @ residuals[chosen].ravel()
+        pose_blocks[frame] = jacobian.T @ jacobian
+        pose_gradient[frame] = jacobian.T @ residuals[chosen].ravel()
     return NormalEquations(
         cost,
         distances,
@@ -215,21 +218,21 @@ def eliminate_landmarks(
     count = len(problem.free)
     slot = np.full(len(problem.fixed), -1)
     slot[problem.free] = np.arange(count)
-    used = slot[problem.views] >= 0
-    rows, slots = problem.rows[used], slot[problem.views[used]]
-    whitened = _solve_lower(factors[rows][:, None], equations.cross_blocks[used])  # (O, 6, 3)
+    used = slot[problem.frame_of] >= 0
+    landmarks, slots = problem.landmark_of[used], slot[problem.frame_of[used]]
+    whitened = _solve_lower(factors[landmarks][:, None], equations.cross_blocks[used])  # (O, 6, 3)
     size = max(1, _MAX_PRODUCT // max(1, 3 * (6 * count) ** 2))
     batches = -(-len(factors) // size)
     blocks = np.zeros((batches, count, 6, size, 3))
-    blocks[rows // size, slots, :, rows % size] = whitened
+    blocks[landmarks // size, slots, :, landmarks % size] = whitened
     cross = blocks.reshape(batches, 6 * count, 3 * size)
     halfway = _solve_lower(factors, equations.landmark_gradient)
     padded = np.zeros((batches * size, 3))
     padded[: len(halfway)] = halfway
     reduced = -np.matmul(cross, cross.transpose(0, 2, 1)).sum(axis=0)
-    for place, view in enumerate(problem.free):
+    for place, frame in enumerate(problem.free):
         at = slice(6 * place, 6 * place + 6)
-        reduced[at, at] += equations.pose_blocks[view]
+        reduced[at, at] += equations.pose_blocks[frame]
     along = np.matmul(cross, padded.reshape(batches, -1, 1)).sum(axis=0).ravel()
     gradient = equations.pose_gradient[problem.free].ravel() - along
     return Eliminated(reduced, gradient, factors, cross, halfway)

@@ -1,4 +1,4 @@
-"""Bundle adjustment of a window of views and the landmarks that they see.
+"""Bundle adjustment of a window of frames and the landmarks that they see.
 
 Levenberg-Marquardt with the landmarks eliminated (Schur complement) and a Cauchy kernel, after
 Triggs et al. 2000, Bundle Adjustment - A Modern Synthesis, sections 4.3 and 6.1.
@@ -32,17 +32,17 @@ _MAX_SCALE_DEVIATION = 0.01
 
 @dataclass(frozen=True)
 class WindowSolution:
-    """poses of the V views; landmarks (L, 3); pose_covariances (V, 6, 6) of (x y z rx ry rz)
-    relative to the fixed views, zero where fixed; landmark_covariances (L, 3, 3) given the poses;
-    inliers (L, V): observations within the 99 % gate; noise: standard deviation that the inliers'
-    residuals show, normalised units."""
+    """poses of the V frames; landmarks (L, 3); pose_covariances (V, 6, 6) of (x y z rx ry rz)
+    relative to the fixed frames, zero where fixed; landmark_covariances (L, 3, 3) given the poses;
+    inliers (L, V): observations within the 99 % gate; noise_ratio: standard deviation that the
+    inliers' residuals show, over that which was said."""
 
     poses: tuple[Pose, ...]
     landmarks: FloatArray
     pose_covariances: FloatArray
     landmark_covariances: FloatArray
     inliers: BoolArray
-    noise: float
+    noise_ratio: float
 
 
 def adjust_window(
@@ -50,19 +50,20 @@ def adjust_window(
     landmarks: FloatArray,
     observations: FloatArray,
     fixed: BoolArray,
-    noise: float,
+    noise: float | FloatArray,
     iterations: int = 8,
     priors: FloatArray | None = None,
-    depth_noise: float = 1.0,
+    depth_noise: float | FloatArray = 1.0,
 ) -> WindowSolution:
     """Adjust the poses that are not fixed and all landmarks to their observations.
 
-    poses: V views; landmarks (L, 3) finite; observations (L, V, 2) normalised points, NaN where
-    not seen, or (L, V, 3) with inverse depths, NaN where not measured; fixed (V,) bool, at least
-    one; noise: standard deviation of an observation, normalised units; priors (L, 3, 3):
-    information that there is on the landmarks besides the observations, none by default;
-    depth_noise: standard deviation of an inverse depth. With a single fixed view and hardly any
-    depths the mean distance to it is held as well, since nothing else determines the scale.
+    poses: of V frames; landmarks (L, 3) finite; observations (L, V, 2) normalised points, NaN
+    where not seen, or (L, V, 3) with inverse depths, NaN where not measured; fixed (V,) bool, at
+    least one; noise: standard deviation of the observations, of all or (L, V) of each, normalised
+    units; priors (L, 3, 3): information that there is on the landmarks besides the observations,
+    none by default; depth_noise: standard deviation of the inverse depths, likewise. With a
+    single fixed frame and hardly any depths the mean distance to it is held as well, since
+    nothing else determines the scale.
     """
     if priors is None:
         priors = np.zeros((len(landmarks), 3, 3))
@@ -97,7 +98,7 @@ def adjust_window(
 
 
 def _gauge(state: State, problem: Problem) -> FloatArray:
-    """(6F,) direction of the pose parameters that is held, zero where two views are fixed or
+    """(6F,) direction of the pose parameters that is held, zero where two frames are fixed or
     depths determine the scale."""
     direction = np.zeros(6 * len(problem.free))
     scaled = problem.scale_information > _MAX_SCALE_DEVIATION**-2
@@ -149,7 +150,7 @@ def _solution(
 ) -> WindowSolution:
     near = equations.distances <= CHI2_2DOF
     inliers = np.zeros((len(state.landmarks), len(state.positions)), bool)
-    inliers[problem.rows[near], problem.views[near]] = True
+    inliers[problem.landmark_of[near], problem.frame_of[near]] = True
     unknowns = 3 * int(inliers.any(axis=1).sum()) + 6 * len(problem.free)
     deep = near & problem.has_depth & (equations.depth_distances <= CHI2_1DOF)
     freedom = max(2 * int(near.sum()) + int(deep.sum()) - unknowns, 1)
@@ -174,5 +175,5 @@ def _solution(
         covariances,
         eliminated.landmark_covariances() * max(1.0, excess),
         inliers,
-        problem.noise * float(np.sqrt(excess)),
+        float(np.sqrt(excess)),
     )

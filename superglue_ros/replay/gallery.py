@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from superglue_ros.geometry.epipolar import agree_with_motion
 from superglue_ros.matching import draw_matches
-from superglue_ros.types import FrameMatches, ImageArray
+from superglue_ros.types import BoolArray, CameraModel, FrameMatches, ImageArray, Pose
+
+AGREEMENT_PX = 2.0
+"""Largest distance from an epipolar line of a match that agrees with the poses."""
 
 MIN_MATCHES = 20
 """A pair with fewer matches shows little and is not chosen for its distance."""
@@ -59,21 +64,42 @@ class Gallery:
             self._keyframe_image = image
         self._seen += 1
 
-    def pictures(self) -> tuple[MatchPicture, ...]:
-        """The chosen pairs, drawn; a pair chosen for two reasons is one picture."""
+    def pictures(
+        self, poses: Mapping[int, Pose] | None = None, camera: CameraModel | None = None
+    ) -> tuple[MatchPicture, ...]:
+        """The chosen pairs, drawn; a pair chosen for two reasons is one picture.
+
+        With the poses of the frames by their stamps, and the camera, matches that agree with them
+        are told from others; raises CameraError for an unusable camera.
+        """
         reasons: dict[int, list[str]] = {}
         pairs: dict[int, _Pair] = {}
         for reason, (_, pair) in self._chosen.items():
             reasons.setdefault(pair.number, []).append(reason)
             pairs[pair.number] = pair
-        return tuple(_draw(pair, ", ".join(reasons[number])) for number, pair in pairs.items())
+        return tuple(
+            _draw(pair, ", ".join(reasons[number]), _inliers(pair.matches, poses or {}, camera))
+            for number, pair in pairs.items()
+        )
 
     def _consider(self, reason: str, merit: float, pair: _Pair) -> None:
         if reason not in self._chosen or merit > self._chosen[reason][0]:
             self._chosen[reason] = (merit, pair)
 
 
-def _draw(pair: _Pair, title: str) -> MatchPicture:
+def _inliers(
+    matches: FrameMatches, poses: Mapping[int, Pose], camera: CameraModel | None
+) -> BoolArray | None:
+    """Matches that agree with both poses, None where one is not known."""
+    pose0, pose1 = poses.get(matches.keyframe_stamp_ns), poses.get(matches.stamp_ns)
+    if camera is None or pose0 is None or pose1 is None:
+        return None
+    T_0to1 = pose1.inverse() @ pose0
+    points = matches.keyframe_points, matches.points
+    return agree_with_motion(*points, (camera, camera), T_0to1, AGREEMENT_PX)
+
+
+def _draw(pair: _Pair, title: str, inliers: BoolArray | None) -> MatchPicture:
     matches = pair.matches
     picture = draw_matches(
         pair.keyframe_image,
@@ -81,5 +107,7 @@ def _draw(pair: _Pair, title: str) -> MatchPicture:
         matches.keyframe_points,
         matches.points,
         matches.confidences,
+        inliers=inliers,
     )
-    return MatchPicture(title, picture, matches.keyframe_stamp_ns, matches.stamp_ns, len(matches))
+    stamps = matches.keyframe_stamp_ns, matches.stamp_ns
+    return MatchPicture(title, picture, *stamps, len(matches))

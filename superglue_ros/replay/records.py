@@ -40,7 +40,8 @@ class FrameRecord:
 class ReplayResult:
     """A replayed sequence: the poses of tracked frames, a record per frame, pictures.
 
-    skipped: frames that could not be read or matched; wall_s: seconds for all of it.
+    skipped: frames that could not be read or matched; wall_s: seconds for all of it; interrupted:
+    the frames are those until then; warnings: logged meanwhile, with how often each was.
     """
 
     name: str
@@ -55,6 +56,8 @@ class ReplayResult:
     precision: str = ""
     model: str = ""
     weights_hash: str = ""
+    interrupted: bool = False
+    warnings: tuple[tuple[str, int], ...] = ()
 
     @property
     def num_keyframes(self) -> int:

@@ -1,53 +1,70 @@
-"""The folder that a replay leaves behind: trajectory, figures, and a page with pictures."""
+"""The folder that a replay leaves behind: trajectory, figures, pictures, and a page of all."""
 
 from __future__ import annotations
 
 import csv
-import html
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.evaluation.trajectory import RelativeErrors, TrajectoryErrors
-from superglue_ros.replay.plots import plot_matches, plot_trajectory
+from superglue_ros.evaluation.accuracy import Accuracy
+from superglue_ros.replay.page import ReportPictures, report_page
+from superglue_ros.replay.plots import plot_matches, plot_times
 from superglue_ros.replay.records import FrameRecord, ReplayResult
 from superglue_ros.replay.summary import summarise_replay
+from superglue_ros.replay.trajectory_plots import plot_components, plot_errors, plot_trajectory
 from superglue_ros.reporting.files import make_folder, write_json, write_text
 from superglue_ros.reporting.pictures import save_picture
 from superglue_ros.sources import write_trajectory
-
-_STYLE = (
-    "body{font:15px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em}"
-    "img{max-width:100%}td,th{padding:.1em 1em .1em 0;text-align:left;vertical-align:top}"
-)
 
 
 def write_report(
     folder: str | Path,
     result: ReplayResult,
-    errors: TrajectoryErrors | None = None,
-    relative: RelativeErrors | None = None,
+    accuracy: Accuracy | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write trajectory.txt, summary.json, matches.csv, pictures and report.html to a folder.
 
+    about: what the page says of the run beside what the result knows, as topics and the command.
     Makes the folder if need be and returns the summary. Raises SuperGlueRosError if it cannot
     write.
     """
     folder = make_folder(folder)
-    summary = summarise_replay(result, errors, relative)
+    summary = summarise_replay(result, accuracy)
     write_trajectory(folder / "trajectory.txt", result.trajectory)
     write_json(folder / "summary.json", summary)
     _write_records(folder / "matches.csv", result.records)
-    plot_trajectory(folder / "trajectory.png", result.trajectory, errors)
-    plot_matches(folder / "matches.png", result.records)
-    pictures = {"Trajectory": "trajectory.png", "Matches per frame": "matches.png"}
-    for number, picture in enumerate(result.pictures):
-        name = f"pair_{number}.png"
-        save_picture(folder / name, picture.image)
-        pictures[f"Keyframe and frame: {picture.title} ({picture.num_matches} matches)"] = name
-    write_text(folder / "report.html", _page(result.name, summary, pictures))
+    pictures = _write_pictures(folder, result, accuracy)
+    write_text(folder / "report.html", report_page(result, accuracy, about or {}, pictures))
     return summary
+
+
+def _write_pictures(
+    folder: Path, result: ReplayResult, accuracy: Accuracy | None
+) -> ReportPictures:
+    errors = accuracy.absolute if accuracy is not None else None
+    # Those of an earlier run may be more.
+    for old in (folder / "errors.png", *folder.glob("pair_[0-9].jpg")):
+        old.unlink(missing_ok=True)
+    unit = "m" if result.scale_is_metric else "unit"
+    trajectory, components = folder / "trajectory.png", folder / "components.png"
+    plot_trajectory(trajectory, result.trajectory, errors, unit)
+    plot_components(components, result.trajectory, errors, unit)
+    over_time = None
+    if errors is not None and len(errors.errors_m):
+        over_time = folder / "errors.png"
+        plot_errors(over_time, errors)
+    matches, times = folder / "matches.png", folder / "times.png"
+    plot_matches(matches, result.records)
+    plot_times(times, result.records)
+    pairs = []
+    for number, picture in enumerate(result.pictures):
+        pairs.append(folder / f"pair_{number}.jpg")
+        save_picture(pairs[-1], picture.image)
+    return ReportPictures(trajectory, components, over_time, matches, times, tuple(pairs))
 
 
 def _write_records(path: Path, records: tuple[FrameRecord, ...]) -> None:
@@ -58,29 +75,3 @@ def _write_records(path: Path, records: tuple[FrameRecord, ...]) -> None:
             writer.writerows(asdict(record) for record in records)
     except OSError as error:
         raise SuperGlueRosError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _page(name: str, summary: dict[str, Any], pictures: dict[str, str]) -> str:
-    rows = "".join(
-        f"<tr><th>{html.escape(key.replace('_', ' '))}</th>"
-        f"<td>{html.escape(_text(value))}</td></tr>\n"
-        for key, value in summary.items()
-    )
-    figures = "".join(
-        f'<h2>{html.escape(title)}</h2>\n<img src="{file}" alt="{html.escape(title)}">\n'
-        for title, file in pictures.items()
-    )
-    title = f"Replay of {html.escape(name)}"
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body>\n<h1>{title}</h1>\n<table>\n{rows}</table>\n"
-        f"{figures}</body></html>\n"
-    )
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key.replace('_', ' ')} {_text(part)}" for key, part in value.items())
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import asdict
 from typing import Any
 
-from superglue_ros.evaluation.trajectory import RelativeErrors, TrajectoryErrors, summarise_errors
+from superglue_ros.evaluation.accuracy import Accuracy, summarise_accuracy
 from superglue_ros.replay.records import ReplayResult, spread
 
 
-def summarise_replay(
-    result: ReplayResult,
-    errors: TrajectoryErrors | None = None,
-    relative: RelativeErrors | None = None,
-) -> dict[str, Any]:
+def summarise_replay(result: ReplayResult, accuracy: Accuracy | None = None) -> dict[str, Any]:
     """Figures of a replay by name; errors only where ground truth was given."""
     records = result.records
     states = Counter(record.state for record in records if record.state)
     summary: dict[str, Any] = {
         "source": result.name,
+        "interrupted": result.interrupted,
         "frames": len(records),
         "skipped": result.skipped,
         "keyframes": result.num_keyframes,
@@ -42,9 +38,8 @@ def summarise_replay(
         "precision": result.precision,
         "model": result.model,
         "weights_hash": result.weights_hash,
+        "warnings": dict(result.warnings),
     }
-    if errors is not None:
-        summary["ate"] = summarise_errors(errors)
-    if relative is not None:
-        summary["relative"] = asdict(relative)
+    if accuracy is not None:
+        summary |= summarise_accuracy(accuracy)
     return summary

@@ -23,10 +23,11 @@ class Calibration:
     origin: str
 
 
-def camera_from_info(message: Any) -> CameraModel:
-    """Camera of a sensor_msgs/CameraInfo of ROS 1 or ROS 2, its distortion model by any of the
-    names that drivers use (`distortion.normalise`); all-zero distortion becomes "none", but for
-    the equidistant model, which bends rays without any coefficients.
+def camera_from_info(message: Any, rectified: bool = False) -> CameraModel:
+    """Camera of a sensor_msgs/CameraInfo of ROS 1 or ROS 2, by its K and D, or of its rectified
+    images, by its P. Its distortion model may have any of the names that drivers use
+    (`distortion.normalise`); all-zero distortion becomes "none", but for the equidistant model,
+    which bends rays without any coefficients.
 
     It is of the image as published: of the message's region of interest, binned. Takes any object
     with the message's fields; checks nothing (`geometry.camera` does).
@@ -35,6 +36,9 @@ def camera_from_info(message: Any) -> CameraModel:
     matrix = np.array(message.k if lower else message.K, float).reshape(3, 3)
     coefficients = message.d if lower else message.D
     model, distortion = normalise(str(message.distortion_model), coefficients)
+    if rectified:
+        matrix = np.array(message.p if lower else message.P, float).reshape(3, 4)[:, :3].copy()
+        model, distortion = "none", np.zeros(0)
     width, height, roi = int(message.width), int(message.height), message.roi
     if roi.width and roi.height:
         width, height = int(roi.width), int(roi.height)

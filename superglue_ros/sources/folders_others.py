@@ -11,6 +11,7 @@ import numpy as np
 from superglue_ros.errors import ImageError, SourceError
 from superglue_ros.sources.calibration import Calibration, load_calibration
 from superglue_ros.sources.calibration_text import camera_matrix
+from superglue_ros.sources.euroc_pairs import euroc_rectification, with_right_images
 from superglue_ros.sources.image_files import (
     DEFAULT_PERIOD_NS,
     FileEntry,
@@ -60,32 +61,49 @@ def open_tum(path: Path, own_calibration: bool) -> ImageFileSource | None:
 def open_euroc(path: Path, own_calibration: bool) -> ImageFileSource | None:
     """Camera 0 of an EuRoC sequence (mav0), or the camera whose folder it is; None if it is none.
 
-    Its cameras are not rectified to one another, so that one of them is used. Raises SourceError.
+    Where both cameras are calibrated, camera 0 comes rectified with camera 1 to its right. Raises
+    SourceError.
     """
     folders = (path / "mav0" / "cam0", path / "cam0", path)
     folder = next((x for x in folders if (x / "data").is_dir()), None)
     if folder is None or not ((folder / "data.csv").is_file() or folder != path):
         return None
-    notes = [f"layout: EuRoC, images of {folder.resolve().name}"]
-    if (folder / "data.csv").is_file():
-        entries = []
-        for row in read_table(folder / "data.csv", separator=","):
-            if len(row.words) != 2 or not row.words[0].isdecimal():
-                raise SourceError(f"{folder}/data.csv:{row.number}: expected nanoseconds,file")
-            stamps, _ = parse_stamps(folder / "data.csv", [row], ns_per_unit=1)
-            entries.append(FileEntry(stamps[0], folder / "data" / row.words[1]))
-        if not entries:
-            raise SourceError(f"{folder}/data.csv: no frames listed")
-    else:
-        entries, unit = _named_by_time(list_images(folder / "data"), "there is no data.csv")
-        notes.append(f"times: the names of the images, in {unit}")
-    if folder != path and (folder.parent / "cam1").is_dir():
-        notes.append("right images: cam1 is not used, the pair is not rectified")
+    entries, origin = _euroc_images(folder)
+    notes = [f"layout: EuRoC, images of {folder.resolve().name}", *origin]
     found = None
     if own_calibration:
         sensor, chain = folder / "sensor.yaml", path / "dso" / "camchain.yaml"
         found = _calibration(sensor if sensor.is_file() else chain, entries)
-    return _source(path.name, entries, found, notes)
+    right = folder.parent / "cam1"
+    if folder == path or not (right / "data").is_dir():
+        return _source(path.name, entries, found, notes)
+    paired = with_right_images(entries, _euroc_images(right)[0])
+    rectification, problem = None, "the calibration that was given is of one camera"
+    if own_calibration:
+        rectification, problem = euroc_rectification(folder, right, paired)
+    if rectification is None:
+        notes.append(f"right images: cam1 is not used: {problem}")
+        return _source(path.name, entries, found, notes)
+    notes.append(f"right images: cam1, {rectification.baseline_m:.4f} m away, both rectified")
+    notes += [f"calibration: {found.origin}"] if found is not None else []
+    return ImageFileSource(path.name, paired, notes=notes, rectification=rectification)
+
+
+def _euroc_images(folder: Path) -> tuple[list[FileEntry], list[str]]:
+    """Images of a camera's folder in the order of data.csv, or of the times that are their names,
+    and a note of the latter."""
+    if not (folder / "data.csv").is_file():
+        entries, unit = _named_by_time(list_images(folder / "data"), "there is no data.csv")
+        return entries, [f"times: the names of the images, in {unit}"]
+    entries = []
+    for row in read_table(folder / "data.csv", separator=","):
+        if len(row.words) != 2 or not row.words[0].isdecimal():
+            raise SourceError(f"{folder}/data.csv:{row.number}: expected nanoseconds,file")
+        stamps, _ = parse_stamps(folder / "data.csv", [row], ns_per_unit=1)
+        entries.append(FileEntry(stamps[0], folder / "data" / row.words[1]))
+    if not entries:
+        raise SourceError(f"{folder}/data.csv: no frames listed")
+    return entries, []
 
 
 def open_4seasons(path: Path, own_calibration: bool) -> ImageFileSource | None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superglue_ros.errors import ImageError, SourceError
+from superglue_ros.geometry.rectification import Rectification
 from superglue_ros.sources.encodings import decode_compressed, decode_unchanged
 from superglue_ros.sources.tables import NS_PER_S, stamps_repeat
 from superglue_ros.types import CameraModel, FloatArray, Frame, ImageArray
@@ -40,7 +41,8 @@ class ImageFileSource:
     """Frames of listed files, see `FrameSource`; an unreadable image is logged and skipped, and a
     frame whose depth or right image is unreadable comes without it, which is logged as well.
 
-    depth_reader: (H, W) float32 metres of a depth file, or ImageError; by default TUM's.
+    depth_reader: (H, W) float32 metres of a depth file, or ImageError; by default TUM's;
+    rectification: of images that are no rectified pairs yet, which says camera and baseline, too.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class ImageFileSource:
         baseline_m: float | None = None,
         depth_reader: Callable[[Path], FloatArray] | None = None,
         notes: Sequence[str] = (),
+        rectification: Rectification | None = None,
     ) -> None:
         self.name = name
         self.notes = tuple(notes)
@@ -62,11 +65,12 @@ class ImageFileSource:
                 for i, entry in enumerate(self.entries)
             )
             self.notes += ("times: 10 Hz assumed, for most of those given repeat",)
-        self.camera = camera
+        self.camera = camera if rectification is None else rectification.camera
         self.skipped = 0
         self.has_depth = any(entry.depth for entry in self.entries)
         self.is_stereo = any(entry.right for entry in self.entries)
-        self._baseline_m = baseline_m
+        self._baseline_m = baseline_m if rectification is None else rectification.baseline_m
+        self._rectification = rectification
         self._read_depth = depth_reader or read_depth
 
     def __len__(self) -> int:
@@ -82,7 +86,10 @@ class ImageFileSource:
                 logger.warning("%s: skipped a frame: %s", self.name, error)
 
     def _frame(self, entry: FileEntry) -> Frame:
-        frame = Frame(read_image(entry.image), entry.stamp_ns, camera=self.camera)
+        rectification, image = self._rectification, read_image(entry.image)
+        if rectification is not None:
+            image = rectification.left(image)
+        frame = Frame(image, entry.stamp_ns, camera=self.camera)
         if entry.depth:
             try:
                 frame = replace(frame, depth_m=self._read_depth(entry.depth))
@@ -91,6 +98,7 @@ class ImageFileSource:
         if entry.right:
             try:
                 right = read_image(entry.right)
+                right = right if rectification is None else rectification.right(right)
                 frame = replace(frame, right=right, baseline_m=self._baseline_m)
             except ImageError as error:
                 logger.warning("%s: a frame without its right image: %s", self.name, error)

@@ -1,4 +1,4 @@
-"""One training loop for every network: schedule, slices, checkpoints, progress, log."""
+"""The loop of one stage's training: steps, slices of time, validation, checkpoints, log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,41 +17,15 @@ from tqdm import tqdm
 from superglue_ros.errors import CheckpointError, SuperGlueRosError
 from superglue_ros.provenance import source_commit
 from superglue_ros.training.checkpoint_files import read_state, write_state
-from superglue_ros.training.team import Team
+from superglue_ros.training.process_group import ProcessGroup
+from superglue_ros.training.schedule import ScheduleConfig
 
 CHECKPOINT = "checkpoint.pt"
-
-
-@dataclass(frozen=True)
-class ScheduleConfig:
-    """steps of the whole run; learning_rate after `warmup_steps`, then a cosine to its
-    `last_share` of it; clip_norm bounds the gradient; validation every `validate_every` steps."""
-
-    steps: int = 4000
-    learning_rate: float = 2e-3
-    last_share: float = 0.0
-    weight_decay: float = 1e-4
-    warmup_steps: int = 100
-    clip_norm: float = 1.0
-    validate_every: int = 500
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.warmup_steps < 0 or self.validate_every < 1:
-            raise ValueError("steps, validate_every must be positive, warmup_steps not negative")
-        if self.learning_rate <= 0 or self.clip_norm <= 0 or self.weight_decay < 0:
-            raise ValueError("learning_rate, clip_norm must be positive, weight_decay at least 0")
-        if not 0 <= self.last_share <= 1:
-            raise ValueError("last_share must be in [0, 1]")
-
-    def rate_at(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
-        warm = min(1.0, (step + 1) / max(self.warmup_steps, 1))
-        falling = 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        return self.learning_rate * warm * (self.last_share + (1 - self.last_share) * falling)
-
-    def shortened(self) -> ScheduleConfig:
-        """The same with a few steps, for a trial."""
-        return replace(self, steps=2, validate_every=1, warmup_steps=1)
+_LOG = "log.jsonl"
+_SAVE_S = 120.0
+"""Between two checkpoints."""
+_READ_STEPS = 10
+"""Between two looks at a step's figures: reading them waits for the GPU."""
 
 
 class Task(Protocol):
@@ -81,7 +55,7 @@ class Task(Protocol):
         """Take up what `state` gave."""
 
 
-def run_training(
+def train_stage(
     task: Task,
     schedule: ScheduleConfig,
     folder: Path,
@@ -89,7 +63,7 @@ def run_training(
     recipe: dict[str, Any],
     deadline: float = math.inf,
     resume: bool,
-    team: Team | None = None,
+    group: ProcessGroup | None = None,
     log: Callable[[str], None] = tqdm.write,
 ) -> bool:
     """Train until the schedule ends or `time.monotonic()` passes the deadline; True when it has
@@ -98,100 +72,163 @@ def run_training(
     Writes `checkpoint.pt` (network, optimiser, step, recipe; see `checkpoint_files`) and appends
     to `log.jsonl` in the folder. With `resume` it goes on from the checkpoint there, whose recipe
     must be the same.
-    Of a team the leader alone validates and writes.
+    Of a process group the main process alone validates and writes.
     Raises CheckpointError, and SuperGlueRosError where the loss is not finite.
     """
-    team = team or Team()
-    folder.mkdir(parents=True, exist_ok=True)
-    optimizer = torch.optim.AdamW(
-        task.parameter_groups(),
-        lr=schedule.learning_rate,
-        weight_decay=schedule.weight_decay,
-        fused=team.device.type == "cuda",
-    )
-    step, trained_s = 0, 0.0
     check_folder(folder / CHECKPOINT, resume)
+    folder.mkdir(parents=True, exist_ok=True)
+    part = _Slice(task, schedule, folder, recipe, group or ProcessGroup(), log)
     if resume:
-        step, trained_s = _resume(task, optimizer, folder / CHECKPOINT, recipe, schedule.steps)
-        if step >= schedule.steps:
-            return True
-    started, waited, first = time.monotonic(), 0.0, step
-    # The first step saves what may have been long in the making: adapted labels.
-    last_saved = -math.inf
-    commit = source_commit()
+        part.resume()
+    if not part.finished:
+        part.train(deadline)
+    return part.finished
 
-    def snapshot() -> dict[str, Any]:
-        finished = step >= schedule.steps
-        return {
-            "network": task.network.state_dict(),
+
+@dataclass(frozen=True)
+class _Update:
+    """What a step of the optimiser gave."""
+
+    loss: Tensor
+    gradient_norm: Tensor
+    figures: dict[str, Tensor]
+
+    def check(self, step: int) -> None:
+        """SuperGlueRosError where the loss or the gradient, which is all processes', is not
+        finite, before what it has spoilt becomes the checkpoint."""
+        for name, value in (("loss", self.loss), ("gradient's norm", self.gradient_norm)):
+            if not bool(torch.isfinite(value)):
+                raise SuperGlueRosError(f"the {name} is {float(value)} at step {step}")
+
+
+class _Slice:
+    """A stage's training in one slice of time."""
+
+    def __init__(
+        self,
+        task: Task,
+        schedule: ScheduleConfig,
+        folder: Path,
+        recipe: dict[str, Any],
+        group: ProcessGroup,
+        log: Callable[[str], None],
+    ) -> None:
+        self.task, self.schedule, self.folder = task, schedule, folder
+        self.recipe, self.group, self.log = recipe, group, log
+        self.optimizer = torch.optim.AdamW(
+            task.parameter_groups(),
+            lr=schedule.learning_rate,
+            weight_decay=schedule.weight_decay,
+            fused=group.device.type == "cuda",
+        )
+        self.commit = source_commit()
+        self.step = self.first_step = 0
+        self.earlier_s = self.started = self.data_s = 0.0
+        # The first step saves what may have been long in the making: adapted labels.
+        self.saved_at = -math.inf
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.schedule.steps
+
+    def resume(self) -> None:
+        """Go on from the folder's checkpoint; CheckpointError where it is of another recipe."""
+        path = self.folder / CHECKPOINT
+        state = read_checkpoint(path)
+        _check_recipe(path, state["recipe"], self.recipe)
+        self.task.network.load_state_dict(state["network"])
+        self.step = self.first_step = int(state["step"])
+        self.earlier_s = float(state["trained_s"])
+        if not self.finished:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.task.restore(state["task"])
+
+    def train(self, deadline: float) -> None:
+        """Steps until the schedule or the time ends, and the checkpoint of the last one."""
+        self.started = time.monotonic()
+        update = None
+        with tqdm(
+            total=self.schedule.steps,
+            initial=self.step,
+            unit="step",
+            smoothing=0.05,
+            disable=not self.group.is_main,
+        ) as bar:
+            while not self.finished and not self._is_over(deadline):
+                update = self._update()
+                bar.update()
+                self._look_at(update, bar)
+        if update is not None:
+            update.check(self.step)
+        if self.group.is_main:
+            self._save()
+        self.group.barrier()
+
+    def _is_over(self, deadline: float) -> bool:
+        return self.group.any_of(time.monotonic() > deadline)
+
+    def _update(self) -> _Update:
+        """One step of the optimiser."""
+        network, rate = self.task.network, self.schedule.rate_at(self.step)
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = rate * parameters["scale"]
+        network.train()
+        loss, figures, data_s = self.task.loss(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(network.parameters(), self.schedule.clip_norm)
+        self.optimizer.step()
+        self.step += 1
+        self.data_s += data_s
+        return _Update(loss, norm, figures)
+
+    def _look_at(self, update: _Update, bar: tqdm[Any]) -> None:
+        """Check, show, log and save a step, each when it is due."""
+        saving = time.monotonic() - self.saved_at > _SAVE_S
+        validating = self.finished or self.step % self.schedule.validate_every == 0
+        if saving or validating or self.step % _READ_STEPS == 0:
+            update.check(self.step)
+            bar.set_postfix({name: f"{float(x):.3f}" for name, x in update.figures.items()})
+        if saving:
+            self.saved_at = time.monotonic()
+        if validating and self.group.is_main:
+            self._validate(update)
+        if saving and self.group.is_main:
+            self._save()
+
+    def _validate(self, update: _Update) -> None:
+        """Append the step's and the validation's figures to the log."""
+        elapsed = time.monotonic() - self.started
+        images = (self.step - self.first_step) * self.task.images_per_step * self.group.size
+        row: dict[str, float] = {"step": self.step, "loss": update.loss.item()}
+        row |= {name: float(value) for name, value in update.figures.items()}
+        row |= self.task.validate()
+        row |= {"data_share": self.data_s / elapsed, "images_per_s": images / elapsed}
+        with (self.folder / _LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        self.log(" ".join(f"{name} {value:.4g}" for name, value in row.items()))
+
+    def _save(self) -> None:
+        state = {
+            "network": self.task.network.state_dict(),
             # Of use to none who go on from a finished run, and twice as large as the network.
-            "optimizer": None if finished else optimizer.state_dict(),
-            "task": task.state(),
-            "recipe": recipe,
-            "step": step,
-            "trained_s": trained_s + time.monotonic() - started,
-            "team_size": team.size,
-            "commit": commit,
+            "optimizer": None if self.finished else self.optimizer.state_dict(),
+            "task": self.task.state(),
+            "recipe": self.recipe,
+            "step": self.step,
+            "trained_s": self.earlier_s + time.monotonic() - self.started,
+            "world_size": self.group.size,
+            "commit": self.commit,
         }
-
-    bar = tqdm(
-        total=schedule.steps, initial=step, unit="step", smoothing=0.05, disable=not team.leads
-    )
-    with bar:
-        while step < schedule.steps:
-            late = time.monotonic() > deadline
-            if (late or team.size > 1) and team.agree(late):
-                break
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.rate_at(step) * group["scale"]
-            task.network.train()
-            loss, figures, data_s = task.loss(step)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(task.network.parameters(), schedule.clip_norm)
-            optimizer.step()
-            step += 1
-            waited += data_s
-            bar.update()
-            # Reading a figure waits for the GPU, so not at every step.
-            due = time.monotonic() - last_saved > 120
-            validating = step % schedule.validate_every == 0 or step == schedule.steps
-            if step % 10 == 0 or due or validating:
-                _check(loss, norm, step)
-                bar.set_postfix({key: f"{float(value):.3f}" for key, value in figures.items()})
-            if due:
-                last_saved = time.monotonic()
-            if not team.leads:
-                continue
-            if validating:
-                elapsed = time.monotonic() - started
-                row = {"step": step, "loss": loss.item()}
-                row |= {key: float(value) for key, value in figures.items()} | task.validate()
-                row["data_share"] = waited / elapsed
-                images = (step - first) * task.images_per_step * team.size
-                row["images_per_s"] = images / elapsed
-                _append(folder / "log.jsonl", row)
-                log(" ".join(f"{k} {v:.4g}" for k, v in row.items()))
-            if due:
-                write_state(folder / CHECKPOINT, snapshot())
-    if step > first:
-        _check(loss, norm, step)
-    if team.leads:
-        write_state(folder / CHECKPOINT, snapshot())
-    team.wait()
-    return step >= schedule.steps
+        write_state(self.folder / CHECKPOINT, state)
 
 
-def _check(loss: Tensor, norm: Tensor, step: int) -> None:
-    # The gradient is every process's, and what it has spoilt must not become the checkpoint.
-    for name, value in (("loss", loss), ("gradient's norm", norm)):
-        if not bool(torch.isfinite(value)):
-            raise SuperGlueRosError(f"the {name} is {float(value)} at step {step}")
-
-
-def _append(path: Path, row: dict[str, float]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+def _check_recipe(path: Path, before: dict[str, Any], recipe: dict[str, Any]) -> None:
+    changed = sorted(k for k in before.keys() | recipe.keys() if before.get(k) != recipe.get(k))
+    if changed:
+        raise CheckpointError(
+            f"{path} was trained by another recipe ({', '.join(changed)}); name another --output"
+        )
 
 
 def check_folder(checkpoint: Path, resume: bool) -> None:
@@ -208,24 +245,3 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """The state a run has written; CheckpointError where it is missing or unreadable."""
     check_folder(path, resume=True)
     return read_state(path)
-
-
-def _resume(
-    task: Task,
-    optimizer: torch.optim.Optimizer,
-    path: Path,
-    recipe: dict[str, Any],
-    last_step: int,
-) -> tuple[int, float]:
-    state = read_checkpoint(path)
-    before = state["recipe"]
-    changed = sorted(k for k in before.keys() | recipe.keys() if before.get(k) != recipe.get(k))
-    if changed:
-        raise CheckpointError(
-            f"{path} was trained by another recipe ({', '.join(changed)}); name another --output"
-        )
-    task.network.load_state_dict(state["network"])
-    if state["step"] < last_step:
-        optimizer.load_state_dict(state["optimizer"])
-        task.restore(state["task"])
-    return int(state["step"]), float(state["trained_s"])

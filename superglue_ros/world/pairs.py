@@ -33,7 +33,7 @@ class WorldConfig:
     """What pairs are drawn.
 
     width, height: pixels; overlap: least and largest share of each picture that the other sees,
-    or (0, 0) for pairs without common surface; photographs: a folder of pictures used as textures
+    or (0, 0) for pairs without overlap; photographs: a folder of pictures used as textures
     beside `procedural` painted ones, all of texture_size pixels; scenes: size of the pool;
     renewed: scenes replaced at each batch; street_share: how many scenes are streets; candidates:
     cameras tried for a second view; photometric: lights, exposure, blur and noise differ between
@@ -67,8 +67,8 @@ class WorldConfig:
         if not 0 <= self.street_share <= 1:
             raise ValueError(f"street_share must be within 0..1, not {self.street_share}")
 
-    def apart(self) -> WorldConfig:
-        """The same for pairs without common surface."""
+    def without_overlap(self) -> WorldConfig:
+        """The same for pairs without overlap."""
         return replace(self, overlap=(0.0, 0.0))
 
 

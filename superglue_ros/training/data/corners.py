@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from superglue_ros.networks.keypoints import suppress_nonmaxima
 
-SURE_RESPONSE = 5e-4
-DOUBTFUL_RESPONSE = 1e-4
-"""Corner responses from which on a corner is seen for sure, or may be seen, through noise."""
+CORNER_RESPONSE = 5e-4
+IGNORED_RESPONSE = 1e-4
+"""Corner responses from which on a corner is a keypoint, or ignored: noise may hide it."""
 
 MARGIN = 4
 """Pixels along an image's edge without keypoints, as in `SuperPointConfig.border`."""
@@ -44,12 +44,13 @@ def corner_response(images: Tensor) -> Tensor:
 def find_corners(images: Tensor, valid: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The strongest local maxima of the corner response: pixels (B, C, 2), scores (B, C).
 
-    A score is negative for a corner that noise may hide, and 0 where fewer than C stand out.
+    A score is negative for a corner to ignore, since noise may hide it, and 0 where fewer than C
+    stand out.
     """
     response = corner_response(images).clamp(min=0)
     points, values = strongest_maxima(response * valid, count)
-    sure, doubtful = values > SURE_RESPONSE, values > DOUBTFUL_RESPONSE
-    scores = torch.where(sure, values, torch.where(doubtful, -values, 0.0))
+    ignored = torch.where(values > IGNORED_RESPONSE, -values, 0.0)
+    scores = torch.where(values > CORNER_RESPONSE, values, ignored)
     return refine_maxima(response, points), scores
 
 

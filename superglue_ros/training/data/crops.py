@@ -30,8 +30,9 @@ class Crops:
 
     index (P,): texture; to_texture (P, 3, 3): crop's to texture's pixels; zoom (P,): texture
     pixels a crop pixel; size: (width, height) of every crop; points (P, C, 2): labels, pixels of
-    the crop; scores (P, C): positive for a keypoint, negative where one may or may not be seen, 0
-    for padding. Keypoints nearer to a crop's edge than `MARGIN` pixels need not be labelled.
+    the crop; scores (P, C): positive for a keypoint, negative for one that the loss ignores, since
+    noise may hide it, 0 for padding. Keypoints nearer to a crop's edge than `MARGIN` pixels need
+    not be labelled.
     """
 
     index: Tensor

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from superglue_ros.training.data.corners import DOUBTFUL_RESPONSE, SURE_RESPONSE, corner_response
+from superglue_ros.training.data.corners import CORNER_RESPONSE, IGNORED_RESPONSE, corner_response
 from superglue_ros.training.data.homographies import pixel_grid
 
 _LAYERS = 14
@@ -56,8 +56,8 @@ class ShapeImages:
         # A corner between two equal shades is none.
         response = F.max_pool2d(corner_response(image)[:, None], 5, stride=1, padding=2)[:, 0]
         strength = self._at(response, points) * seen
-        scores = torch.where(strength > SURE_RESPONSE, strength, -strength)
-        scores = scores * (strength > DOUBTFUL_RESPONSE)
+        scores = torch.where(strength > CORNER_RESPONSE, strength, -strength)
+        scores = scores * (strength > IGNORED_RESPONSE)
         return image, *_strongest(points, scores, max_labels)
 
     def _kinds(self) -> tuple[Callable[[int], tuple[Tensor, Tensor, Tensor]], ...]:

@@ -52,14 +52,14 @@ class MixedPairs:
     def draw_worlds(self, seed: int) -> None:
         """Begin with other scenes."""
         self._world = WorldPairs(self._world_config, self._device, seed)
-        self._apart = WorldPairs(self._world_config.apart(), self._device, seed + 1)
+        self._no_overlap = WorldPairs(self._world_config.without_overlap(), self._device, seed + 1)
 
     def sample(self) -> Pairs:
         """A new batch."""
-        rendered, apart, flat = self._counts
+        rendered, no_overlap, flat = self._counts
         sources: list[tuple[WorldPairs | HomographyPairs, int]] = [
             (self._world, rendered),
-            (self._apart, apart),
+            (self._no_overlap, no_overlap),
             (self.homographies, flat),
         ]
         return tuple(source.sample(count) for source, count in sources if count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
@@ -16,10 +17,11 @@ from superglue_ros.training.data.photos import PhotoBank
 from superglue_ros.training.superglue.recipe import SuperGlueRecipe
 from superglue_ros.training.superglue.samples import Sample, extract_features
 from superglue_ros.types import IntArray, Pose
+from superglue_ros.world.furnished_views import FurnishedViews
 from superglue_ros.world.pairs import RenderedPairs, WorldPairs
 
-APART = "apart"
-"""Kind of the pairs without common surface, of which only the number of matches is told."""
+NO_OVERLAP = "no_overlap"
+"""Kind of the pairs without overlap, of which only the number of matches is told."""
 
 AUC_DEG = 10.0
 INLIER_PX = 1.0
@@ -29,12 +31,17 @@ _SEED = 2_000_003
 def validation_samples(
     recipe: SuperGlueRecipe, superpoint: SuperPoint, bank: PhotoBank
 ) -> dict[str, list[Sample]]:
-    """Fixed pairs: homographies, rendered ones, and rendered ones without common surface."""
-    sources: dict[str, HomographyPairs | WorldPairs] = {
+    """Fixed pairs: homographies, rendered ones, and rendered ones without overlap; where the
+    recipe has a folder of furnished worlds, of those left out of its bank, too."""
+    sources: dict[str, HomographyPairs | WorldPairs | FurnishedViews] = {
         "homography": HomographyPairs(bank, recipe.pairs, _SEED),
         "rendered": WorldPairs(recipe.world, bank.device, _SEED),
-        APART: WorldPairs(recipe.world.apart(), bank.device, _SEED),
+        NO_OVERLAP: WorldPairs(recipe.world.without_overlap(), bank.device, _SEED),
     }
+    views = recipe.bank.views
+    if views.worlds is not None and views.leave_out:
+        kept = replace(views, names=views.leave_out, leave_out=(), overlap=(0.1, 0.5))
+        sources["furnished"] = FurnishedViews(kept, _SEED)
     count = recipe.most_keypoints
     return {
         kind: [
@@ -80,9 +87,9 @@ def validation_figures(
     for kind, own in samples.items():
         found = [match(sample) for sample in own]
         rows = [assignment_figures(f, s.truth.matches0) for f, s in zip(found, own)]
-        for key in ("matches",) if kind == APART else ("precision", "recall", "accuracy"):
+        for key in ("matches",) if kind == NO_OVERLAP else ("precision", "recall", "accuracy"):
             result[f"{kind}_{key}"] = sum(float(row[key]) for row in rows) / len(rows)
-        if kind == APART:
+        if kind == NO_OVERLAP:
             continue
         errors = [e for f, s in zip(found, own) for e in _pose_errors(f.cpu().numpy(), s)]
         if errors:

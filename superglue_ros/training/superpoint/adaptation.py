@@ -37,22 +37,24 @@ _STEPS_PER_PX = 32
 @dataclass(frozen=True)
 class AdaptationConfig:
     """homographies: views a crop beside the crop itself; photometric, blur_px: of the views
-    (`augment_photometry`), so that what only a sharp and clean one shows gets no label; sure,
-    doubtful: averaged probabilities from which on a keypoint is one, or may be one; homography:
-    of the views."""
+    (`augment_photometry`), so that what only a sharp and clean one shows gets no label;
+    keypoint_threshold: averaged probability from which on a label is a keypoint, ignore_threshold:
+    from which on it is ignored; homography: of the views."""
 
     homographies: int = 12
     photometric: float = 0.5
     blur_px: float = 1.6
-    sure: float = 0.03
-    doubtful: float = 0.008
+    keypoint_threshold: float = 0.03
+    ignore_threshold: float = 0.008
     homography: HomographyConfig = field(
         default_factory=lambda: HomographyConfig(45.0, 0.25, 1.6, 0.15, 0.1)
     )
 
     def __post_init__(self) -> None:
-        if self.homographies < 0 or not 0 < self.doubtful <= self.sure < 1:
-            raise ValueError("adaptation needs homographies >= 0 and 0 < doubtful <= sure < 1")
+        if self.homographies < 0:
+            raise ValueError(f"homographies must not be negative, not {self.homographies}")
+        if not 0 < self.ignore_threshold <= self.keypoint_threshold < 1:
+            raise ValueError("adaptation needs 0 < ignore_threshold <= keypoint_threshold < 1")
         check_photometry(self.photometric, self.blur_px)
 
 
@@ -71,8 +73,8 @@ def adapt_labels(
         rows = slice(first, first + _CHUNK)
         response = _averaged_response(network, bank, crops, rows, config, generator)
         points, values = strongest_maxima(response, crops.points.shape[1])
-        doubtful = torch.where(values > config.doubtful, -values, 0.0)
-        scores = torch.where(values > config.sure, values, doubtful)
+        ignored = torch.where(values > config.ignore_threshold, -values, 0.0)
+        scores = torch.where(values > config.keypoint_threshold, values, ignored)
         labels.append((refine_maxima(response, points), scores))
     points, scores = (torch.cat(part) for part in zip(*labels))
     return replace(crops, points=points, scores=scores)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from superglue_ros.networks.keypoints import CELL, probability_map, refine_keypoints
 from superglue_ros.training.data.homographies import warp_points
 
-_FOUND_ODDS = 20.0
+_KEYPOINT_ODDS = 20.0
 
 
 def detector_targets(
@@ -20,9 +20,9 @@ def detector_targets(
     """What each cell should say of labels (B, C, 2) in pixels with scores (B, C) as in `Crops`.
 
     Returns shares (B, 65, H / 8, W / 8) that sum to 1, and where they are known (B, H / 8, W / 8).
-    The strongest sure label of a cell is spread bilinearly over the pixels around it, so that the
+    The strongest keypoint of a cell is spread bilinearly over the pixels around it, so that the
     probabilities' mean is its sub-pixel place; the last channel is 1 where there is none. A cell
-    with doubtful labels only is not known.
+    with ignored labels only is not known.
     """
     columns, rows = size[0] // CELL, size[1] // CELL
     x, y = points.round().long().unbind(-1)
@@ -30,12 +30,12 @@ def detector_targets(
     cell = torch.where(counts, (y // CELL) * columns + x // CELL, 0)
 
     def strongest(values: Tensor) -> Tensor:
-        best = torch.zeros(len(points), rows * columns, device=points.device)
-        return best.scatter_reduce_(1, cell, torch.where(counts, values, 0.0), "amax")
+        maxima = torch.zeros(len(points), rows * columns, device=points.device)
+        return maxima.scatter_reduce_(1, cell, torch.where(counts, values, 0.0), "amax")
 
-    sure = strongest(scores.clamp(min=0))
-    doubtful = (sure == 0) & (strongest(-scores) > 0)
-    chosen = counts & (scores > 0) & (scores == sure.gather(1, cell))
+    best = strongest(scores.clamp(min=0))
+    ignored = (best == 0) & (strongest(-scores) > 0)
+    chosen = counts & (scores > 0) & (scores == best.gather(1, cell))
     shares = torch.zeros(len(points), CELL * CELL + 1, rows * columns, device=points.device)
     left, top = points.floor().long().unbind(-1)
     for column in (left, left + 1):
@@ -48,7 +48,7 @@ def detector_targets(
     total = shares.sum(1, keepdim=True)
     shares = shares / total.clamp(min=1e-6)
     shares[:, -1] = (total[:, 0] == 0).float()
-    return shares.unflatten(2, (rows, columns)), ~doubtful.unflatten(1, (rows, columns))
+    return shares.unflatten(2, (rows, columns)), ~ignored.unflatten(1, (rows, columns))
 
 
 def detector_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,43 +65,46 @@ def detector_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> tuple[Tenso
     logit = places.logsumexp(1) - nothing
     presence = F.binary_cross_entropy_with_logits(logit, has_one, reduction="none")
     place = -(targets[:, :-1] * places.log_softmax(1)).sum(1)
-    known = has_one * valid
+    supervised = has_one * valid
     return (
         (presence * valid).sum() / valid.sum().clamp(min=1),
-        (place * known).sum() / known.sum().clamp(min=1),
+        (place * supervised).sum() / supervised.sum().clamp(min=1),
     )
 
 
-def found_loss(logits: Tensor, pixels: Tensor, labels: Tensor, known: Tensor) -> Tensor:
-    """Cross-entropy of keypoints' probabilities against how far another view finds them again.
+def repeatability_loss(
+    logits: Tensor, pixels: Tensor, labels: Tensor, covisible: Tensor
+) -> Tensor:
+    """Cross-entropy of keypoints' probabilities against their labels of repeatability.
 
     logits (B, 65, h, w); pixels (B, K) of the flattened probability map; labels (B, K) in [0, 1];
-    known (B, K) bool. A pixel's probability is far below that of its keypoint, whose place is
-    spread over several: read as odds it counts `_FOUND_ODDS` times.
+    covisible (B, K) bool, whether they count. A pixel's probability is far below that of its
+    keypoint, whose place is spread over several: read as odds it counts `_KEYPOINT_ODDS` times.
     """
     probabilities = probability_map(logits).flatten(1).gather(1, pixels)
-    logit = probabilities.clamp(min=1e-6).log() + math.log(_FOUND_ODDS)
+    logit = probabilities.clamp(min=1e-6).log() + math.log(_KEYPOINT_ODDS)
     loss = F.binary_cross_entropy_with_logits(logit, labels, reduction="none")
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    return (loss * covisible).sum() / covisible.sum().clamp(min=1)
 
 
-def kept_loss(
-    logits: Tensor, descriptors: Tensor, logits_before: Tensor, descriptors_before: Tensor
+def distillation_loss(
+    logits: Tensor, descriptors: Tensor, teacher_logits: Tensor, teacher_descriptors: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """How far a network has gone from an earlier one, both heads' outputs (B, C, h, w) given.
+    """Self-distillation from the frozen network that the stage began with, the teacher.
 
-    Returns the divergence (Kullback, Leibler) of the keypoint's place in a cell, each cell
-    weighing as the earlier network was sure of a keypoint, and the descriptors' mean 1 - cosine.
+    Of both networks' outputs (B, C, h, w). Returns the divergence (Kullback, Leibler) of the
+    keypoint's place in a cell, each cell weighing as the teacher's probability of a keypoint
+    there, and the descriptors' mean 1 - cosine.
     """
-    logits, logits_before = logits.float(), logits_before.float()
-    places, before = (x[:, :-1].log_softmax(1) for x in (logits, logits_before))
-    divergence = F.kl_div(places, before, reduction="none", log_target=True).sum(1)
-    weight = 1 - logits_before.softmax(1)[:, -1]
+    logits, teacher_logits = logits.float(), teacher_logits.float()
+    places, teacher = (x[:, :-1].log_softmax(1) for x in (logits, teacher_logits))
+    divergence = F.kl_div(places, teacher, reduction="none", log_target=True).sum(1)
+    weight = 1 - teacher_logits.softmax(1)[:, -1]
     place = (divergence * weight).sum() / weight.sum().clamp(min=1e-6)
-    return place, 1 - (descriptors * descriptors_before).sum(1).mean()
+    return place, 1 - (descriptors * teacher_descriptors).sum(1).mean()
 
 
-def agreement_loss(
+def reprojection_loss(
     logits0: Tensor,
     logits1: Tensor,
     points0: Tensor,
@@ -111,8 +114,8 @@ def agreement_loss(
     window: tuple[int, float],
     generator: torch.Generator,
 ) -> Tensor:
-    """Mean distance in pixels between the places that two views give the same keypoints, as in
-    ALIKE's reprojection loss (arXiv:2112.02906).
+    """Mean reprojection error in pixels between the places that two views give the same
+    keypoints, as in ALIKE (arXiv:2112.02906).
 
     A place is the mean under the probabilities of logits (B, 65, h, w), with a window's radius and
     power as in inference (`refine_keypoints`), around a corresponding point (B, N, 2) shaken by up

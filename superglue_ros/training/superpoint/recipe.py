@@ -8,13 +8,13 @@ from typing import Any
 from superglue_ros.networks.checkpoints import SUPERPOINT_OPTIONS
 from superglue_ros.networks.keypoints import SuperPointConfig
 from superglue_ros.training.data.homography_pairs import PairConfig
-from superglue_ros.training.loop import ScheduleConfig
 from superglue_ros.training.recipes import check_stage_names
+from superglue_ros.training.schedule import ScheduleConfig
 from superglue_ros.training.superpoint.adaptation import AdaptationConfig
-from superglue_ros.training.superpoint.found_again import FoundConfig
+from superglue_ros.training.superpoint.repeatability import RepeatabilityConfig
 
-FOUND = "found"
-OWN_LABELS = ("adapted", FOUND)
+REPEATABLE = "repeatable"
+OWN_LABELS = ("adapted", REPEATABLE)
 """Those that the network itself gives."""
 
 LABELS = ("shapes", "corners", *OWN_LABELS)
@@ -25,16 +25,16 @@ class StageConfig:
     """One stage of the training; it goes on from the network of the stage before.
 
     labels: "shapes" (synthetic, exact), "corners" (of textures, by the structure tensor),
-    "adapted" (of textures, by homographic adaptation of the network as the stage finds it) or
-    "found" (of textures: which of the network's own keypoints the other view gives again, and
-    how far, see `find_candidates`);
+    "adapted" (of textures, by homographic adaptation of the network that the stage begins with) or
+    "repeatable" (of textures: the network's own keypoints, by whether the other view repeats and
+    matches them, see `label_candidates`);
     crops: labelled images with at most max_labels each, drawn anew every `renew_steps` (0: never;
-    adapted ones never), of "found" none; smoothing_px: of the images trained on;
+    adapted ones never), of "repeatable" none; smoothing_px: of the images trained on;
     batch: pairs a step; correspondences: points a pair that train descriptors;
-    descriptor_weight: 0 trains the detector alone; agreement_weight: of the distance between
-    places in both views (`agreement_loss`); keep_weight: of the distance from the network
-    as the stage finds it (`kept_loss`), so that places stay exact and a SuperGlue trained on its
-    descriptors still understands them.
+    descriptor_weight: 0 trains the detector alone; reprojection_weight: of the
+    distance between places in both views (`reprojection_loss`); distillation_weight: of the
+    distance from the network that the stage begins with (`distillation_loss`), so that places
+    stay exact and a SuperGlue trained on its descriptors still understands them.
     """
 
     name: str
@@ -46,9 +46,9 @@ class StageConfig:
     batch: int = 8
     correspondences: int = 128
     descriptor_weight: float = 1.0
-    agreement_weight: float = 0.0
-    keep_weight: float = 0.0
-    found: FoundConfig = field(default_factory=FoundConfig)
+    reprojection_weight: float = 0.0
+    distillation_weight: float = 0.0
+    repeatability: RepeatabilityConfig = field(default_factory=RepeatabilityConfig)
     adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
     pairs: PairConfig = field(default_factory=PairConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -60,9 +60,28 @@ class StageConfig:
             raise ValueError("crops, max_labels, batch and correspondences must be positive")
         if self.labels == "adapted" and self.renew_steps:
             raise ValueError("adapted labels are made once a stage; renew_steps must be 0")
-        weights = (self.descriptor_weight, self.agreement_weight, self.keep_weight)
+        weights = (self.descriptor_weight, self.reprojection_weight, self.distillation_weight)
         if min(self.renew_steps, *weights) < 0:
             raise ValueError("renew_steps and the weights must not be negative")
+
+    def new_pairs(self, steps: int) -> int:
+        """Pairs that a process draws for so many steps."""
+        return steps * self.batch
+
+    def card(self) -> dict[str, Any]:
+        """The options that a card of weights tells."""
+        told = ("labels", "smoothing_px", "reprojection_weight", "distillation_weight")
+        return {name: getattr(self, name) for name in told}
+
+    def trial(self) -> StageConfig:
+        """The same with a few steps on few crops."""
+        return replace(
+            self,
+            crops=8,
+            batch=2,
+            adaptation=replace(self.adaptation, homographies=2),
+            schedule=self.schedule.shortened(),
+        )
 
 
 @dataclass(frozen=True)
@@ -95,26 +114,15 @@ class SuperPointRecipe:
         self.keypoints()
         for stage in self.stages:
             self.keypoints(smoothing_px=stage.smoothing_px)
-            if stage.agreement_weight and not self.subpixel_radius:
-                raise ValueError("agreement_weight asks for a subpixel_radius above 0")
+            if stage.reprojection_weight and not self.subpixel_radius:
+                raise ValueError("reprojection_weight asks for a subpixel_radius above 0")
 
     def keypoints(self, **options: Any) -> SuperPointConfig:
         """How the network finds keypoints; ValueError for what cannot be."""
         own = {name: getattr(self, name) for name in SUPERPOINT_OPTIONS}
         return SuperPointConfig(**(own | options))
 
-
-def trial_of(recipe: SuperPointRecipe) -> SuperPointRecipe:
-    """The recipe with a few small steps a stage: does all of it run?"""
-
-    def shortened(stage: StageConfig) -> StageConfig:
-        return replace(
-            stage,
-            crops=8,
-            batch=2,
-            adaptation=replace(stage.adaptation, homographies=2),
-            schedule=stage.schedule.shortened(),
-        )
-
-    stages = tuple(shortened(stage) for stage in recipe.stages)
-    return replace(recipe, drawings=4, validation_batches=1, stages=stages)
+    def trial(self) -> SuperPointRecipe:
+        """The recipe with a few small steps a stage: does all of it run?"""
+        stages = tuple(stage.trial() for stage in self.stages)
+        return replace(self, drawings=4, validation_batches=1, stages=stages)

@@ -12,24 +12,24 @@ from torch import nn
 from superglue_ros.errors import CheckpointError, SuperGlueRosError
 
 RANK_SEED = 7_919
-"""Between the seeds of two processes of a team."""
+"""Between the seeds of two processes of a group."""
 
 
 @dataclass(frozen=True)
-class Team:
-    """This process's number among `size` that train together; a batch is each one's own."""
+class ProcessGroup:
+    """This process's rank among `size` that train together; a batch is each one's own."""
 
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process is the one that validates, writes and reports."""
         return self.rank == 0
 
-    def share(self, module: nn.Module) -> nn.Module:
-        """The module with its gradients averaged over the team."""
+    def data_parallel(self, module: nn.Module) -> nn.Module:
+        """The module with its gradients averaged over the group."""
         if self.size == 1:
             return module
         devices = [self.device.index] if self.device.type == "cuda" else None
@@ -38,47 +38,47 @@ class Team:
             module, device_ids=devices, find_unused_parameters=True
         )
 
-    def agree(self, stop: bool) -> bool:
+    def any_of(self, flag: bool) -> bool:
         """True for all where it is for any, so that no process waits for one that has left."""
         if self.size == 1:
-            return stop
-        flag = torch.tensor(float(stop), device=self.device)
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-        return bool(flag.item())
+            return flag
+        flags = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+        return bool(flags.item())
 
-    def take_up(self, generator: torch.Generator, saved: torch.Tensor) -> None:
-        """Put a generator where the leader's was when it wrote a checkpoint.
+    def restore_generator(self, generator: torch.Generator, saved: torch.Tensor) -> None:
+        """Set a generator to the state that the main process's had when it wrote a checkpoint.
 
         The others must not draw what it draws, nor in every slice what they drew in the first.
         """
         generator.set_state(saved)
-        if not self.leads:
+        if not self.is_main:
             ahead = torch.randint(2**40, (), generator=generator, device=generator.device)
             generator.manual_seed(int(ahead) + RANK_SEED * self.rank)
 
-    def check_device(self, begun_on: str) -> None:
+    def check_device(self, saved_on: str) -> None:
         """CheckpointError where a run was begun on a kind of device whose random numbers this
         one's cannot go on with."""
         own = self.device.type
-        if begun_on != own:
+        if saved_on != own:
             raise CheckpointError(
-                f"the run was begun on {begun_on}, whose random numbers {own} cannot go on with: "
+                f"the run was begun on {saved_on}, whose random numbers {own} cannot go on with: "
                 "resume it with --device"
             )
 
-    def wait(self) -> None:
-        """Until all have come here."""
+    def barrier(self) -> None:
+        """Wait until all have come here."""
         if self.size > 1:
             dist.barrier()
 
 
-def join_team(device: str) -> Team:
-    """The team that torchrun's environment names, or one process alone on `device`.
+def join_process_group(device: str) -> ProcessGroup:
+    """The group that torchrun's environment names, or one process alone on `device`.
 
     Raises SuperGlueRosError where torchrun has started more processes than there are GPUs.
     """
     if "LOCAL_RANK" not in os.environ:
-        return Team(device=torch.device(device))
+        return ProcessGroup(device=torch.device(device))
     local = int(os.environ["LOCAL_RANK"])
     cuda = device.startswith("cuda")
     if cuda and local >= torch.cuda.device_count():
@@ -91,10 +91,10 @@ def join_team(device: str) -> Team:
         torch.cuda.set_device(own)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if cuda else "gloo")
-    return Team(dist.get_rank(), dist.get_world_size(), own)
+    return ProcessGroup(dist.get_rank(), dist.get_world_size(), own)
 
 
-def leave_team() -> None:
-    """End what `join_team` began."""
+def leave_process_group() -> None:
+    """End what `join_process_group` began."""
     if dist.is_initialized():
         dist.destroy_process_group()

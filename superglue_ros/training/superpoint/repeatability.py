@@ -1,4 +1,4 @@
-"""Which of its own keypoints a detector finds again in another view, and matches there."""
+"""Labels for a detector's own keypoints: does another view repeat them, and match them there?"""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from superglue_ros.training.data.homography_pairs import shown
 from superglue_ros.types import UNMATCHED
 
 _CANDIDATES = 2
-"""Keypoints looked at for each one that counts as found."""
+"""Keypoints that are labelled for each one that counts as detected."""
 
 
 @dataclass(frozen=True)
-class FoundConfig:
-    """density: least and most keypoints a pixel that count as found in a view, the strongest ones;
-    a batch's number is drawn between them; distance_px: from a keypoint's place in the other view
-    to the nearest there; matched_share: of the label that is for being matched, the rest for
-    being repeated."""
+class RepeatabilityConfig:
+    """density: least and most keypoints a pixel that count as detected in a view, the strongest
+    ones; a batch's number is drawn between them; distance_px: from a keypoint's projection to the
+    nearest keypoint of the other view; matched_share: of the label that is for being matched, the
+    rest for being repeated."""
 
     density: tuple[float, float] = (0.0015, 0.005)
     distance_px: float = 2.0
@@ -50,33 +50,33 @@ class FoundConfig:
 @dataclass(frozen=True)
 class Candidates:
     """The strongest keypoints of views, K each: pixels (B, K), of the flattened probability map;
-    places (B, K, 2), sub-pixel; known (B, K), whether they fall into the other view; labels
-    (B, K) in [0, 1], how far they are found again; matched (B, K), whether the other view's
-    mutual nearest descriptor is at their place."""
+    places (B, K, 2), sub-pixel; covisible (B, K), whether the other view shows their place;
+    labels (B, K) in [0, 1], how far they are repeated and matched; matched (B, K), whether the
+    other view's mutual nearest descriptor is at their projection."""
 
     pixels: Tensor
     places: Tensor
-    known: Tensor
+    covisible: Tensor
     labels: Tensor
     matched: Tensor
 
 
 @torch.no_grad()
-def find_candidates(
+def label_candidates(
     logits: Tensor,
     descriptors: Tensor,
     valid: Tensor,
     to_other: Tensor,
     count: int,
     options: SuperPointConfig,
-    config: FoundConfig,
+    config: RepeatabilityConfig,
 ) -> Candidates:
     """Candidates of a batch whose first half are the first views of pairs and its second half
     their second views, in the same order.
 
     logits (2B, 65, h, w), descriptors (2B, D, h, w) as `SuperPoint.dense` gives them; valid
     (2B, H, W) pixels that show the texture; to_other (2B, 3, 3) to the pair's other view's pixels;
-    count: strongest keypoints of a view that count as found.
+    count: strongest keypoints of a view that count as detected.
 
     Repeatability and whether a match comes out right label keypoints as in R2D2
     (arXiv:1906.06195) and SiLK (arXiv:2304.06194).
@@ -92,24 +92,24 @@ def find_candidates(
     )
     vectors = sample_descriptors(places, descriptors)
     real = scores > 0
-    strong = real & (scores.argsort(1, descending=True).argsort(1) < count)
+    detected = real & (scores.argsort(1, descending=True).argsort(1) < count)
 
-    there = warp_points(places, to_other)
-    known = real & shown(there, _other(valid))
-    distance = torch.cdist(there, _other(places))
-    nearest = distance.masked_fill(~_other(strong)[:, None], torch.inf).amin(2)
+    projected = warp_points(places, to_other)
+    covisible = real & shown(projected, _other(valid))
+    distance = torch.cdist(projected, _other(places))
+    nearest = distance.masked_fill(~_other(detected)[:, None], torch.inf).amin(2)
     similarity = vectors @ _other(vectors).transpose(1, 2)
     similarity = similarity.masked_fill(~(real[:, :, None] & _other(real)[:, None]), -2.0)
     partner = mutual_nearest(-similarity)
-    matched = known & (partner != UNMATCHED)
+    matched = covisible & (partner != UNMATCHED)
     partner = partner.clamp(min=0)
     matched &= distance.gather(2, partner[..., None]).squeeze(2) <= config.distance_px
-    matched &= _other(strong).gather(1, partner)
+    matched &= _other(detected).gather(1, partner)
 
     share = config.matched_share
     labels = (1 - share) * (nearest <= config.distance_px).float() + share * matched.float()
     pixels = points[..., 1].long() * width + points[..., 0].long()
-    return Candidates(pixels, places, known, labels, matched)
+    return Candidates(pixels, places, covisible, labels, matched)
 
 
 def _other(views: Tensor) -> Tensor:

@@ -27,6 +27,11 @@ def generate_launch_description() -> LaunchDescription:
             "compressed ones where it ends in /compressedDepth.",
         ),
         DeclareLaunchArgument(
+            "camera_info_right",
+            default_value="",
+            description="Topic of the CameraInfo of image_right, for poses in metres.",
+        ),
+        DeclareLaunchArgument(
             "base_frame",
             default_value="",
             description="Frame of the robot whose pose is published, as base_link; the camera's "
@@ -56,7 +61,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def odometry(context: LaunchContext) -> list[Node]:
-    """The node, with depth where there is a topic of it."""
+    """The node, with depth, or a right camera, where there is a topic of it."""
     depth = LaunchConfiguration("depth").perform(context)
     # What is not given is left to the parameter files.
     given = {
@@ -66,6 +71,11 @@ def odometry(context: LaunchContext) -> list[Node]:
     }
     if depth:
         given["use_depth"] = True
+    right = LaunchConfiguration("camera_info_right").perform(context)
+    if bool(right) != bool(LaunchConfiguration("image_right").perform(context)):
+        raise RuntimeError("image_right and camera_info_right need each other")
+    if right:
+        given["use_stereo"] = True
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     return [
         Node(
@@ -82,6 +92,7 @@ def odometry(context: LaunchContext) -> list[Node]:
                 ("matches", "matcher_node/matches"),
                 ("camera_info", LaunchConfiguration("camera_info")),
                 *([("depth", depth)] if depth else []),
+                *([("camera_info_right", right)] if right else []),
             ],
             arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
             output="screen",

@@ -13,6 +13,9 @@ LATE_IN_A_ROW = 10
 DEPTH_TOLERANCE_S = 0.02
 """By which the stamps of an image and of the depth image that goes with it may differ."""
 
+PAIR_TOLERANCE_S = 0.005
+"""By which the stamps of the two images of a stereo pair may differ."""
+
 
 class StampOrder:
     """Judges the stamps of one stream in the order in which they come.

@@ -69,9 +69,20 @@ def test_matches_there_and_back(count: int) -> None:
             assert found.dtype == expected.dtype
 
 
+def test_points_of_the_right_image_there_and_back() -> None:
+    matches = some_matches(3)
+    assert not len(matches_message(matches, HEADER, HEADER).keyframe_right_points)
+    right = matches.keyframe_points - np.array([[7.5, 0], [np.nan, np.nan], [0.25, 0.5]])
+    matches = replace(matches, keyframe_right_points=right.astype(np.float32))
+    back = matches_from_message(matches_message(matches, HEADER, HEADER))
+    np.testing.assert_array_equal(back.keyframe_right_points, matches.keyframe_right_points)
+
+
 @pytest.mark.parametrize(
     ("name", "values", "words"),
     [
+        ("keyframe_right_points", [1.0, 2.0], "keyframe_right_points holds 2 values for 2 points"),
+        ("keyframe_right_points", [1.0, 2.0, 3.0, float("inf")], "values that are infinite"),
         ("points", [1.0], "points holds 1 values for 2 points"),
         ("keyframe_points", [1.0, 2.0, 3.0, float("nan")], "not finite"),
         ("indices", [0, 1, 2], "indices holds 3 values for 2 matches"),
@@ -224,6 +235,13 @@ def test_camera_there_and_back(model: str, count: int) -> None:
     assert (back.width, back.height, back.model) == (640, 480, model)
     np.testing.assert_array_equal(back.matrix, matrix)
     np.testing.assert_array_equal(back.distortion, camera.distortion)
+
+
+def test_a_right_camera_says_its_baseline() -> None:
+    camera = CameraModel(640, 480, np.array([[500.0, 0, 320], [0, 501, 240], [0, 0, 1]]))
+    message = camera_info_message(camera, HEADER, baseline_m=0.12)
+    np.testing.assert_allclose(message.p.reshape(3, 4)[:, 3], [-60.0, 0, 0])
+    assert not np.any(camera_info_message(camera, HEADER).p.reshape(3, 4)[:, 3])
 
 
 def test_poses_there_and_back() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from superglue_ros.matching.image_matcher import ExtractedFeatures, FeatureMatches, ImageMatcher
 from superglue_ros.matching.keyframe_policy import KeyframePolicy
+from superglue_ros.matching.stereo import check_rectified, find_right_points
 from superglue_ros.stamps import StampOrder
 from superglue_ros.types import Features, FloatArray, Frame, FrameMatches, ImageArray
 
@@ -25,7 +26,8 @@ class KeyframeMatcher:
     """Matches each frame against the current keyframe and chooses the next one.
 
     A frame of another size than the keyframe's starts anew, and so does one after the clock
-    jumped back (see `StampOrder`): it is matched to nothing and becomes a keyframe.
+    jumped back (see `StampOrder`): it is matched to nothing and becomes a keyframe. Of a stereo
+    rig, `search_right_image` is to be called with the right image of each new keyframe.
     """
 
     def __init__(self, matcher: ImageMatcher, policy: KeyframePolicy | None = None) -> None:
@@ -41,6 +43,7 @@ class KeyframeMatcher:
         """Forget the keyframe; identifiers keep growing."""
         self._keyframe: tuple[Frame, ExtractedFeatures] | None = None
         self._last: tuple[Frame, ExtractedFeatures] | None = None
+        self._right_points: FloatArray | None = None
 
     @property
     def last_features(self) -> Features | None:
@@ -68,6 +71,7 @@ class KeyframeMatcher:
         if self._keyframe is not None:
             found = self.matcher.match_features(self._keyframe[1], extracted)
         finished = time.perf_counter()
+        right = self._right_points
         key_frame, key_extracted = self._keyframe or (frame, extracted)
         points0 = key_extracted.points[found.indices0]
         points1 = extracted.points[found.indices1]
@@ -92,13 +96,28 @@ class KeyframeMatcher:
             model=self.matcher.model,
             weights_hash=self.matcher.weights_hash,
             restart_reason=self._restart_reason,
+            keyframe_right_points=None if right is None else right[found.indices0],
         )
         self._restart_reason = ""
         if is_keyframe:
             self._keyframe_id += 1
             self._keyframe = (frame, extracted)
+            self._right_points = None
         self._last = (frame, extracted)
         return result
+
+    def search_right_image(self, right: ImageArray) -> None:
+        """Find the newest keyframe's features in its rectified right image, for the matches of the
+        frames to come. It is apart from `process`, so that the keyframe's own need not wait.
+
+        Raises ImageError for an image of another size, or where the two are hardly rectified;
+        the keyframe then has no right points.
+        """
+        if self._keyframe is not None:
+            frame, extracted = self._keyframe
+            found = find_right_points(frame.image, right, extracted.points)
+            check_rectified(extracted.points, found)
+            self._right_points = found
 
     def _start_anew(self, reason: str) -> None:
         """Forget the keyframe where there is a reason, for the next result to say."""

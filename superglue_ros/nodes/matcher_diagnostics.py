@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
@@ -16,8 +17,8 @@ REPLACED = "a newer image came"
 class MatcherDiagnostics:
     """Counts what comes and goes, and publishes it when asked to.
 
-    received, matched: of images; problems: each dropped image is one; camera_received: whether
-    there has been a CameraInfo.
+    received, matched: of images; search: of right images; problems: each dropped image is one;
+    camera_received: whether there has been a CameraInfo.
     """
 
     def __init__(self, node: Node) -> None:
@@ -28,6 +29,7 @@ class MatcherDiagnostics:
         self.camera_received = False
         self._latency, self._overhead = Milliseconds(), Milliseconds()
         self._extract, self._match = Milliseconds(), Milliseconds()
+        self.search = Milliseconds()
         self._last: FrameMatches | None = None
         self._problems_before, self._matched_before = 0, 0
 
@@ -73,9 +75,11 @@ class MatcherDiagnostics:
             OVERHEAD: self._overhead,
             "extract": self._extract,
             "match": self._match,
+            "search of a right image": self.search,
             "listeners": listeners,
             "matches": len(last) if last is not None else 0,
             "features": last.num_features if last is not None else 0,
+            "right points": self._right_points(),
             "keyframe": last.keyframe_id if last is not None else 0,
             "camera_info": "received" if self.camera_received else "none yet",
             "device": matcher.device,
@@ -84,3 +88,8 @@ class MatcherDiagnostics:
             "weights": matcher.weights_hash,
             **counts,
         }
+
+    def _right_points(self) -> int:
+        """Of the last matches, those that are found in the keyframe's right image."""
+        right = self._last.keyframe_right_points if self._last is not None else None
+        return 0 if right is None else int(np.isfinite(right[:, 0]).sum())

@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from superglue_ros.errors import EngineError, SuperGlueRosError
+from superglue_ros.errors import EngineError, ImageError, SuperGlueRosError
 from superglue_ros.matching import (
     ImageMatcher,
     KeyframeMatcher,
@@ -36,17 +36,17 @@ from superglue_ros.nodes.conversions import (
     stamp_to_ns,
 )
 from superglue_ros.nodes.decoding import make_decoder
-from superglue_ros.nodes.health import TopicWatchdog, diagnose_regularly
+from superglue_ros.nodes.health import diagnose_regularly
+from superglue_ros.nodes.image_inputs import image_input
 from superglue_ros.nodes.mailbox import Mailbox
 from superglue_ros.nodes.matcher_diagnostics import REPLACED, MatcherDiagnostics
 from superglue_ros.nodes.options import MatcherNodeOptions
 from superglue_ros.nodes.parameters import NodeParameters
+from superglue_ros.nodes.right_camera import RECTIFY
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import ImageSubscription, message_type
 from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 
 MATCHES_QUEUE_SIZE = 50
-IMAGE_QUEUE_SIZE = 5
 WARM_UP_SHAPE = (480, 640)
 MOST_FAILURES = 20
 """So many defects in a row, and nothing will be matched any more: a GPU's context that is broken
@@ -56,9 +56,10 @@ stays so for the process. Whoever started the node can start it again."""
 class MatcherNode(Node):
     """Matches the newest image against the keyframe in a worker thread.
 
-    Subscribes image and camera_info; publishes ~/matches, ~/features and ~/match_picture (where
-    someone listens) and /diagnostics; ~/reset gives the keyframe up. Raises ValueError,
-    CheckpointError, DeviceError or EngineError where its parameters do not suit.
+    Subscribes image and camera_info, and image_right with use_stereo; publishes ~/matches,
+    ~/features and ~/match_picture (where someone listens) and /diagnostics; ~/reset gives the
+    keyframe up. Raises ValueError, CheckpointError, DeviceError or EngineError where its
+    parameters do not suit.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -78,7 +79,7 @@ class MatcherNode(Node):
         self._camera: CameraModel | None = None
         self._keyframe_header = Header()
         self._reset_asked = threading.Event()
-        self._mailbox: Mailbox[tuple[AnyImage, float]] = Mailbox()
+        self._mailbox: Mailbox[tuple[AnyImage, AnyImage | None, float]] = Mailbox()
         self._warmed_up: Future[None] = Future()
         self._worker = threading.Thread(target=self._work, name="matcher", daemon=True)
         self._worker.start()
@@ -106,9 +107,8 @@ class MatcherNode(Node):
             qos_profile_sensor_data,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        kind = message_type(self.resolve_topic_name("image"))
-        self._image_watchdog = TopicWatchdog(self, "image", kind)
-        self._images_in = ImageSubscription(self, "image", self._on_image, IMAGE_QUEUE_SIZE)
+        options, report = self._settings.get(MatcherNodeOptions), self._problems.report
+        self._images_in = image_input(self, options, self._on_image, report)
 
     def _change_policy(self) -> None:
         self._matcher.policy = self._settings.get(KeyframePolicy)
@@ -122,9 +122,9 @@ class MatcherNode(Node):
         response.success, response.message = True, "starting anew with the next image"
         return response
 
-    def _on_image(self, message: AnyImage) -> None:
+    def _on_image(self, message: AnyImage, right: AnyImage | None = None) -> None:
         self._diagnostics.received.tick()
-        if self._mailbox.put((message, time.monotonic())):
+        if self._mailbox.put((message, right, time.monotonic())):
             self._problems.count(REPLACED)
 
     def _work(self) -> None:
@@ -138,9 +138,8 @@ class MatcherNode(Node):
         self._warmed_up.set_result(None)
         failures = 0
         while (item := self._mailbox.take()) is not None:
-            message, arrived = item
             try:
-                self._process(message, arrived)
+                self._process(*item)
             except SuperGlueRosError as error:
                 self._problems.report(str(error), f"image dropped: {error}")
             except Exception as error:
@@ -172,7 +171,7 @@ class MatcherNode(Node):
             # Built for smaller images than the noise; those that come may well suit.
             self.get_logger().warning(f"not warmed up: {error}")
 
-    def _process(self, message: AnyImage, arrived: float) -> None:
+    def _process(self, message: AnyImage, right: AnyImage | None, arrived: float) -> None:
         if self._reset_asked.is_set():
             self._reset_asked.clear()
             self._matcher.reset()
@@ -192,6 +191,18 @@ class MatcherNode(Node):
             text = "images without a stamp: no speed, no ages, and every pose at the time 0"
             self._problems.report("no stamp", text)
         self._publish_views(message.header, frame, matches, keyframe_image)
+        if matches.is_keyframe and right is not None:
+            self._search(right)
+
+    def _search(self, right: AnyImage) -> None:
+        """Find the keyframe's points in its right image, once its matches are out."""
+        started = time.perf_counter()
+        try:
+            self._matcher.search_right_image(self._decoder.image(right))
+        except ImageError as error:
+            text = f"a keyframe without right points: {error}; {RECTIFY}"
+            self._problems.report(str(error), text)
+        self._diagnostics.search.add((time.perf_counter() - started) * 1e3)
 
     def _publish_views(
         self,
@@ -216,9 +227,7 @@ class MatcherNode(Node):
             self._picture_out.publish(self._decoder.message(picture, header))
 
     def _check_topics(self) -> None:
-        self._images_in.follow()
-        if not self._diagnostics.received.count:
-            self._image_watchdog.check()
+        self._images_in.look_after()
         listeners = self._matches_out.get_subscription_count()
         self._diagnostics.publish(self._matcher.matcher, listeners)
 

@@ -30,6 +30,7 @@ from superglue_ros.nodes.odometry_messages import OdometryFrames, status_message
 from superglue_ros.nodes.odometry_publisher import OdometryPublisher
 from superglue_ros.nodes.options import OdometryNodeOptions, OdometryOutputs
 from superglue_ros.nodes.parameters import NodeParameters
+from superglue_ros.nodes.right_camera import RightCamera
 from superglue_ros.nodes.running import run_node
 from superglue_ros.nodes.subscribing import ImageSubscription, RectifiedCheck, message_type
 from superglue_ros.odometry import OdometryConfig, TrackingState, VisualOdometry
@@ -48,9 +49,10 @@ Waiting: TypeAlias = tuple[Matches, FrameMatches, "FloatArray | None", float]
 class OdometryNode(Node):
     """Estimates the camera's pose from each Matches message, and publishes it or the base's.
 
-    Subscribes matches and camera_info, depth with use_depth, and TF until it has said where the
-    camera is; publishes ~/odometry, ~/path, ~/landmarks, ~/status, TF and /diagnostics; ~/reset
-    begins anew. Raises ValueError where its parameters do not suit.
+    Subscribes matches and camera_info, depth with use_depth, camera_info_right with use_stereo,
+    and TF until it has said where the camera is; publishes ~/odometry, ~/path, ~/landmarks,
+    ~/status, TF and /diagnostics; ~/reset begins anew. Raises ValueError where its parameters do
+    not suit.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -62,8 +64,10 @@ class OdometryNode(Node):
             on_change=self._change_settings,
         )
         self._options = self._settings.get(OdometryNodeOptions)
-        use_depth = self._options.use_depth
-        self._odometry = VisualOdometry(self._settings.get(OdometryConfig), use_depth)
+        use_depth, use_stereo = self._options.use_depth, self._options.use_stereo
+        self._odometry = VisualOdometry(
+            self._settings.get(OdometryConfig), use_depth or use_stereo
+        )
         self._diagnostics = OdometryDiagnostics(self)
         self._problems = self._diagnostics.problems
         outputs = self._settings.get(OdometryOutputs)
@@ -76,6 +80,8 @@ class OdometryNode(Node):
         self._frames: OdometryFrames | None = None
         self._order = StampOrder(late_ns=0)
         self._state, self._reset_count = "", 0
+        self._rectified = self._options.rectified or use_stereo
+        self._right = RightCamera(self) if use_stereo else None
         self._depths: DepthImages | None = None
         if use_depth:
             self._listen_to_depth()
@@ -85,7 +91,7 @@ class OdometryNode(Node):
 
     def _listen(self) -> None:
         self._matches_watchdog = TopicWatchdog(self, "matches", Matches)
-        self._rectified_check = RectifiedCheck(self, "matches", self._options.rectified)
+        self._rectified_check = RectifiedCheck(self, "matches", self._rectified)
         overriding = QoSOverridingOptions.with_default_policies()
         for kind, topic, callback, quality in (
             (Matches, "matches", self._on_matches, QoSProfile(depth=MATCHES_QUEUE_SIZE)),
@@ -106,7 +112,7 @@ class OdometryNode(Node):
         self._publisher.outputs = self._settings.get(OdometryOutputs)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera = camera_from_message(message, self._options.rectified)
+        self._camera = camera_from_message(message, self._rectified)
         self._diagnostics.camera_received = True
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -171,9 +177,13 @@ class OdometryNode(Node):
         depth: FloatArray | None,
         frames: OdometryFrames,
     ) -> None:
+        baseline_m, problem = self._right.baseline(camera) if self._right else (None, "")
+        if problem:
+            self._refuse(message, problem)
+            return
         started = time.perf_counter()
         try:
-            estimate = self._odometry.process(matches, camera, depth)
+            estimate = self._odometry.process(matches, camera, depth, baseline_m)
         except (CameraError, MessageError) as error:
             unusable = "unusable CameraInfo: " if isinstance(error, CameraError) else ""
             self._refuse(message, f"{unusable}{error}")

@@ -6,13 +6,24 @@ from dataclasses import dataclass
 
 from superglue_ros.geometry.rigid_body import pose_from_text
 from superglue_ros.options import check_options, option
-from superglue_ros.stamps import DEPTH_TOLERANCE_S
+from superglue_ros.stamps import DEPTH_TOLERANCE_S, PAIR_TOLERANCE_S
 
 
 @dataclass(frozen=True)
 class MatcherNodeOptions:
-    """How matcher_node reads images; ValueError for a value that is none."""
+    """What matcher_node listens to, and how; ValueError for a value that is none."""
 
+    use_stereo: bool = option(
+        False,
+        "Take images in pairs, of the topics `image` and `image_right`, and send the keyframes' "
+        "right points with the matches; both rectified, as stereo_image_proc does",
+    )
+    pair_tolerance_s: float = option(
+        PAIR_TOLERANCE_S,
+        "By which the stamps of the two images of a pair may differ",
+        unit="s",
+        range=(0.0, 1.0),
+    )
     decoder: str = option(
         "own",
         "What reads image messages and writes match pictures: this package, or a compiled "
@@ -59,6 +70,11 @@ class OdometryNodeOptions:
         False,
         "Poses in metres, by the depth images of the topic `depth` (16UC1 in millimetres or 32FC1 "
         "in metres, raw or compressed), registered to the images; nothing starts without",
+    )
+    use_stereo: bool = option(
+        False,
+        "Poses in metres, by the right points in the matches (use_stereo of the matcher) and the "
+        "baseline in P of `camera_info_right`; the images are rectified; nothing starts without",
     )
     depth_tolerance_s: float = option(
         DEPTH_TOLERANCE_S,

@@ -32,7 +32,7 @@ from superglue_ros.replay.run import run_replay
 from superglue_ros.reporting.files import make_folder
 from superglue_ros.reporting.tables import format_table
 from superglue_ros.reporting.warnings import collected_warnings
-from superglue_ros.sources import open_source, read_trajectory
+from superglue_ros.sources import ImageFileSource, open_source, read_trajectory, turned_cameras
 
 SUMMARY = "run matching and odometry over a bag, folder, video or dataset"
 
@@ -85,12 +85,15 @@ def run(args: argparse.Namespace) -> int:
         camera_info_topic=args.camera_info_topic,
         calibration=args.calibration,
         depth_topic=args.depth_topic,
+        rectify=args.depth == "auto",
     )
     # What can fail is tried before the minutes that a long replay takes.
     make_folder(args.output)
     groundtruth = None
     if args.groundtruth is not None:
         groundtruth = read_trajectory(args.groundtruth, frame_stamps(source))
+        if isinstance(source, ImageFileSource) and source.rectified_rotation is not None:
+            groundtruth = turned_cameras(groundtruth, source.rectified_rotation)
     odometry = None
     if source.camera is not None:
         check_camera(source.camera)

@@ -18,12 +18,13 @@ def open_source(
     camera_info_topic: str | None = None,
     calibration: str | Path | None = None,
     depth_topic: str | None = None,
+    rectify: bool = False,
 ) -> FrameSource:
     """Frames of a bag, a video or a folder (KITTI, TUM, EuRoC, plain images), as it is found.
 
     topic, camera_info_topic: of a bag, where it has more than one; depth_topic: of a bag's depth
-    images, none by default; calibration: a file that replaces the source's own (KITTI, TUM, EuRoC
-    or ROS yaml). Raises SourceError.
+    images, none by default; rectify: make pairs that were not taken rectified such; calibration:
+    a file that replaces the source's own (KITTI, TUM, EuRoC or ROS yaml). Raises SourceError.
     """
     path = Path(path)
     calibration = Path(calibration) if calibration is not None else None
@@ -40,7 +41,10 @@ def open_source(
     if topic is not None or camera_info_topic is not None or depth_topic is not None:
         raise SourceError(f"{path} is no bag and has no topics")
     if path.is_dir():
-        return open_folder(path, calibration)
+        source = open_folder(path, calibration)
+        if rectify:
+            source.rectify()
+        return source
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoSource(path, calibration)
     raise SourceError(

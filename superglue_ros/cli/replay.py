@@ -32,7 +32,13 @@ from superglue_ros.replay.run import run_replay
 from superglue_ros.reporting.files import make_folder
 from superglue_ros.reporting.tables import format_table
 from superglue_ros.reporting.warnings import collected_warnings
-from superglue_ros.sources import load_trajectory, needs_stamps, open_source
+from superglue_ros.sources import (
+    ImageFileSource,
+    load_trajectory,
+    needs_stamps,
+    open_source,
+    turned_cameras,
+)
 
 SUMMARY = "run matching and odometry over a bag, folder, video or dataset"
 
@@ -105,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
         camera_info_topic=args.camera_info_topic,
         calibration=args.calibration,
         depth_topic=args.depth_topic,
+        rectify=args.depth == "auto",
     )
     # What can fail is tried before the minutes that a long replay takes.
     make_folder(args.output)
@@ -115,6 +122,8 @@ def run(args: argparse.Namespace) -> int:
         truth = load_trajectory(args.groundtruth, stamps)
         groundtruth = truth.trajectory
         print(f"ground truth: {truth.origin}")
+        if isinstance(source, ImageFileSource) and source.rectified_rotation is not None:
+            groundtruth = turned_cameras(groundtruth, source.rectified_rotation)
     odometry = None
     if source.camera is not None:
         check_camera(source.camera)

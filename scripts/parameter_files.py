@@ -2,7 +2,7 @@
 
     python scripts/parameter_files.py
 
-writes config/matcher.yaml, config/odometry.yaml and docs/parameters.md; a test compares them.
+writes config/NODE.yaml of each node and docs/parameters.md; a test compares them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import yaml
 
 from superglue_ros.matching import KeyframePolicy, MatcherConfig
 from superglue_ros.nodes.options import OdometryNodeOptions
+from superglue_ros.nodes.tracks_options import TracksNodeOptions
 from superglue_ros.odometry import OdometryConfig
 
 NODES: dict[str, tuple[tuple[type, bool], ...]] = {
     "matcher": ((MatcherConfig, False), (KeyframePolicy, True)),
     "odometry": ((OdometryConfig, False), (OdometryNodeOptions, False)),
+    "tracks": ((TracksNodeOptions, False),),
 }
 """Configs of each node, and whether their parameters may be set while it runs."""
 

@@ -27,6 +27,7 @@ FLOORS = {
     "odometry": 3,
     "training": 3,
     "exporters": 4,
+    "tracks": 4,
     "reporting": 4,
     "evaluation": 5,
     "replay": 6,
@@ -46,7 +47,8 @@ ALLOWED = {
     "engines": {*GROUND, "networks"},
     "exporters": {*GROUND, "networks", "engines"},
     "reporting": GROUND,
-    "nodes": {*GROUND, "sources", "geometry", "matching", "odometry"},
+    "tracks": {*GROUND, "geometry"},
+    "nodes": {*GROUND, "sources", "geometry", "matching", "odometry", "tracks"},
 }
 """Where the floor alone would allow too much (matching must not need a bag reader)."""
 

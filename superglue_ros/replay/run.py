@@ -29,6 +29,7 @@ def run_replay(
     max_frames: int | None = None,
     progress: bool = False,
     stop: Callable[[], bool] | None = None,
+    watch: Callable[[Frame, FrameMatches], None] | None = None,
 ) -> ReplayResult:
     """Match every frame of a source and, with odometry, estimate its pose.
 
@@ -36,7 +37,7 @@ def run_replay(
     there are matches only. An odometry that uses depth gets that of the keyframes' frames, or of
     their rectified stereo pairs. Once `stop` says so, no further frame is taken, and the result is
     of those before. Raises CameraError for an unusable camera, and for one of images of another
-    size than the first.
+    size than the first. `watch` is told of every matched frame.
     """
     records: list[FrameRecord] = []
     poses: dict[int, Pose] = {}
@@ -65,6 +66,8 @@ def run_replay(
             skipped += 1
             logger.warning("%s: skipped a frame: %s", source.name, error)
             continue
+        if watch is not None:
+            watch(frame, matches)
         weights = (matches.model, matches.weights_hash)
         estimate, odometry_ms = None, 0.0
         if odometry is not None and frame.camera is not None and fits(frame.camera, matches):

@@ -45,7 +45,7 @@ ALLOWED = {
     "training": {*GROUND, "networks", "geometry", "world"},
     "world": {*GROUND, "geometry"},
     "engines": {*GROUND, "networks"},
-    "exporters": {*GROUND, "networks", "engines"},
+    "exporters": {*GROUND, "geometry", "networks", "engines", "matching"},
     "reporting": GROUND,
     "tracks": {*GROUND, "geometry"},
     "nodes": {*GROUND, "sources", "geometry", "matching", "odometry", "tracks"},

@@ -16,13 +16,13 @@ from typing import Any
 import yaml
 
 from superglue_ros.matching import KeyframePolicy, MatcherConfig
-from superglue_ros.nodes.options import OdometryNodeOptions
+from superglue_ros.nodes.options import MatcherNodeOptions, OdometryNodeOptions, OdometryOutputs
 from superglue_ros.nodes.tracks_options import TracksNodeOptions
 from superglue_ros.odometry import OdometryConfig
 
 NODES: dict[str, tuple[tuple[type, bool], ...]] = {
-    "matcher": ((MatcherConfig, False), (KeyframePolicy, True)),
-    "odometry": ((OdometryConfig, False), (OdometryNodeOptions, False)),
+    "matcher": ((MatcherConfig, False), (MatcherNodeOptions, False), (KeyframePolicy, True)),
+    "odometry": ((OdometryConfig, True), (OdometryNodeOptions, False), (OdometryOutputs, True)),
     "tracks": ((TracksNodeOptions, False),),
 }
 """Configs of each node, and whether their parameters may be set while it runs."""

@@ -16,7 +16,13 @@ from superglue_ros.errors import CameraError, MessageError
 from superglue_ros.geometry import check_camera, check_camera_fits
 from superglue_ros.msg import Matches, Tracks
 from superglue_ros.nodes.conversions import camera_from_message, matches_from_message
-from superglue_ros.nodes.health import Awaited, Problems, Rate, diagnose_regularly, diagnostics
+from superglue_ros.nodes.health import (
+    Problems,
+    Rate,
+    TopicWatchdog,
+    diagnose_regularly,
+    diagnostics,
+)
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
 from superglue_ros.nodes.tracks_messages import tracks_message, vins_message
@@ -55,10 +61,10 @@ class TracksNode(Node):
             self._vins_out = self.create_publisher(PointCloud, VINS_TOPIC, MATCHES_QUEUE_SIZE)
             self._restart_out = self.create_publisher(Bool, restart, MATCHES_QUEUE_SIZE)
         self._listen()
-        diagnose_regularly(self, self._look_around)
+        diagnose_regularly(self, self._check_topics)
 
     def _listen(self) -> None:
-        self._awaited = Awaited(self, "matches", Matches)
+        self._watchdog = TopicWatchdog(self, "matches", Matches)
         overriding = QoSOverridingOptions.with_default_policies()
         self.create_subscription(
             Matches,
@@ -77,7 +83,7 @@ class TracksNode(Node):
             )
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera = camera_from_message(message)
+        self._camera = camera_from_message(message, self._options.rectified)
 
     def _on_matches(self, message: Matches) -> None:
         self._received.tick()
@@ -113,9 +119,9 @@ class TracksNode(Node):
             self._restart_out.publish(Bool(data=True))
         self._vins_out.publish(vins_message(features, header, self._options.vins))
 
-    def _look_around(self) -> None:
+    def _check_topics(self) -> None:
         if not self._received.count:
-            self._awaited.look()
+            self._watchdog.check()
         last = self._last
         values: dict[str, object] = {
             "messages received": self._received.count,

@@ -24,6 +24,10 @@ class TracksNodeOptions:
         unit="px",
         range=(0.1, 50.0),
     )
+    rectified: bool = option(
+        False,
+        "The images are rectified (image_rect): CameraInfo's P counts, not its K and D",
+    )
     vins: str = option(
         "none",
         "Publish tracks as the estimator of VINS-Mono (mono) or VINS-Fusion (fusion) takes them, "

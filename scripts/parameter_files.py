@@ -17,12 +17,14 @@ import yaml
 
 from superglue_ros.matching import KeyframePolicy, MatcherConfig
 from superglue_ros.nodes.options import MatcherNodeOptions, OdometryNodeOptions, OdometryOutputs
+from superglue_ros.nodes.rtabmap_options import RtabmapNodeOptions
 from superglue_ros.nodes.tracks_options import TracksNodeOptions
 from superglue_ros.odometry import OdometryConfig
 
 NODES: dict[str, tuple[tuple[type, bool], ...]] = {
     "matcher": ((MatcherConfig, False), (MatcherNodeOptions, False), (KeyframePolicy, True)),
     "odometry": ((OdometryConfig, True), (OdometryNodeOptions, False), (OdometryOutputs, True)),
+    "rtabmap": ((RtabmapNodeOptions, False),),
     "tracks": ((TracksNodeOptions, False),),
 }
 """Configs of each node, and whether their parameters may be set while it runs."""

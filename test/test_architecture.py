@@ -55,6 +55,7 @@ ALLOWED = {
 ROS_MODULES = {
     "rclpy", "cv_bridge", "message_filters", "sensor_msgs", "nav_msgs", "geometry_msgs",
     "std_msgs", "tf2_ros", "diagnostic_msgs", "builtin_interfaces", "ament_index_python",
+    "rtabmap_msgs",
 }  # fmt: skip
 TORCH_ROOMS = {
     "networks", "engines", "world", "matching", "training", "exporters", "evaluation",

@@ -391,7 +391,9 @@ class TestInterrupts:
     def test_a_replay_keeps_what_it_has(
         self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
+        tracks = tmp_path / "tracks.npz"
         words = ["replay", str(images), "--output", str(tmp_path / "out"), *FAST]
+        words += ["--tracks", str(tracks)]
         taken = KeyframeMatcher.process
 
         def interrupted(self: KeyframeMatcher, frame: Frame) -> FrameMatches:
@@ -405,6 +407,8 @@ class TestInterrupts:
         page = (tmp_path / "out" / "report.html").read_text()
         assert "Interrupted: the report is of the frames until then" in page
         assert shlex.join(["superglue_ros", *words]) in html.unescape(page)
+        with np.load(tracks) as read:
+            assert len(read["stamps_ns"]) == 1
 
     def test_no_frames_are_refused(
         self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

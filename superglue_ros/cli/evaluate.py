@@ -29,12 +29,11 @@ from superglue_ros.evaluation.features import (
 )
 from superglue_ros.evaluation.methods import (
     BASELINE_KEYPOINTS,
-    Method,
     SuperPointDetector,
+    baselines,
+    limits_text,
     nearest_neighbour_method,
-    orb_method,
     our_methods,
-    sift_method,
 )
 from superglue_ros.evaluation.metrics import POSE_THRESHOLDS_DEG
 from superglue_ros.evaluation.pair_pictures import draw_features, draw_pairs
@@ -43,7 +42,7 @@ from superglue_ros.evaluation.relative import relative_errors
 from superglue_ros.evaluation.rendered import evaluate_rendered
 from superglue_ros.evaluation.rotations import TURNED, evaluate_rotations
 from superglue_ros.evaluation.trajectory import ALIGNMENTS
-from superglue_ros.matching import ImageMatcher, MatcherConfig
+from superglue_ros.matching import ImageMatcher
 from superglue_ros.replay.trajectory_plots import (
     plot_components,
     plot_errors,
@@ -77,7 +76,8 @@ def run_pairs(args: argparse.Namespace) -> int:
         raise SuperGlueRosError("--groundtruth goes with one dataset")
     opened = [open_pairs(folder, args.groundtruth) for folder in args.dataset]
     output = make_folder(args.output) if args.output else None
-    methods = [*our_methods(_matcher(args)), *_baselines()]
+    config = matcher_config(args)
+    methods = [*our_methods(ImageMatcher.from_config(config)), *baselines(config)]
     scores: list[PairScores] = []
     results = {}
     for source, groundtruth in opened:
@@ -88,6 +88,7 @@ def run_pairs(args: argparse.Namespace) -> int:
         results[source.name] = found
         if output is not None:
             draw_pairs(output, source, groundtruth, found, methods[0])
+    print(limits_text(config))
     _print_pairs(scores)
     if output is not None:
         write_json(output / "pairs.json", {"scores": scores, "pairs": results})
@@ -112,11 +113,13 @@ def run_rendered(args: argparse.Namespace) -> int:
     if not 0 <= low <= high <= 1 or args.pairs < 1:
         raise SuperGlueRosError("--overlap is a range in [0, 1], --pairs at least 1")
     output = make_folder(args.output) if args.output else None
-    methods = [*our_methods(_matcher(args)), *_baselines()]
+    config = matcher_config(args)
+    methods = [*our_methods(ImageMatcher.from_config(config)), *baselines(config)]
     found = evaluate_rendered(
         (low, high), args.pairs, methods, available_estimators(), progress=True
     )
     scores = summarise_pairs(rendered_name((low, high)), found)
+    print(limits_text(config))
     _print_pairs(scores)
     if output is not None:
         write_json(output / "rendered.json", {"scores": scores, "pairs": found})
@@ -133,9 +136,11 @@ def run_features(args: argparse.Namespace) -> int:
     flat, posed = _sort_datasets(args.dataset)
     photographs = read_photos(args.rotations, validation=True) if args.rotations else []
     output = make_folder(args.output) if args.output else None
-    ours = nearest_neighbour_method(SuperPointDetector(_matcher(args)))
-    methods = [ours, *_baselines()]
+    config = matcher_config(args)
+    ours = nearest_neighbour_method(SuperPointDetector(ImageMatcher.from_config(config)))
+    methods = [ours, *baselines(config)]
     figures: dict[str, Any] = {}
+    print(limits_text(config))
     if flat:
         results = evaluate_features(flat, methods, progress=True)
         figures["scores"], figures["pairs"] = summarise_features(results), results
@@ -284,15 +289,6 @@ def _add_trajectory(kinds: Any) -> None:
 
 
 def _add_comparison_options(parser: argparse.ArgumentParser) -> None:
-    """The matcher's options, with as many keypoints as SIFT and ORB get."""
+    """The matcher's options; --max-keypoints and --resize hold for SIFT and ORB, too."""
     add_matcher_options(parser)
     parser.set_defaults(max_keypoints=BASELINE_KEYPOINTS)
-
-
-def _matcher(args: argparse.Namespace) -> ImageMatcher:
-    config: MatcherConfig = matcher_config(args)
-    return ImageMatcher.from_config(config)
-
-
-def _baselines() -> list[Method]:
-    return [sift_method(), orb_method()]

@@ -19,6 +19,7 @@ from superglue_ros.cli.options import (
     keyframe_policy,
     matcher_config,
 )
+from superglue_ros.cli.progress import said_if_slow
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.accuracy import Accuracy, accuracy_rows, measure_accuracy
 from superglue_ros.evaluation.pairs import frame_stamps
@@ -98,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
         odometry = VisualOdometry(odometry_config, use_depth)
     else:
         print("no camera calibration: matches only (give --calibration for a trajectory)")
-    matcher = KeyframeMatcher(ImageMatcher.from_config(config), policy)
+    with said_if_slow("loading the networks"):
+        matcher = KeyframeMatcher(ImageMatcher.from_config(config), policy)
     with collected_warnings() as warnings, stop_at_interrupt() as stop:
         result = run_replay(
             source, matcher, odometry, max_frames=args.max_frames, progress=True, stop=stop

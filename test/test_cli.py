@@ -431,7 +431,7 @@ def test_an_installed_package_knows_its_version(
 def test_what_needs_ros_says_so(
     word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("superglue_ros.cli.ros_module.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("superglue_ros.cli.ros_module.ros_is_there", lambda: False)
     assert f"{word} needs ROS 2" in fails(capsys, *word.split())
 
 
@@ -443,7 +443,7 @@ def test_the_demo_gets_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
         raise SuperGlueRosError("replaced")
 
     monkeypatch.setattr("superglue_ros.cli.ros_module.os.execv", replaced)
-    monkeypatch.setattr("superglue_ros.cli.ros_module.importlib.util.find_spec", lambda _: "here")
+    monkeypatch.setattr("superglue_ros.cli.ros_module.ros_is_there", lambda: True)
     monkeypatch.setenv("ROS_DOMAIN_ID", "7")
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     console.main(["demo", "a.mcap", "--depth-topic", "/d", "--rate", "2"])

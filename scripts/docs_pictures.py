@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     accuracy = measure_accuracy(result.trajectory, truth, "sim3")
     about = {"command": "superglue_ros replay flight.mcap --groundtruth poses.txt"}
     write_report(work / "report", result, accuracy, about)
-    for name in ("trajectory", "components", "errors"):
+    for name in ("trajectory", "components"):
         shutil.copy(work / "report" / f"{name}.png", output / f"{name}.png")
     _draw_pair(output / "matches.jpg", source, matcher.matcher)
     _photograph(work / "report" / "report.html", output / "report.png", work)

@@ -15,6 +15,13 @@ readme = root / "README.md"
 # To export engines and to run them on a CPU; on a GPU onnxruntime-gpu takes the latter's place.
 ONNX = ["onnx>=1.17", "onnxruntime>=1.19"]
 
+# Furnished worlds to train on: .glb files, and a ray caster that has wheels for x86-64 alone.
+TRAIN = [
+    "trimesh>=4.6",
+    "pillow>=9",
+    'embreex>=2.17; platform_machine == "x86_64" or platform_machine == "AMD64"',
+]
+
 setup(
     name="superglue_ros",
     version=version,
@@ -39,6 +46,7 @@ setup(
     ],
     extras_require={
         "onnx": ONNX,
+        "train": TRAIN,
         "docs": ["mkdocs-material>=9.7"],
         "test": [
             "pytest>=8",
@@ -47,6 +55,7 @@ setup(
             "ruff>=0.4",
             'evo>=1.30; python_version >= "3.11"',
             *ONNX,
+            *TRAIN,
             # For its interpreter: a kernel's results without a GPU.
             'triton>=3.1; platform_system == "Linux"',
         ],

@@ -21,6 +21,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--textures", type=Path, help="folder of photographs beside the drawings")
     parser.add_argument(
+        "--worlds", type=Path, help="folder of furnished worlds (.glb), for a recipe with a bank"
+    )
+    parser.add_argument(
+        "--bank", type=Path, help="bank made by an earlier run, the run's own if not given"
+    )
+    parser.add_argument(
         "--superpoint", type=Path, help="features to train SuperGlue on, ours if not given"
     )
     parser.add_argument(
@@ -59,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
         args.config or DEFAULT_RECIPES[args.network],
         args.output,
         textures=args.textures,
+        worlds=args.worlds,
+        bank=args.bank,
         superpoint=args.superpoint,
         start=args.start,
         minutes=args.minutes,

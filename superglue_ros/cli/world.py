@@ -13,7 +13,7 @@ SHEET_COLUMNS = 4
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the parser of this subcommand."""
-    summary = "write pictures of the procedural world: a contact sheet and a fly-through"
+    summary = "write pictures of the rendered worlds: a contact sheet and a fly-through"
     parser = subparsers.add_parser("world", help=summary, description=summary)
     parser.add_argument("--output", type=Path, default=Path("world_output"), metavar="DIR")
     parser.add_argument("--pairs", type=int, default=16, metavar="N", help="pairs on the sheet")
@@ -24,6 +24,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--overlap", type=float, nargs=2, default=(0.1, 0.9), metavar=("LOW", "HIGH")
     )
     parser.add_argument("--photographs", type=Path, metavar="DIR", help="pictures as textures too")
+    parser.add_argument(
+        "--worlds", type=Path, metavar="FOLDER", help="the sheet shows furnished worlds (.glb)"
+    )
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(run=run)
@@ -45,14 +48,22 @@ def _write_sheet(args: argparse.Namespace) -> Path:
 
     from superglue_ros.networks.device import choose_device
     from superglue_ros.world import WorldConfig, WorldPairs
+    from superglue_ros.world.furnished_views import FurnishedConfig, FurnishedViews
 
+    size, overlap = (args.width, args.height), tuple(args.overlap)
+    source: WorldPairs | FurnishedViews
     try:
-        config = WorldConfig(
-            args.width, args.height, tuple(args.overlap), args.photographs, antialias=True
-        )
+        if args.worlds is not None:
+            furnished = FurnishedConfig(
+                args.worlds, photographs=args.photographs, size=size, overlap=overlap, dressed=2
+            )
+            source = FurnishedViews(furnished, args.seed)
+        else:
+            config = WorldConfig(*size, overlap, args.photographs, antialias=True)
+            source = WorldPairs(config, choose_device(args.device), args.seed)
     except ValueError as error:
         raise SourceError(str(error)) from error
-    pairs = WorldPairs(config, choose_device(args.device), args.seed).sample(args.pairs)
+    pairs = source.sample(args.pairs)
     height, width = pairs.images0.shape[-2:]
     shape = (-(-args.pairs // SHEET_COLUMNS), SHEET_COLUMNS, height, 2 * width)
     sheet = np.full(shape, 255, np.uint8)

@@ -11,9 +11,10 @@ from superglue_ros.evaluation.rotations import TURNED
 from superglue_ros.reporting.tables import slashed
 
 
-def rendered_name(overlap: tuple[float, float]) -> str:
-    """How figures call rendered pairs of a range of overlaps."""
-    return "rendered {:g} to {:g}".format(*overlap)
+def rendered_name(overlap: tuple[float, float], world: str | None = None) -> str:
+    """How figures call rendered pairs of a range of overlaps, of the procedural world or of a
+    furnished one."""
+    return "{} {:g} to {:g}".format(world or "rendered", *overlap)
 
 
 def card_scores(figures: Mapping[str, Any], method: str) -> dict[str, str]:

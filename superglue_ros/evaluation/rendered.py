@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 
 import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
+from superglue_ros.evaluation.diagnosis import Diagnosis, diagnose
 from superglue_ros.evaluation.estimators import Estimator
 from superglue_ros.evaluation.features import detect_all
 from superglue_ros.evaluation.methods import Method
 from superglue_ros.evaluation.pairs import PairResult, View, evaluate_views
 from superglue_ros.types import CameraModel, Frame, ImageArray, Pose
-from superglue_ros.world import WorldConfig, WorldPairs
+from superglue_ros.world import RenderedPairs, WorldConfig, WorldPairs
+from superglue_ros.world.furnished_views import FurnishedConfig, FurnishedViews
 
 RENDERED_SEED = 3_000_017
 """Of no training nor its validation, so that these scenes are new to the networks."""
@@ -27,18 +30,24 @@ def evaluate_rendered(
     methods: Sequence[Method],
     estimators: Mapping[str, Estimator],
     progress: bool = False,
-) -> list[PairResult]:
-    """Results of every method on rendered 320x240 pairs with procedural textures.
+    furnished: FurnishedConfig | None = None,
+) -> tuple[list[PairResult], list[Diagnosis]]:
+    """Results of every method on rendered pairs, and what becomes of keypoints that have partners.
 
     overlap: least and largest share of each picture that the other sees, (0, 0) for pairs without
-    common surface; the same range gives the same pairs. The gap of the results is 0. Raises
-    ValueError for a count under 1 or a wrong range.
+    common surface; the same range gives the same pairs, of 320x240 pixels of procedural scenes or
+    of furnished worlds. The gap of the results is 0. Raises ValueError for a count under 1 or a
+    wrong range.
     """
     if count < 1:
         raise ValueError(f"at least one pair is needed, not {count}")
-    config = WorldConfig(overlap=overlap)
-    world = WorldPairs(config, seed=RENDERED_SEED)
+    world: WorldPairs | FurnishedViews = (
+        WorldPairs(WorldConfig(overlap=overlap), seed=RENDERED_SEED)
+        if furnished is None
+        else FurnishedViews(replace(furnished, overlap=overlap), RENDERED_SEED)
+    )
     results: list[PairResult] = []
+    diagnoses: list[Diagnosis] = []
     numbers = iter(tqdm(range(count), desc=f"rendered pairs {overlap}", disable=not progress))
     for first in range(0, count, _CHUNK):
         pairs = world.sample(min(_CHUNK, count - first))
@@ -49,10 +58,14 @@ def evaluate_rendered(
                 _view(pairs.images0[i, 0], pairs.K0[i], Pose.identity(), methods),
                 _view(pairs.images1[i, 0], pairs.K1[i], pose1, methods),
             )
+            one = RenderedPairs(*(getattr(pairs, f.name)[i : i + 1] for f in fields(pairs)))
             for method in methods:
-                results.append(evaluate_views((index, index), *views, method, estimators))
+                matched = method.match(*(view.detected[id(method.detector)] for view in views))
+                once = replace(method, match=lambda *_, found=matched: found)
+                results.append(evaluate_views((index, index), *views, once, estimators))
+                diagnoses.append(diagnose(one, *views, once))
     next(numbers, None)
-    return results
+    return results, diagnoses
 
 
 def rendered_images(count: int) -> Iterator[tuple[ImageArray, ImageArray]]:

@@ -47,6 +47,10 @@ class NetworkTraining(Protocol):
     def record(self) -> dict[str, Any]:
         """Recipe and data, as a checkpoint holds them: a resumed run must have the same."""
 
+    def prepare(self, deadline: float) -> None:
+        """Make what the stages share and the run's folder keeps, until `time.monotonic()` passes
+        the deadline."""
+
     def preparation_s(self, number: int) -> float:
         """Seconds that a stage, by its index, may take before its first step."""
 

@@ -12,16 +12,19 @@ from superglue_ros.errors import SuperGlueRosError
 class Run:
     """A recipe to train, and how.
 
-    textures: a folder of photographs, None for procedural images alone; superpoint: the frozen
-    features SuperGlue is trained on, the shipped ones by default; start: weights of the network
-    to go on from, instead of from nothing; minutes: after which it stops,
-    to be resumed; compiled: SuperPoint by torch.compile; trial: a few steps of all of it, to see
-    that it runs.
+    folder: of the run; textures: a folder of photographs, None for procedural images alone;
+    worlds: a folder of furnished worlds, for recipes that have a bank of them; bank: one that an
+    earlier run made, else the run makes its own; superpoint: the frozen features SuperGlue is
+    trained on, the shipped ones by default; start: weights of the network to go on from, instead
+    of from nothing; minutes: after which it stops, to be resumed; compiled: SuperPoint by
+    torch.compile; trial: a few steps of all of it, to see that it runs.
     """
 
     recipe: Path
     folder: Path
     textures: Path | None = None
+    worlds: Path | None = None
+    bank: Path | None = None
     superpoint: Path | None = None
     start: Path | None = None
     minutes: float | None = None
@@ -29,6 +32,10 @@ class Run:
     device: str = "cpu"
     compiled: bool = False
     trial: bool = False
+
+    def stage_folder(self, number: int, name: str) -> Path:
+        """The folder of a stage, by its index and name."""
+        return self.folder / f"{number + 1}_{name}"
 
 
 def check_textures(textures: Path | None) -> None:

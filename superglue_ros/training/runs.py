@@ -76,6 +76,7 @@ class _StageRunner:
         self.stages = recipe.stages
         self.folders = _stage_folders(run, recipe.stages)
         self.training = _TRAININGS[network](recipe, run, group)
+        self.training.prepare(deadline)
         self.deadline = deadline
         self.slice_s = deadline - time.monotonic()
         self.task: Task
@@ -121,7 +122,7 @@ class _StageRunner:
 
 def _stage_folders(run: Run, stages: Sequence[Stage]) -> list[Path]:
     """One a stage; CheckpointError where the run would start over, or go on from nothing."""
-    folders = [run.folder / f"{number}_{stage.name}" for number, stage in enumerate(stages, 1)]
+    folders = [run.stage_folder(number, stage.name) for number, stage in enumerate(stages)]
     for folder in folders[:1] if run.resume else folders:
         check_folder(folder / CHECKPOINT, run.resume)
     return folders

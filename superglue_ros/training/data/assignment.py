@@ -31,9 +31,10 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class _Projection:
+class Projection:
     """Keypoints of one view in the other: points (B, N, 2), where they are known to be visible
-    and where they are known not to be (B, N); neither means unknown."""
+    and where they are known not to be (B, N); neither means unknown. Both ways they decide the
+    assignment of any of the keypoints."""
 
     points: torch.Tensor
     visible: torch.Tensor
@@ -71,10 +72,37 @@ def ground_truth_assignment(
     for name, depth in (("depth0", depth0), ("depth1", depth1)):
         if depth.ndim != 3 or len(depth) != batch:
             raise ValueError(f"{name} must be ({batch}, H, W), not {(*depth.shape,)}")
+    forth, back = project_both(keypoints0, keypoints1, depth0, depth1, K0, K1, T_0to1)
+    return _assign(keypoints0, keypoints1, forth, back, match_px, unmatched_px, valid0, valid1)
+
+
+def project_both(
+    keypoints0: torch.Tensor,
+    keypoints1: torch.Tensor,
+    depth0: torch.Tensor,
+    depth1: torch.Tensor,
+    K0: torch.Tensor,
+    K1: torch.Tensor,
+    T_0to1: torch.Tensor,
+) -> tuple[Projection, Projection]:
+    """Keypoints of view 0 in view 1 and those of view 1 in view 0, by depth and pose; shapes as
+    in `ground_truth_assignment`."""
     depth0, depth1 = _known(depth0), _known(depth1)
     forth = _project(keypoints0, depth0, depth1, K0, K1, T_0to1)
-    back = _project(keypoints1, depth1, depth0, K1, K0, _inverse(T_0to1))
-    return _assign(keypoints0, keypoints1, forth, back, match_px, unmatched_px, valid0, valid1)
+    return forth, _project(keypoints1, depth1, depth0, K1, K0, _inverse(T_0to1))
+
+
+def projected_assignment(
+    keypoints0: torch.Tensor,
+    keypoints1: torch.Tensor,
+    forth: Projection,
+    back: Projection,
+    match_px: float = 3.0,
+    unmatched_px: float = 5.0,
+) -> Assignment:
+    """Assignment of keypoints (B, N, 2) and (B, M, 2) whose projections are known."""
+    _check(keypoints0, keypoints1, match_px, unmatched_px)
+    return _assign(keypoints0, keypoints1, forth, back, match_px, unmatched_px, None, None)
 
 
 @torch.no_grad()
@@ -142,7 +170,7 @@ def _project(
     K: torch.Tensor,
     other_K: torch.Tensor,
     pose: torch.Tensor,
-) -> _Projection:
+) -> Projection:
     around = _around(depth, keypoints)
     nearest, middle = around.amin(2), around[..., 4]
     # A corner on an outline belongs to the nearer surface, whichever side its pixel falls on.
@@ -159,10 +187,10 @@ def _project(
     there = _around(other_depth, points)
     measured = there[..., 4].isfinite()
     same = ((there - far[..., None]).abs() <= DEPTH_TOLERANCE * far[..., None]).any(2)
-    return _Projection(points, known & inside & same, known & (~inside | (measured & ~same)))
+    return Projection(points, known & inside & same, known & (~inside | (measured & ~same)))
 
 
-def _warp(keypoints: torch.Tensor, homography: torch.Tensor, size: tuple[int, int]) -> _Projection:
+def _warp(keypoints: torch.Tensor, homography: torch.Tensor, size: tuple[int, int]) -> Projection:
     moved = _homogeneous(keypoints) @ homography.transpose(1, 2)
     scale = moved[..., 2]
     # A homography's sign is free; points behind have another sign of scale than the centre.
@@ -170,7 +198,7 @@ def _warp(keypoints: torch.Tensor, homography: torch.Tensor, size: tuple[int, in
     front = scale * (homography[:, 2:] @ centre) > 0
     points = moved[..., :2] / torch.where(scale.abs() < 1e-9, 1e-9, scale)[..., None]
     visible = front & _inside(points, *size)
-    return _Projection(points, visible, ~visible)
+    return Projection(points, visible, ~visible)
 
 
 def _homogeneous(points: torch.Tensor) -> torch.Tensor:
@@ -185,8 +213,8 @@ def _inside(points: torch.Tensor, width: int, height: int) -> torch.Tensor:
 def _assign(
     keypoints0: torch.Tensor,
     keypoints1: torch.Tensor,
-    forth: _Projection,
-    back: _Projection,
+    forth: Projection,
+    back: Projection,
     match_px: float,
     unmatched_px: float,
     valid0: torch.Tensor | None,
@@ -233,7 +261,7 @@ def mutual_nearest(error: torch.Tensor, limit: float = math.inf) -> torch.Tensor
 
 def _mark(
     matches: torch.Tensor,
-    projection: _Projection,
+    projection: Projection,
     distance: torch.Tensor,
     valid: torch.Tensor,
     unmatched_px: float,

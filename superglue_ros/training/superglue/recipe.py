@@ -9,6 +9,7 @@ from superglue_ros.networks.superglue import SuperGlueConfig
 from superglue_ros.training.data.homography_pairs import PairConfig
 from superglue_ros.training.recipes import check_stage_names
 from superglue_ros.training.schedule import ScheduleConfig
+from superglue_ros.world.furnished_views import FurnishedConfig
 from superglue_ros.world.pairs import WorldConfig
 
 
@@ -18,8 +19,11 @@ class SuperGlueStage:
 
     keypoints: range of their number an image; batch: pairs a step; rendered_share: share of them
     from the rendered world; no_overlap_share: share from the rendered world, too, but without
-    overlap; the others are homographies; reuse: steps for each new batch; the others train on a
-    kept one, with another number of its keypoints (the features cost more than the step).
+    overlap; bank_share and bank_no_overlap_share: shares from the bank of furnished worlds, of
+    views that see the same and of views that do not; the others are homographies; reuse: steps
+    for each new batch; the others train on a kept one, with another number of its keypoints (the
+    features cost more than the step); the bank's pairs are drawn anew at every step; from_mean:
+    it begins with the mean of what so many stages before it ended with, not with the last one's.
     """
 
     name: str
@@ -27,7 +31,10 @@ class SuperGlueStage:
     batch: int = 6
     rendered_share: float = 0.6
     no_overlap_share: float = 0.0
+    bank_share: float = 0.0
+    bank_no_overlap_share: float = 0.0
     reuse: int = 1
+    from_mean: int = 0
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
@@ -36,9 +43,12 @@ class SuperGlueStage:
         low, high = self.keypoints
         if not 1 <= low <= high:
             raise ValueError(f"keypoints {self.keypoints} are no range of numbers from 1")
-        shares = self.rendered_share, self.no_overlap_share
-        if min(shares) < 0 or sum(shares) > 1:
-            raise ValueError("rendered_share and no_overlap_share are shares of one batch")
+        rendered = self.rendered_share, self.no_overlap_share
+        banked = self.bank_share, self.bank_no_overlap_share
+        if min(*rendered, *banked) < 0 or sum(rendered) + sum(banked) > 1:
+            raise ValueError(
+                "rendered_share, no_overlap_share and the bank's are shares of one batch"
+            )
 
     def new_pairs(self, steps: int) -> int:
         """Pairs that a process draws for so many steps."""
@@ -46,19 +56,47 @@ class SuperGlueStage:
 
     def card(self) -> dict[str, Any]:
         """The options that a card of weights tells."""
-        told = ("keypoints", "rendered_share", "no_overlap_share", "reuse")
+        told = ("keypoints", "rendered_share", "no_overlap_share", "bank_share", "reuse")
         return {name: getattr(self, name) for name in told}
 
     def trial(self) -> SuperGlueStage:
-        """The same with a few steps of few pairs."""
-        return replace(self, batch=8, schedule=self.schedule.shortened())
+        """The same with a few steps of the fewest pairs that have each of its kinds."""
+        smaller = (replace(self, batch=pairs) for pairs in range(1, self.batch + 1))
+        stage = next(stage for stage in smaller if stage._kinds == self._kinds)
+        return replace(stage, schedule=self.schedule.shortened())
+
+    @property
+    def _kinds(self) -> list[bool]:
+        """Which kinds of pairs a batch has."""
+        return [count > 0 for count in (*self.counts, *self.bank_counts)]
 
     @property
     def counts(self) -> tuple[int, int, int]:
         """Of a batch's pairs the rendered ones, those without overlap and the homographies."""
         rendered = round(self.batch * self.rendered_share)
         both = round(self.batch * (self.rendered_share + self.no_overlap_share))
-        return rendered, both - rendered, self.batch - both
+        return rendered, both - rendered, self.batch - both - sum(self.bank_counts)
+
+    @property
+    def bank_counts(self) -> tuple[int, int]:
+        """Of a batch's pairs those of the bank that see the same, and those that do not."""
+        seen = round(self.batch * self.bank_share)
+        both = round(self.batch * (self.bank_share + self.bank_no_overlap_share))
+        return seen, both - seen
+
+
+@dataclass(frozen=True)
+class BankConfig:
+    """The bank of furnished worlds: clusters kept on disk, the `keypoints` strongest of each view,
+    views as `FurnishedConfig` says, whose leave_out are the worlds to validate on."""
+
+    clusters: int = 0
+    keypoints: int = 1024
+    views: FurnishedConfig = field(default_factory=FurnishedConfig)
+
+    def __post_init__(self) -> None:
+        if self.clusters < 0 or self.keypoints < 1:
+            raise ValueError("a bank has clusters of at least one keypoint")
 
 
 @dataclass(frozen=True)
@@ -91,12 +129,18 @@ class SuperGlueRecipe:
     network: SuperGlueConfig = field(default_factory=SuperGlueConfig)
     pairs: PairConfig = field(default_factory=lambda: PairConfig(size=(240, 176)))
     world: WorldConfig = field(default_factory=lambda: WorldConfig(width=240, height=176))
+    bank: BankConfig = field(default_factory=BankConfig)
     stages: tuple[SuperGlueStage, ...] = (SuperGlueStage("mixed"),)
 
     def __post_init__(self) -> None:
         check_stage_names([stage.name for stage in self.stages])
         if not 1 <= self.averaged_stages <= len(self.stages):
             raise ValueError(f"averaged_stages must be 1 to {len(self.stages)}, the stages")
+        asked = [stage for stage in self.stages if sum(stage.bank_counts)]
+        if asked and not self.bank.clusters:
+            raise ValueError(f"stage {asked[0].name} asks for a bank, which has no clusters")
+        if any(stage.keypoints[1] > self.bank.keypoints for stage in asked):
+            raise ValueError(f"the bank keeps {self.bank.keypoints} keypoints a view")
 
     @property
     def most_keypoints(self) -> int:
@@ -106,4 +150,5 @@ class SuperGlueRecipe:
     def trial(self) -> SuperGlueRecipe:
         """The recipe with a few steps of few pairs a stage: does all of it run?"""
         stages = tuple(stage.trial() for stage in self.stages)
-        return replace(self, drawings=4, validation_batches=1, stages=stages)
+        bank = replace(self.bank, clusters=min(self.bank.clusters, 2))
+        return replace(self, drawings=4, validation_batches=1, stages=stages, bank=bank)

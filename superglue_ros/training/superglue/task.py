@@ -14,8 +14,10 @@ from superglue_ros.networks.assignment import read_assignment
 from superglue_ros.networks.precision import training_dtype
 from superglue_ros.networks.superglue import ImageKeypoints, SuperGlue
 from superglue_ros.networks.superpoint import SuperPoint
+from superglue_ros.training.data.assignment import Assignment
 from superglue_ros.training.data.photos import PhotoBank
 from superglue_ros.training.process_group import RANK_SEED, ProcessGroup
+from superglue_ros.training.superglue.bank import Bank, join_truths, join_views
 from superglue_ros.training.superglue.losses import matching_loss
 from superglue_ros.training.superglue.recipe import SuperGlueRecipe, SuperGlueStage
 from superglue_ros.training.superglue.samples import (
@@ -83,10 +85,11 @@ class SuperGlueTask:
         bank: PhotoBank,
         validation: dict[str, list[Sample]],
         group: ProcessGroup | None = None,
+        furnished: Bank | None = None,
     ) -> None:
         """network: `untrained`, or what the stage before has trained; superpoint: frozen by its
         `prepare`; validation: of `validation_samples`, empty but for the main process, which
-        alone validates."""
+        alone validates; furnished: of which the stage's bank_counts are drawn."""
         self.recipe = recipe
         self.stage = stage
         self.device = bank.device
@@ -102,6 +105,7 @@ class SuperGlueTask:
         self.generator = torch.Generator().manual_seed(seed)
         self._kept: deque[Sample] = deque(maxlen=_KEPT_BATCHES)
         self._validation = validation
+        self._furnished = furnished
 
     @property
     def images_per_step(self) -> int:
@@ -144,13 +148,27 @@ class SuperGlueTask:
         if self.device.type == "cuda":
             # cuDNN plans its convolutions anew for each number.
             count = max(low, count - count % _PLANNED_COUNTS)
-        sample = strongest(sample, count)
+        view0, view1, truth = self._joined(strongest(sample, count), count, self.generator)
         data_s = time.monotonic() - started
-        log_assignment = self._shared(sample.view0, sample.view1)
-        loss = matching_loss(log_assignment, sample.truth.matches0, sample.truth.matches1)
+        log_assignment = self._shared(view0, view1)
+        loss = matching_loss(log_assignment, truth.matches0, truth.matches1)
         found = read_assignment(log_assignment.detach(), self.network.config.match_threshold)
-        figures = assignment_figures(found.indices0, sample.truth.matches0)
+        figures = assignment_figures(found.indices0, truth.matches0)
         return loss, {"loss": loss.detach(), **figures}, data_s
+
+    def _joined(
+        self, sample: Sample, count: int, generator: torch.Generator
+    ) -> tuple[ImageKeypoints, ImageKeypoints, Assignment]:
+        """A sample and the stage's share of pairs from the bank, as one batch."""
+        counts = self.stage.bank_counts
+        if self._furnished is None or not sum(counts):
+            return sample.view0, sample.view1, sample.truth
+        banked = self._furnished.sample(counts, count, generator)
+        return (
+            join_views(banked.view0, sample.view0),
+            join_views(banked.view1, sample.view1),
+            join_truths(banked.truth, sample.truth),
+        )
 
     @torch.no_grad()
     def calibrate_dustbin(self) -> None:
@@ -163,23 +181,28 @@ class SuperGlueTask:
         self.network.eval()
         count = self.stage.keypoints[1]
         pairs = MixedPairs(self.recipe, self.stage, self.bank, _CALIBRATION_SEED)
+        generator = torch.Generator().manual_seed(_CALIBRATION_SEED)
         samples = [
-            extract_features(self.superpoint, pairs.sample(), count)
-            for _ in range(_CALIBRATION_BATCHES)
+            self._joined(sample, count, generator)
+            for sample in (
+                extract_features(self.superpoint, pairs.sample(), count)
+                for _ in range(_CALIBRATION_BATCHES)
+            )
         ]
-        scores = [self.network.scores(sample.view0, sample.view1) for sample in samples]
+        scores = [self.network.scores(view0, view1) for view0, view1, _ in samples]
         trained = self.network.bin_score.item()
 
         def loss(bin_score: float) -> float:
             self.network.bin_score.fill_(bin_score)
             losses = [
-                matching_loss(self.network.assign(s), x.truth.matches0, x.truth.matches1, False)
-                for s, x in zip(scores, samples)
+                matching_loss(self.network.assign(s), truth.matches0, truth.matches1, False)
+                for s, (_, _, truth) in zip(scores, samples)
             ]
             return float(sum(losses))
 
-        tried = [trained + step / 4 for step in range(-8, 41)]
-        self.network.bin_score.fill_(min(tried, key=loss))
+        # One valley: coarse steps find it, quarters its bottom.
+        near = min((trained + step for step in range(-2, 11)), key=loss)
+        self.network.bin_score.fill_(min((near + step / 4 for step in range(-3, 4)), key=loss))
 
     def validate(self) -> dict[str, float]:
         """Figures on the validation's samples."""

@@ -17,9 +17,11 @@ from superglue_ros.networks.precision import training_dtype
 from superglue_ros.networks.superglue import SuperGlue
 from superglue_ros.training.cards import file_label, image_data, rounded
 from superglue_ros.training.data.image_banks import open_banks
+from superglue_ros.training.loop import CHECKPOINT, read_checkpoint
 from superglue_ros.training.options import Run
 from superglue_ros.training.process_group import ProcessGroup
 from superglue_ros.training.recipes import to_dict
+from superglue_ros.training.superglue.bank import Bank, make_bank
 from superglue_ros.training.superglue.recipe import SuperGlueRecipe
 from superglue_ros.training.superglue.task import SuperGlueTask, network_figures, untrained
 from superglue_ros.training.superglue.validation import (
@@ -36,16 +38,17 @@ METHOD = (
 
 
 class SuperGlueTraining:
-    """SuperGlue on the features of a frozen SuperPoint, of homographies and a rendered world."""
+    """SuperGlue on the features of a frozen SuperPoint, of homographies, a rendered world, and a
+    bank of furnished ones."""
 
     def __init__(self, recipe: SuperGlueRecipe, run: Run, group: ProcessGroup) -> None:
         """SuperGlueRosError where the run is to be compiled, CheckpointError for weights to go on
         from that have another number of layers than the recipe."""
         if run.compiled:
             raise SuperGlueRosError("--compile is SuperPoint's")
-        self.recipe = replace(recipe, world=replace(recipe.world, photographs=run.textures))
+        self.recipe = _with_folders(recipe, run)
+        self._run = run
         self._group = group
-        self._image_data = image_data(run)
         self._images = open_banks(run.textures, recipe.drawings, recipe.seed, group.device)
         self._superpoint, self._features = load_superpoint(run.superpoint)
         dtype = training_dtype(group.device, recipe.bfloat16)
@@ -57,6 +60,7 @@ class SuperGlueTraining:
             else {}
         )
         self.network = untrained(self.recipe).to(group.device)
+        self._furnished: Bank | None = None
         self._baselines = run.folder / "before.json"
         if not run.resume and group.is_main:
             self._write_baselines(dtype)
@@ -67,29 +71,65 @@ class SuperGlueTraining:
     def record(self) -> dict[str, Any]:
         """Recipe, data and features, as a checkpoint holds them."""
         values = to_dict(self.recipe)
-        values["world"]["photographs"] = None  # a path says nothing about another machine
+        # A path says nothing about another machine.
+        values["world"]["photographs"] = None
+        values["bank"]["views"] |= {"worlds": None, "photographs": None}
         return values | {
             "photographs": self._images.photographs,
             "features": self._features.short_hash,
             "start": self._start,
         }
 
+    def prepare(self, deadline: float) -> None:
+        """Make the bank that a stage of the recipe asks for, as far as time allows, or open it."""
+        if not any(sum(stage.bank_counts) for stage in self.recipe.stages):
+            return
+        folder = self._run.bank
+        if folder is None:
+            if self._run.worlds is None:
+                raise SuperGlueRosError(
+                    "the recipe has a bank: name --worlds, a folder of .glb files"
+                )
+            folder = self._run.folder / "bank"
+            make_bank(
+                folder,
+                self.recipe.bank,
+                self._superpoint,
+                self._features.short_hash,
+                self._group.device,
+                self.recipe.seed,
+                group=self._group,
+                deadline=deadline,
+            )
+            self._group.barrier()
+        self._furnished = Bank(folder, self.recipe.bank.views.overlap, self._group.device)
+
     def preparation_s(self, number: int) -> float:
-        """None: pairs are rendered as they are needed."""
+        """None: pairs are rendered, or drawn from the bank, as they are needed."""
         return 0.0
 
     def begin_stage(self, number: int, folder: Path, resumed: bool) -> SuperGlueTask:
         """The task of a stage."""
+        stage = self.recipe.stages[number]
+        earlier = range(max(0, number - stage.from_mean), number)
+        if earlier and not resumed:
+            self.network.load_state_dict(average_weights([self._end_of(i) for i in earlier]))
         self._task = SuperGlueTask(
             self.recipe,
-            self.recipe.stages[number],
+            stage,
             self.network,
             self._superpoint,
             self._images.training,
             self._validation,
             self._group,
+            self._furnished,
         )
         return self._task
+
+    def _end_of(self, number: int) -> dict[str, Tensor]:
+        """The weights that a stage has ended with."""
+        folder = self._run.stage_folder(number, self.recipe.stages[number].name)
+        return read_checkpoint(folder / CHECKPOINT)["network"]
 
     def finish(self, checkpoints: Sequence[dict[str, Any]]) -> None:
         """Average the weights that the last stages ended with and calibrate the dustbin's score
@@ -110,8 +150,11 @@ class SuperGlueTraining:
         method = METHOD
         if self._averaged > 1:
             method += f"; the mean of the weights after the last {self._averaged} stages"
+        data = f"{image_data(self._run)}; a procedurally rendered world"
+        if self._furnished is not None:
+            data += f"; {len(self._furnished.paths)} clusters of views of furnished worlds"
         card: dict[str, Any] = {
-            "data": f"{self._image_data}; a procedurally rendered world",
+            "data": data,
             "method": method,
             "features": file_label(self._features),
         }
@@ -131,6 +174,13 @@ class SuperGlueTraining:
         }
         self._baselines.parent.mkdir(parents=True, exist_ok=True)
         self._baselines.write_text(json.dumps(figures) + "\n", encoding="utf-8")
+
+
+def _with_folders(recipe: SuperGlueRecipe, run: Run) -> SuperGlueRecipe:
+    """The recipe with the folders of the run's photographs and furnished worlds."""
+    views = replace(recipe.bank.views, worlds=run.worlds, photographs=run.textures)
+    world = replace(recipe.world, photographs=run.textures)
+    return replace(recipe, world=world, bank=replace(recipe.bank, views=views))
 
 
 def average_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

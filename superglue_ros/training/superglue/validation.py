@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +17,7 @@ from superglue_ros.training.data.photos import PhotoBank
 from superglue_ros.training.superglue.recipe import SuperGlueRecipe
 from superglue_ros.training.superglue.samples import Sample, extract_features
 from superglue_ros.types import IntArray, Pose
+from superglue_ros.world.furnished_views import FurnishedViews
 from superglue_ros.world.pairs import RenderedPairs, WorldPairs
 
 NO_OVERLAP = "no_overlap"
@@ -29,12 +31,17 @@ _SEED = 2_000_003
 def validation_samples(
     recipe: SuperGlueRecipe, superpoint: SuperPoint, bank: PhotoBank
 ) -> dict[str, list[Sample]]:
-    """Fixed pairs: homographies, rendered ones, and rendered ones without overlap."""
-    sources: dict[str, HomographyPairs | WorldPairs] = {
+    """Fixed pairs: homographies, rendered ones, and rendered ones without overlap; where the
+    recipe has a folder of furnished worlds, of those left out of its bank, too."""
+    sources: dict[str, HomographyPairs | WorldPairs | FurnishedViews] = {
         "homography": HomographyPairs(bank, recipe.pairs, _SEED),
         "rendered": WorldPairs(recipe.world, bank.device, _SEED),
         NO_OVERLAP: WorldPairs(recipe.world.without_overlap(), bank.device, _SEED),
     }
+    views = recipe.bank.views
+    if views.worlds is not None and views.leave_out:
+        kept = replace(views, names=views.leave_out, leave_out=(), overlap=(0.1, 0.5))
+        sources["furnished"] = FurnishedViews(kept, _SEED)
     count = recipe.most_keypoints
     return {
         kind: [

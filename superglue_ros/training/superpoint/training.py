@@ -58,6 +58,9 @@ class SuperPointTraining:
         data = {"photographs": self._images.photographs, "start": self._start}
         return to_dict(self.recipe) | data
 
+    def prepare(self, deadline: float) -> None:
+        """Nothing: each stage makes its own labels."""
+
     def preparation_s(self, number: int) -> float:
         """Seconds that homographic adaptation may take."""
         return _ADAPTATION_S if self.recipe.stages[number].labels == "adapted" else 0.0

@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "images")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "docs")
     parser.add_argument("--frames", type=int, default=FLIGHT_FRAMES, help="of the flight")
+    parser.add_argument("--no-animation", action="store_true", help="leave it as it is")
     options = parser.parse_args(arguments)
     output, work = make_folder(options.output), make_folder(options.work)
     bag, truth = flight_bag(work, options.frames)
@@ -81,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shutil.copy(work / "report" / f"{name}.png", output / f"{name}.png")
     _draw_pair(output / "matches.jpg", source, matcher.matcher)
     _photograph(work / "report" / "report.html", output / "report.png", work)
+    if options.no_animation:
+        return 0
     frames = _animation(matcher.seen[::STEP], accuracy, truth)
     return _save_animation(output / "flight.webp", frames)
 
@@ -158,11 +161,11 @@ def _top_view(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def _save_animation(path: Path, frames: Sequence[Image.Image]) -> int:
-    for quality in range(70, 10, -10):
+    for quality in range(50, 10, -10):
         buffer = io.BytesIO()
         frames[0].save(
             buffer, "WEBP", save_all=True, append_images=frames[1:], duration=FRAME_MS,
-            loop=0, quality=quality, method=6,
+            loop=0, quality=quality, method=4,
         )  # fmt: skip
         if len(buffer.getvalue()) < MOST_BYTES:
             path.write_bytes(buffer.getvalue())

@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 
 from superglue_ros.matching import KeyframePolicy, MatcherConfig
-from superglue_ros.nodes.options import OdometryNodeOptions
+from superglue_ros.nodes.options import MatcherNodeOptions, OdometryNodeOptions, OdometryOutputs
 from superglue_ros.odometry import OdometryConfig
 
 NODES: dict[str, tuple[tuple[type, bool], ...]] = {
-    "matcher": ((MatcherConfig, False), (KeyframePolicy, True)),
-    "odometry": ((OdometryConfig, False), (OdometryNodeOptions, False)),
+    "matcher": ((MatcherConfig, False), (MatcherNodeOptions, False), (KeyframePolicy, True)),
+    "odometry": ((OdometryConfig, True), (OdometryNodeOptions, False), (OdometryOutputs, True)),
 }
 """Configs of each node, and whether their parameters may be set while it runs."""
 

@@ -25,6 +25,10 @@ class ImageError(SuperGlueRosError):
     """An image is empty, truncated, or of an encoding that cannot be matched."""
 
 
+class LateFrame(SuperGlueRosError):
+    """A frame or message comes after a later one, and is dropped."""
+
+
 class SourceError(SuperGlueRosError):
     """A bag, folder, video or trajectory file cannot be read."""
 

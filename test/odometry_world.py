@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,7 +52,7 @@ def depth_of(points: FloatArray, pose: Pose, camera: CameraModel = CAMERA) -> Fl
 
 
 def matches_of(
-    points: FloatArray,
+    points: FloatArray | Callable[[int], FloatArray],
     poses: Sequence[Pose],
     camera: CameraModel = CAMERA,
     noise_px: float = 0.0,
@@ -63,13 +63,15 @@ def matches_of(
     max_features: int = 500,
 ) -> list[FrameMatches]:
     """Messages of a matcher that becomes a new keyframe when fewer than keep_ratio of the first
-    matches are left, or after max_age frames. The first visible points are the features."""
+    matches are left, or after max_age frames. The first visible points are the features; where
+    they move they are given by the frame's number, NaN while they are hidden."""
     rng = np.random.default_rng(seed)
     messages: list[FrameMatches] = []
     keyframe: Seen | None = None
     keyframe_id, first_count, age = 0, None, 0
     for number, pose in enumerate(poses):
-        frame = _seen(points, pose, camera, noise_px, max_features, rng, number * PERIOD_NS)
+        now = points(number) if callable(points) else points
+        frame = _seen(now, pose, camera, noise_px, max_features, rng, number * PERIOD_NS)
         if keyframe is None:
             none = np.zeros(0, np.int64)
             message = _message(keyframe_id, True, frame, frame, none, none, camera)

@@ -17,7 +17,7 @@ FLOORS = {
     "errors": 0,
     "options": 0,
     "provenance": 0,
-    "stamps": 0,
+    "stamps": 1,
     "networks": 1,
     "geometry": 1,
     "sources": 2,

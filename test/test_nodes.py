@@ -116,23 +116,23 @@ def test_a_topic_on_which_nothing_comes_is_said(
     monkeypatch.setattr(health, "PATIENCE_S", 0.0)
     monkeypatch.setattr(health, "REMIND_S", 0.0)
     node = Node("waiting")
-    awaited = health.Awaited(node, "nothing_here", Image)
-    awaited.look()
+    awaited = health.TopicWatchdog(node, "nothing_here", Image)
+    awaited.check()
     line = "no sensor_msgs/msg/Image on /nothing_here yet: "
     assert line + "nobody publishes there" in capfd.readouterr().err
     publisher = harness.create_publisher(CompressedImage, "/nothing_here", 1)
     wait_for(lambda: node.get_publishers_info_by_topic("/nothing_here"), "the publisher")
-    awaited.look()
+    awaited.check()
     assert line + "sensor_msgs/msg/CompressedImage is published there" in capfd.readouterr().err
-    beside = health.Awaited(node, "nothing_here/compressed", CompressedImage)
-    beside.look()
+    beside = health.TopicWatchdog(node, "nothing_here/compressed", CompressedImage)
+    beside.check()
     line = "no sensor_msgs/msg/CompressedImage on /nothing_here/compressed yet: "
     where = "nobody publishes there, but on /nothing_here (sensor_msgs/msg/CompressedImage)"
     assert line + where in capfd.readouterr().err
     monkeypatch.setattr(health, "REMIND_S", 30.0)
-    awaited.look()
+    awaited.check()
     capfd.readouterr()
-    awaited.look()
+    awaited.check()
     assert "yet" not in capfd.readouterr().err
     harness.destroy_publisher(publisher)
     node.destroy_node()
@@ -216,6 +216,8 @@ def test_parameters_while_running(harness: Harness, matcher: NodeProcess) -> Non
     [
         ("matcher_node", "match_threshold:=2.0", "match_threshold"),
         ("matcher_node", "match_threshold:=half", "match_threshold must be of type float"),
+        ("matcher_node", "decoder:=guess", "decoder must be one of own, cv_bridge"),
+        ("odometry_node", "base_to_camera:='1 2 3'", "base_to_camera needs a base_frame"),
         ("matcher_node", "device:=abacus", "device must be one of auto, cuda, cpu"),
         ("matcher_node", "superpoint:=/no/such.safetensors", "/no/such.safetensors does not"),
         ("odometry_node", "min_inliers:=1", "min_inliers"),

@@ -11,12 +11,15 @@ from rclpy.qos import QoSProfile
 
 from superglue_ros.msg import Matches, OdometryStatus
 from superglue_ros.nodes.conversions import matches_from_message, stamp_to_ns
-from superglue_ros.nodes.odometry_messages import pose_from_message, pose_in_world
+from superglue_ros.nodes.odometry_messages import pose_from_message
 from superglue_ros.odometry import TrackingState
+from superglue_ros.odometry.base_frame import BaseFrame
 from superglue_ros.sources import trajectory_from_poses
 from superglue_ros.types import FrameMatches, Pose, Trajectory
 
 DEPTH = 1000
+CAMERA_IN_ODOM = BaseFrame.of_camera()
+"""Of an odometry without a base frame."""
 
 
 @dataclass
@@ -76,7 +79,7 @@ class Recorder(Node):
         self.recording.matches[matches.stamp_ns] = matches
 
     def _on_odometry(self, message: Odometry) -> None:
-        pose = pose_in_world(pose_from_message(message.pose.pose))
+        pose = CAMERA_IN_ODOM.camera_pose(pose_from_message(message.pose.pose))
         self.recording.poses[stamp_to_ns(message.header.stamp)] = pose
 
     def _on_status(self, message: OdometryStatus) -> None:
@@ -87,7 +90,7 @@ class Recorder(Node):
         for stamped in message.poses:
             stamp_ns = stamp_to_ns(stamped.header.stamp)
             if stamp_ns not in self.recording.late_poses:
-                pose = pose_in_world(pose_from_message(stamped.pose))
+                pose = CAMERA_IN_ODOM.camera_pose(pose_from_message(stamped.pose))
                 self.recording.late_poses[stamp_ns] = pose
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:

@@ -9,7 +9,7 @@ from superglue_ros.geometry.camera import (
     project_points,
     scale_camera,
 )
-from superglue_ros.geometry.depth import depth_of_points, stereo_depth
+from superglue_ros.geometry.depth import depth_of_points
 from superglue_ros.geometry.pnp import PoseEstimate, estimate_pose, refine_pose
 from superglue_ros.geometry.pose_errors import area_under_recall, pose_errors_deg
 from superglue_ros.geometry.quaternions import (
@@ -48,6 +48,5 @@ __all__ = [
     "refine_pose",
     "rotations_from_quaternions",
     "scale_camera",
-    "stereo_depth",
     "triangulate",
 ]

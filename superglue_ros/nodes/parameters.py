@@ -57,8 +57,12 @@ class NodeParameters:
         values = {}
         for option in fields(config_type):
             descriptor = describe(option, read_only=config_type not in self._live)
+            whole = whole_number(node, option)
+            default = option.default if whole is None else float(whole)
             try:
-                parameter = node.declare_parameter(option.name, option.default, descriptor)
+                parameter = node.declare_parameter(
+                    option.name, default, descriptor, ignore_override=whole is not None
+                )
             except InvalidParameterValueException as error:
                 raise ValueError(f"parameter {option.name}: {error}") from error
             except (InvalidParameterTypeException, ParameterUninitializedException) as error:
@@ -89,6 +93,17 @@ class NodeParameters:
         self._configs.update(changed)
         if changed and self._on_change:
             self._on_change()
+
+
+def whole_number(node: Node, option: Field[Any]) -> int | None:
+    """A whole number that a parameter file gives for a parameter of floating point, which ROS
+    would refuse: it tells 1 from 1.0."""
+    if not isinstance(option.default, float):
+        return None
+    loose = ParameterDescriptor(dynamic_typing=True)
+    value = node.declare_parameter(option.name, option.default, loose).value
+    node.undeclare_parameter(option.name)
+    return value if type(value) is int else None
 
 
 def describe(option: Field[Any], read_only: bool) -> ParameterDescriptor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
@@ -56,3 +56,35 @@ class ImageSubscription:
             QoSProfile(depth=self._queue, reliability=ReliabilityPolicy.BEST_AVAILABLE),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
+
+
+class RectifiedCheck:
+    """Warns once where rectified images are matched and their calibration is taken for raw."""
+
+    def __init__(self, node: Node, topic: str, rectified: bool) -> None:
+        """topic: of the matches; rectified: whether the calibration is of rectified images."""
+        self._node, self._topic = node, topic
+        self._done = rectified
+
+    def check(self) -> None:
+        """To be called now and then: see by the names of topics what the matcher is sent."""
+        if self._done:
+            return
+        for matcher in self._node.get_publishers_info_by_topic(
+            self._node.resolve_topic_name(self._topic)
+        ):
+            for image in self._images_of(matcher.node_name, matcher.node_namespace):
+                self._done = True
+                self._node.get_logger().warning(
+                    f"the images of {image} look rectified by their name: with rectified:=true "
+                    "their CameraInfo's P counts, not its K and D"
+                )
+
+    def _images_of(self, name: str, namespace: str) -> list[str]:
+        """Topics of rectified images that a node listens to."""
+        try:
+            heard = self._node.get_subscriber_names_and_types_by_node(name, namespace)
+        except NodeNameNonExistentError:  # it has just gone
+            return []
+        kinds = {f"sensor_msgs/msg/{kind}" for kind in ("Image", "CompressedImage")}
+        return [topic for topic, types in heard if "image_rect" in topic and kinds & set(types)]

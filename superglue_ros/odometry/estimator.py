@@ -25,6 +25,8 @@ from superglue_ros.types import UNMATCHED, CameraModel, FloatArray, FrameMatches
 
 _MAX_PENDING_FRAMES = 4
 """Frames after which the window is optimised even without a keyframe."""
+_YOUNG_FRAMES = 8
+"""A window of no more located frames is optimised at each."""
 
 
 class VisualOdometry:
@@ -41,8 +43,9 @@ class VisualOdometry:
     stands. Tracking resumes when the frame sees enough of the old landmarks, else by a new start,
     placed at the keyframe's own or predicted pose, without depth with the scale of old landmarks
     that are seen again, else of the last speed. A message whose keyframe is not known (a missed
-    message, a restarted matcher) counts as loss; one that in addition lies before the last one in
-    time begins a new world. The same messages give the same estimates.
+    message, a restarted matcher) counts as loss. Whoever sends the messages judges their order
+    (see `stamps`), and calls `reset` where a clock jumped back. The same messages give the same
+    estimates.
     """
 
     def __init__(self, config: OdometryConfig | None = None, use_depth: bool = False) -> None:
@@ -68,7 +71,6 @@ class VisualOdometry:
         self._started = False
         self._pending_frames = 0
         self._waiting: list[Observation] = []
-        self._last_stamp_ns: int | None = None
 
     def process(
         self,
@@ -119,8 +121,6 @@ class VisualOdometry:
         place = self._map.find_keyframe(matches.keyframe_id, matches.keyframe_stamp_ns)
         if place is not None:
             return place, ""
-        if self._last_stamp_ns is not None and matches.stamp_ns < self._last_stamp_ns:
-            self.reset()
         self._map.clear()
         self._waiting.clear()
         if matches.keyframe_id == 0 and not len(matches):
@@ -147,6 +147,12 @@ class VisualOdometry:
         if tracked.ok:
             inherited = self._inherited_covariance(keyframe, tracked.pose.position)
             return replace(tracked, covariance=tracked.covariance + inherited), False
+        if self._motion.seconds_since(observation.stamp_ns) > self.config.max_coast_s:
+            if tracked.contradicted or self._map.tracks.moving.any():
+                self._map.doubt_everything()
+        elif tracked.contradicted:
+            # A start would follow what moves.
+            return self._unlocated(observation, predicted, tracked.reason), False
         start = self._start(observation, keyframe)
         if start.ok:
             tracked = self._map.locate(observation, start.pose)
@@ -197,6 +203,8 @@ class VisualOdometry:
         starts: bool,
     ) -> TrackedPose:
         """New landmarks from a tracked frame; a keyframe also enters the window."""
+        if tracked.contradicted:
+            self._map.set_moving(observation, ~tracked.inliers)
         fits = tracked.inliers | ~self._map.tracks.are_landmarks[observation.tracks]
         self._map.judge_landmarks(observation, tracked.inliers)
         fits &= ~self._map.add_landmarks(observation, tracked.pose)
@@ -207,7 +215,9 @@ class VisualOdometry:
         if starts:
             self._map.locate_frames()
         self._pending_frames += 1
-        if matches.is_keyframe or starts or self._pending_frames >= _MAX_PENDING_FRAMES:
+        young = sum(frame.located for frame in self._map.frames) <= _YOUNG_FRAMES
+        due = young or self._pending_frames >= _MAX_PENDING_FRAMES
+        if matches.is_keyframe or starts or due:
             self._map.optimize()
             self._pending_frames = 0
         return replace(tracked, pose=frame.pose, covariance=frame.covariance)
@@ -230,7 +240,6 @@ class VisualOdometry:
         return tracked, tuple(backfill)
 
     def _remember(self, observation: Observation, tracked: TrackedPose, starts: bool) -> None:
-        self._last_stamp_ns = observation.stamp_ns
         if not tracked.ok:
             self._waiting.append(observation)
             del self._waiting[: -self.config.max_backfill_frames or None]

@@ -152,6 +152,7 @@ class LocalMap:
             self.tracks.positions[observation.tracks],
             self.tracks.covariances[observation.tracks],
             observation.points,
+            self.tracks.are_settled[observation.tracks],
             self.tolerances,
             self.config.min_inliers,
             prior,
@@ -179,18 +180,33 @@ class LocalMap:
         passing = [not frame.is_keyframe for frame in self.frames]
         self.tracks.judge(observation.tracks, agree, np.flatnonzero(passing))
 
+    def set_moving(self, observation: Observation, moving: BoolArray) -> None:
+        """Take the landmarks of those of a frame's observations (M,) for what moves."""
+        tracks = observation.tracks[moving]
+        tracks = tracks[self.tracks.are_landmarks[tracks]]
+        self.tracks.moving[tracks] = True
+        self.tracks.unset_landmarks(tracks)
+
+    def doubt_everything(self) -> None:
+        """What seemed to move may stand, and the poses of all frames may be wrong."""
+        self.tracks.moving[:] = False
+        for frame in self.frames:
+            frame.located = False
+
     def add_landmarks(self, observation: Observation, pose: Pose) -> BoolArray:
         """Give positions to a frame's tracks that have none and are seen at enough parallax.
 
         Returns (M,) bool: observations of this frame that contradict those of the other frames.
         """
         contradicts = np.zeros(len(observation), bool)
-        open_places = np.flatnonzero(~self.tracks.are_landmarks[observation.tracks])
+        tracks = self.tracks
+        is_open = ~(tracks.are_landmarks | tracks.moving)[observation.tracks]
+        open_places = np.flatnonzero(is_open)
         if not len(open_places):
             return contradicts
         chosen = observation.only(open_places)
         located = [place for place, frame in enumerate(self.frames) if frame.located]
-        seen = self.tracks.observations[chosen.tracks][:, located, :2]
+        seen = tracks.observations[chosen.tracks][:, located, :2]
         poses = [self.frames[place].pose for place in located] + [pose]
         found = triangulate(
             np.concatenate([seen, chosen.points[:, None]], axis=1),
@@ -198,11 +214,11 @@ class LocalMap:
             np.stack([each.position for each in poses]),
         )
         fits = found.good(0.0, self.tolerances.threshold)
-        known = len(observation) - len(open_places)
+        known = int(tracks.are_landmarks[observation.tracks].sum())
         least = required_parallax(found.parallax_rad[fits], known, self.tolerances)
         good = fits & (found.parallax_rad >= least)
         covariances = found.covariances[good] * self.tolerances.noise**2
-        self.tracks.set_landmarks(chosen.tracks[good], found.points[good], covariances)
+        tracks.set_landmarks(chosen.tracks[good], found.points[good], covariances)
         with np.errstate(invalid="ignore"):
             agrees = found.residuals <= self.tolerances.threshold
         distant = found.parallax_rad < self.tolerances.min_parallax_rad

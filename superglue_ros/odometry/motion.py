@@ -48,12 +48,15 @@ class MotionModel:
         self._point_covariance: FloatArray | None = None
         self._moved_from: tuple[int, FloatArray] | None = None
 
+    def seconds_since(self, stamp_ns: int) -> float:
+        """From the last measured pose to a time; 0 before the first."""
+        return 0.0 if self.stamp_ns is None else (stamp_ns - self.stamp_ns) * 1e-9
+
     def predict(self, stamp_ns: int) -> Pose:
         """Pose at a time, from the last measured pose on; before the first, that given."""
         if self.stamp_ns is None:
             return self.pose
-        ahead_s = (stamp_ns - self.stamp_ns) * 1e-9
-        ahead_s = float(np.clip(ahead_s, -self.max_coast_s, self.max_coast_s))
+        ahead_s = float(np.clip(self.seconds_since(stamp_ns), -self.max_coast_s, self.max_coast_s))
         rotation = self.pose.rotation @ exp_rotation(self._angular * ahead_s)
         return Pose(rotation, self.pose.position + self.pose.rotation @ self._linear * ahead_s)
 
@@ -61,7 +64,7 @@ class MotionModel:
         """Covariance (6, 6) of the prediction: the motion may have stopped, doubled or begun."""
         if self.stamp_ns is None:
             return np.zeros((6, 6))
-        elapsed_s = abs(stamp_ns - self.stamp_ns) * 1e-9
+        elapsed_s = abs(self.seconds_since(stamp_ns))
         position = self.speed * elapsed_s + 0.5 * _ACCELERATION * elapsed_s**2
         angle = min((float(np.linalg.norm(self._angular)) + 0.1) * elapsed_s, np.pi)
         return np.diag([position**2] * 3 + [angle**2] * 3)
@@ -69,7 +72,7 @@ class MotionModel:
     def twist_to(self, stamp_ns: int, pose: Pose, point_covariance: FloatArray) -> Twist:
         """Twist between the last measured pose and this one, which the same landmarks measured;
         point_covariance (6, 6): of the pose given these, in world axes."""
-        elapsed_s = 0.0 if self.stamp_ns is None else (stamp_ns - self.stamp_ns) * 1e-9
+        elapsed_s = self.seconds_since(stamp_ns)
         if self._point_covariance is None or not 0 < elapsed_s <= self.max_coast_s:
             return Twist.unknown()
         motion = self.pose.inverse() @ pose
@@ -82,7 +85,7 @@ class MotionModel:
     ) -> None:
         """Take in a measured pose, the standard deviation of its position and its covariance
         given the landmarks; where the clock did not advance the speeds stay."""
-        elapsed_s = 0.0 if self.stamp_ns is None else (stamp_ns - self.stamp_ns) * 1e-9
+        elapsed_s = self.seconds_since(stamp_ns)
         if 0 < elapsed_s <= self.max_coast_s:
             before = self.pose.rotation
             self._linear = before.T @ (pose.position - self.pose.position) / elapsed_s

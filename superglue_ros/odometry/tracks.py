@@ -8,6 +8,7 @@ from superglue_ros.odometry.depths import InverseDepths
 from superglue_ros.types import UNMATCHED, BoolArray, FloatArray, IntArray, Pose
 
 _LEAST_SUPPORT = -1
+_SETTLED_SUPPORT = 5
 
 
 class Tracks:
@@ -18,7 +19,7 @@ class Tracks:
     (N, V): standard deviations of the inverse depths that were measured; positions (N, 3) in the
     world, NaN of a track that is no landmark yet; covariances (N, 3, 3) of the
     positions given the frames; support (N,): frames that agreed with the landmark less those
-    that did not.
+    that did not; moving (N,): tracks of what was seen to move, which are no landmarks.
     """
 
     def __init__(self) -> None:
@@ -27,6 +28,7 @@ class Tracks:
         self.positions: FloatArray = np.zeros((0, 3))
         self.covariances: FloatArray = np.zeros((0, 3, 3))
         self.support: IntArray = np.zeros(0, np.int64)
+        self.moving: BoolArray = np.zeros(0, bool)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -36,13 +38,19 @@ class Tracks:
         """(N,) bool: the tracks with a position."""
         return np.all(np.isfinite(self.positions), axis=1)
 
+    @property
+    def are_settled(self) -> BoolArray:
+        """(N,) bool: landmarks that many frames have confirmed."""
+        return self.support >= _SETTLED_SUPPORT
+
     def seen_in(self, place: int) -> BoolArray:
         """(N,) bool: tracks that the frame at `place` sees."""
         return np.isfinite(self.observations[:, place, 0])
 
     def measured_in(self, place: int) -> BoolArray:
-        """(N,) bool: tracks that the frame at `place` sees and whose depth it has."""
-        return np.all(np.isfinite(self.observations[:, place]), axis=1)
+        """(N,) bool: tracks that the frame at `place` sees and whose depth it has, but for those
+        that move."""
+        return np.all(np.isfinite(self.observations[:, place]), axis=1) & ~self.moving
 
     def measured_points(self, place: int, tracks: IntArray) -> FloatArray:
         """(M, 3) points in the camera of the frame at `place`, of tracks whose depth it has."""
@@ -59,6 +67,7 @@ class Tracks:
         self.positions = np.concatenate([self.positions, np.full((count, 3), np.nan)])
         self.covariances = np.concatenate([self.covariances, np.full((count, 3, 3), np.nan)])
         self.support = np.concatenate([self.support, np.zeros(count, np.int64)])
+        self.moving = np.concatenate([self.moving, np.zeros(count, bool)])
         return np.arange(first, first + count)
 
     def add_frame(self, tracks: IntArray, points: FloatArray) -> None:
@@ -79,6 +88,7 @@ class Tracks:
         self.positions = self.positions[kept]
         self.covariances = self.covariances[kept]
         self.support = self.support[kept]
+        self.moving = self.moving[kept]
         return new_numbers
 
     def measure(self, place: int, tracks: IntArray, depths: InverseDepths) -> None:

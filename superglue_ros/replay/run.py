@@ -9,14 +9,14 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
-from superglue_ros.errors import CameraError, ImageError
-from superglue_ros.geometry import check_camera_fits, stereo_depth
+from superglue_ros.errors import CameraError, ImageError, LateFrame
 from superglue_ros.matching import KeyframeMatcher
 from superglue_ros.odometry import OdometryEstimate, TrackingState, VisualOdometry
 from superglue_ros.replay.gallery import Gallery
 from superglue_ros.replay.records import FrameRecord, ReplayResult, matches_record
 from superglue_ros.sources import FrameSource, trajectory_from_poses
-from superglue_ros.types import CameraModel, FloatArray, Frame, FrameMatches, Pose
+from superglue_ros.stamps import StampOrder
+from superglue_ros.types import FloatArray, Frame, FrameMatches, Pose
 
 logger = logging.getLogger(__name__)
 
@@ -33,48 +33,49 @@ def run_replay(
     """Match every frame of a source and, with odometry, estimate its pose.
 
     The same input gives the same trajectory. Without odometry, or for frames without a camera,
-    there are matches only. An odometry that uses depth gets that of the keyframes' frames, or of
-    their rectified stereo pairs. Once `stop` says so, no further frame is taken, and the result is
-    of those before. Raises CameraError for an unusable camera, and for one of images of another
-    size than the first.
+    there are matches only. An odometry that uses depth gets that of the keyframes' frames, and the
+    baseline of their stereo pairs, whose right points are in the matches. Once `stop` says so, no
+    further frame is taken, and the result is of those before. Raises CameraError where the camera
+    of the first frame is unusable, or of images of another size; a later one costs its frame's
+    pose alone.
     """
     records: list[FrameRecord] = []
     poses: dict[int, Pose] = {}
     gallery = Gallery(len(source))
     skipped, metric, weights, interrupted = 0, False, ("", ""), False
     depths: dict[int, FloatArray | None] = {}
+    baseline_m: float | None = None
+    order = StampOrder(late_ns=0)
     started = time.perf_counter()
-
-    def fits(camera: CameraModel, matches: FrameMatches) -> bool:
-        try:
-            check_camera_fits(camera, matches.image_size)
-        except CameraError as error:
-            if not records:
-                raise
-            logger.warning("%s: a frame without odometry: %s", source.name, error)
-            return False
-        return True
-
     for frame in _frames(source, max_frames, progress):
         if stop is not None and stop():
             interrupted = True
             break
         try:
             matches = matcher.process(frame)
-        except ImageError as error:
+        except (ImageError, LateFrame) as error:
             skipped += 1
             logger.warning("%s: skipped a frame: %s", source.name, error)
             continue
         weights = (matches.model, matches.weights_hash)
         estimate, odometry_ms = None, 0.0
-        if odometry is not None and frame.camera is not None and fits(frame.camera, matches):
+        if odometry is not None and frame.camera is not None:
             before = time.perf_counter()
+            if order.follow(matches.stamp_ns):
+                odometry.reset()
             keyframe_depth = depths.get(matches.keyframe_stamp_ns)
-            estimate = odometry.process(matches, frame.camera, keyframe_depth)
+            baseline_m = frame.baseline_m or baseline_m
+            try:
+                estimate = odometry.process(matches, frame.camera, keyframe_depth, baseline_m)
+            except CameraError as error:
+                if not records:
+                    raise
+                logger.warning("%s: a frame without odometry: %s", source.name, error)
             odometry_ms = (time.perf_counter() - before) * 1e3
-            metric = estimate.scale_is_metric
             if matches.is_keyframe and odometry.use_depth:
-                depths = {frame.stamp_ns: _depth(frame, frame.camera, source.name)}
+                depths = {frame.stamp_ns: _depth(frame, matcher, source.name)}
+        if estimate is not None:
+            metric = estimate.scale_is_metric
             _collect_poses(poses, estimate)
         records.append(_record(matches, estimate, odometry_ms))
         gallery.offer(frame.image, matches)
@@ -96,21 +97,22 @@ def run_replay(
     )
 
 
-def _depth(frame: Frame, camera: CameraModel, name: str) -> FloatArray | None:
-    """The frame's depth (H, W) metres, measured or from its stereo pair; None without."""
+def _depth(frame: Frame, matcher: KeyframeMatcher, name: str) -> FloatArray | None:
+    """The keyframe's depth (H, W) metres, None without. Where it was not measured, a right image
+    is searched: its depths come with the matches."""
     depth, problem = frame.depth_m, "neither depth nor a right image"
-    if depth is None and frame.right is not None and frame.baseline_m is not None:
+    if depth is not None:
+        if depth.shape == frame.image.shape[:2]:
+            return depth
+        problem = f"the depth has shape {depth.shape}, the image {frame.image.shape[:2]}"
+    elif frame.right is not None:
         try:
-            focal_px = float(camera.matrix[0, 0])
-            depth = stereo_depth(frame.image, frame.right, focal_px, frame.baseline_m)
+            matcher.search_right_image(frame.right)
+            return None
         except ImageError as error:
             problem = str(error)
-    if depth is not None and depth.shape != frame.image.shape[:2]:
-        problem = f"the depth has shape {depth.shape}, the image {frame.image.shape[:2]}"
-        depth = None
-    if depth is None:
-        logger.warning("%s: a keyframe without depth: %s", name, problem)
-    return depth
+    logger.warning("%s: a keyframe without depth: %s", name, problem)
+    return None
 
 
 def _frames(source: FrameSource, max_frames: int | None, progress: bool) -> Iterable[Frame]:

@@ -12,6 +12,9 @@ from superglue_ros.sources.image_files import ImageFileSource, read_depth, read_
 from superglue_ros.sources.opening import open_source
 from superglue_ros.sources.source import FrameSource
 from superglue_ros.sources.trajectories import (
+    RecordedTrajectory,
+    load_trajectory,
+    needs_stamps,
     poses_from_trajectory,
     read_trajectory,
     trajectory_from_poses,
@@ -23,9 +26,12 @@ __all__ = [
     "BagSource",
     "FrameSource",
     "ImageFileSource",
+    "RecordedTrajectory",
     "VideoSource",
     "camera_from_info",
     "find_groundtruth",
+    "load_trajectory",
+    "needs_stamps",
     "open_folder",
     "open_source",
     "poses_from_trajectory",

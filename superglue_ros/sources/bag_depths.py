@@ -11,7 +11,7 @@ from rosbags.highlevel import AnyReader
 
 from superglue_ros.errors import ImageError
 from superglue_ros.sources.encodings import depth_of_message
-from superglue_ros.sources.trajectories import NS_PER_S
+from superglue_ros.sources.tables import NS_PER_S
 from superglue_ros.stamps import DEPTH_TOLERANCE_S
 from superglue_ros.types import FloatArray
 

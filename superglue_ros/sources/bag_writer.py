@@ -13,7 +13,7 @@ from rosbags.rosbag2.errors import WriterError
 from rosbags.typesys import Stores, get_typestore
 
 from superglue_ros.errors import SourceError
-from superglue_ros.sources.trajectories import NS_PER_S
+from superglue_ros.sources.tables import NS_PER_S
 from superglue_ros.types import CameraModel, Frame
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}

@@ -16,7 +16,7 @@ from superglue_ros.errors import SourceError
 from superglue_ros.sources.bag_depths import BagDepths
 from superglue_ros.sources.calibration import camera_from_info, read_calibration
 from superglue_ros.sources.encodings import COMPRESSED_ENDS, image_of_message
-from superglue_ros.sources.trajectories import NS_PER_S
+from superglue_ros.sources.tables import NS_PER_S
 from superglue_ros.types import CameraModel, Frame
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,49 @@
+"""What the right camera of a stereo rig says of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo
+
+from superglue_ros.nodes.conversions import camera_from_message
+from superglue_ros.types import CameraModel
+
+RECTIFY = (
+    "ros2 launch stereo_image_proc stereo_image_proc.launch.py rectifies a pair: take its "
+    "image_rect topics"
+)
+_SAME_PX = 0.5
+
+
+class RightCamera:
+    """What `camera_info_right` says: how far the right camera of a rectified pair is."""
+
+    def __init__(self, node: Node) -> None:
+        self._topic = node.resolve_topic_name("camera_info_right")
+        self._message: CameraInfo | None = None
+        node.create_subscription(
+            CameraInfo,
+            "camera_info_right",
+            self._on_camera_info,
+            qos_profile_sensor_data,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._message = message
+
+    def baseline(self, left: CameraModel) -> tuple[float | None, str]:
+        """Metres from the left camera, which is of rectified images, or None and why not."""
+        if self._message is None:
+            return None, f"no CameraInfo on {self._topic} yet"
+        focal_px, shift = float(self._message.p[0]), float(self._message.p[3]) + 0.0  # no -0
+        if not (focal_px > 0 and shift < 0):
+            text = f"P[3] on {self._topic} is {shift:g}, not -fx * baseline"
+            return None, f"{text}: that is no right camera of a rectified pair; {RECTIFY}"
+        right = camera_from_message(self._message, rectified=True)
+        if not np.allclose(right.matrix, left.matrix, atol=_SAME_PX):
+            return None, f"P on {self._topic} is another camera's than the left one's; {RECTIFY}"
+        return -shift / focal_px, ""

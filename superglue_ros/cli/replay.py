@@ -19,6 +19,7 @@ from superglue_ros.cli.options import (
     keyframe_policy,
     matcher_config,
 )
+from superglue_ros.cli.progress import said_if_slow
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.accuracy import Accuracy, accuracy_rows, measure_accuracy
 from superglue_ros.evaluation.pairs import frame_stamps
@@ -143,7 +144,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"scale: metric, {measured}" if use_depth else "scale: unknown, no depth is used")
     else:
         print("no camera calibration: matches only (give --calibration for a trajectory)")
-    matcher = KeyframeMatcher(ImageMatcher.from_config(config), policy)
+    with said_if_slow("loading the networks"):
+        matcher = KeyframeMatcher(ImageMatcher.from_config(config), policy)
     tracks = TrackRecorder()
     with collected_warnings() as warnings, stop_at_interrupt() as stop:
         result = run_replay(

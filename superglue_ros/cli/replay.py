@@ -19,6 +19,7 @@ from superglue_ros.cli.options import (
     keyframe_policy,
     matcher_config,
 )
+from superglue_ros.cli.progress import said_if_slow
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.accuracy import Accuracy, accuracy_rows, measure_accuracy
 from superglue_ros.evaluation.pairs import frame_stamps
@@ -29,10 +30,17 @@ from superglue_ros.odometry import OdometryConfig, VisualOdometry
 from superglue_ros.replay.records import ReplayResult, check_poses
 from superglue_ros.replay.report import write_report
 from superglue_ros.replay.run import run_replay
-from superglue_ros.reporting.files import make_folder
+from superglue_ros.reporting.files import check_output, make_folder
 from superglue_ros.reporting.tables import format_table
 from superglue_ros.reporting.warnings import collected_warnings
-from superglue_ros.sources import load_trajectory, needs_stamps, open_source
+from superglue_ros.sources import (
+    ImageFileSource,
+    load_trajectory,
+    needs_stamps,
+    open_source,
+    turned_cameras,
+)
+from superglue_ros.tracks import TrackRecorder
 
 SUMMARY = "run matching and odometry over a bag, folder, video or dataset"
 
@@ -84,6 +92,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--depth-topic", metavar="T", help="of a bag's registered depth images")
     parser.add_argument("--camera-info-topic", metavar="T", help="default: beside the image topic")
     parser.add_argument("--calibration", type=Path, metavar="F", help="instead of the source's")
+    parser.add_argument(
+        "--tracks",
+        type=Path,
+        metavar="F.npz",
+        help="features followed over keyframes: frames, ids, points (pixels), ages, confidences; "
+        "stamps_ns and restarted of each frame",
+    )
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
     add_matcher_options(parser)
     add_keyframe_options(parser)
@@ -105,9 +120,12 @@ def run(args: argparse.Namespace) -> int:
         camera_info_topic=args.camera_info_topic,
         calibration=args.calibration,
         depth_topic=args.depth_topic,
+        rectify=args.depth == "auto",
     )
     # What can fail is tried before the minutes that a long replay takes.
     make_folder(args.output)
+    if args.tracks is not None:
+        check_output(args.tracks)
     print("\n".join(source.notes))
     groundtruth = None
     if args.groundtruth is not None:
@@ -115,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
         truth = load_trajectory(args.groundtruth, stamps)
         groundtruth = truth.trajectory
         print(f"ground truth: {truth.origin}")
+        if isinstance(source, ImageFileSource) and source.rectified_rotation is not None:
+            groundtruth = turned_cameras(groundtruth, source.rectified_rotation)
     odometry = None
     if source.camera is not None:
         check_camera(source.camera)
@@ -124,10 +144,18 @@ def run(args: argparse.Namespace) -> int:
         print(f"scale: metric, {measured}" if use_depth else "scale: unknown, no depth is used")
     else:
         print("no camera calibration: matches only (give --calibration for a trajectory)")
-    matcher = KeyframeMatcher(ImageMatcher.from_config(config), policy)
+    with said_if_slow("loading the networks"):
+        matcher = KeyframeMatcher(ImageMatcher.from_config(config), policy)
+    tracks = TrackRecorder()
     with collected_warnings() as warnings, stop_at_interrupt() as stop:
         result = run_replay(
-            source, matcher, odometry, max_frames=args.max_frames, progress=True, stop=stop
+            source,
+            matcher,
+            odometry,
+            max_frames=args.max_frames,
+            progress=True,
+            stop=stop,
+            watch=lambda frame, matches: tracks.add(matches),
         )
     result = replace(result, warnings=tuple(warnings.items()))
     accuracy = None
@@ -136,6 +164,8 @@ def run(args: argparse.Namespace) -> int:
         if alignment == "auto":
             alignment = "se3" if result.scale_is_metric else "sim3"
         accuracy = measure_accuracy(result.trajectory, groundtruth, alignment)
+    if args.tracks is not None:
+        tracks.write(args.tracks)
     write_report(args.output, result, accuracy, _about(args))
     print(_table(result, accuracy))
     print(f"report: {args.output / 'report.html'}")

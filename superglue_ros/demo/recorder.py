@@ -19,7 +19,7 @@ from superglue_ros.odometry.base_frame import BaseFrame
 from superglue_ros.sources import trajectory_from_poses
 from superglue_ros.types import FrameMatches, Pose, Trajectory
 
-DEPTH = 1000
+QUEUE_SIZE = 1000
 CAMERA_IN_ODOM = BaseFrame.of_camera()
 """Of an odometry without a base frame."""
 
@@ -82,7 +82,7 @@ class Recorder(Node):
         self.recording = Recording()
         self.diagnostics_count = 0
         self._keys = FrameKeys(), FrameKeys(), FrameKeys()
-        quality = QoSProfile(depth=DEPTH)
+        quality = QoSProfile(depth=QUEUE_SIZE)
         listened = (
             (Matches, f"{matcher}/matches", self._on_matches),
             (Odometry, f"{odometry}/odometry", self._on_odometry),

@@ -31,6 +31,7 @@ def run_replay(
     max_frames: int | None = None,
     progress: bool = False,
     stop: Callable[[], bool] | None = None,
+    watch: Callable[[Frame, FrameMatches], None] | None = None,
 ) -> ReplayResult:
     """Match every frame of a source and, with odometry, estimate its pose.
 
@@ -40,7 +41,7 @@ def run_replay(
     baseline of their stereo pairs, whose right points are in the matches. Once `stop` says so, no
     further frame is taken, and the result is of those before. Raises CameraError where the camera
     of the first frame is unusable, or of images of another size; a later one costs its frame's
-    pose alone.
+    pose alone. `watch` is told of every matched frame.
     """
     records: list[FrameRecord] = []
     poses: dict[int, Pose] = {}
@@ -61,6 +62,8 @@ def run_replay(
             skipped += 1
             logger.warning("%s: skipped a frame: %s", source.name, error)
             continue
+        if watch is not None:
+            watch(frame, matches)
         weights = (matches.model, matches.weights_hash)
         estimate, odometry_ms = None, 0.0
         if odometry is not None and frame.camera is not None:

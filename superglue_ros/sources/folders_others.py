@@ -61,8 +61,7 @@ def open_tum(path: Path, own_calibration: bool) -> ImageFileSource | None:
 def open_euroc(path: Path, own_calibration: bool) -> ImageFileSource | None:
     """Camera 0 of an EuRoC sequence (mav0), or the camera whose folder it is; None if it is none.
 
-    Where both cameras are calibrated, camera 0 comes rectified with camera 1 to its right. Raises
-    SourceError.
+    Where both cameras are calibrated, they can be rectified. Raises SourceError.
     """
     folders = (path / "mav0" / "cam0", path / "cam0", path)
     folder = next((x for x in folders if (x / "data").is_dir()), None)
@@ -84,9 +83,12 @@ def open_euroc(path: Path, own_calibration: bool) -> ImageFileSource | None:
     if rectification is None:
         notes.append(f"right images: cam1 is not used: {problem}")
         return _source(path.name, entries, found, notes)
-    notes.append(f"right images: cam1, {rectification.baseline_m:.4f} m away, both rectified")
-    notes += [f"calibration: {found.origin}"] if found is not None else []
-    return ImageFileSource(path.name, paired, notes=notes, rectification=rectification)
+    away = f"{rectification.baseline_m:.4f} m away"
+    notes.append(f"right images: cam1, {away}, rectified where depth is wanted")
+    if found is not None:
+        notes.append(f"calibration: {found.origin}")
+    camera = found.camera if found is not None else None
+    return ImageFileSource(path.name, paired, camera, notes=notes, rectification=rectification)
 
 
 def _euroc_images(folder: Path) -> tuple[list[FileEntry], list[str]]:

@@ -19,12 +19,13 @@ def open_source(
     camera_info_topic: str | None = None,
     calibration: str | Path | None = None,
     depth_topic: str | None = None,
+    rectify: bool = False,
 ) -> FrameSource:
     """Frames of a bag, a video or a folder of images in one of the layouts of docs/sources.md.
 
     topic, camera_info_topic: of a bag, where it has more than one; depth_topic: of a bag's depth
-    images, none by default; calibration: a file that replaces the source's own. Raises
-    SourceError.
+    images, none by default; rectify: make pairs that were not taken rectified such; calibration:
+    a file that replaces the source's own. Raises SourceError.
     """
     path = Path(path)
     calibration = Path(calibration) if calibration is not None else None
@@ -41,7 +42,10 @@ def open_source(
     if topic is not None or camera_info_topic is not None or depth_topic is not None:
         raise SourceError(f"{path} is no bag and has no topics")
     if path.is_dir():
-        return open_folder(path, calibration)
+        source = open_folder(path, calibration)
+        if rectify:
+            source.rectify()
+        return source
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoSource(path, calibration)
     raise SourceError(

@@ -17,7 +17,7 @@ from superglue_ros.sources.bag_depths import BagDepths
 from superglue_ros.sources.calibration import camera_from_info, read_calibration
 from superglue_ros.sources.encodings import COMPRESSED_ENDS, image_of_message
 from superglue_ros.sources.tables import NS_PER_S
-from superglue_ros.types import CameraModel, Frame
+from superglue_ros.types import Frame
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ class BagSource:
     calibration: a file used instead; depth_topic: of depth images registered to the images, raw
     or compressed, which go with those of nearly the same stamp. Messages that cannot be decoded
     are logged, counted in `skipped`, and passed over. Raises SourceError.
+
+    info: the CameraInfo message that `camera` is of, None where it is of none.
     """
 
     def __init__(
@@ -58,7 +60,8 @@ class BagSource:
             info_topic = None
             if calibration is None:
                 info_topic = _choose_info_topic(path, reader, self.topic, camera_info_topic)
-            self.camera = _first_camera(reader, info_topic)
+            self.info = _first_info(reader, info_topic)
+            self.camera = camera_from_info(self.info) if self.info is not None else None
         if calibration is not None:
             self.camera = read_calibration(calibration, self._first_size())
 
@@ -192,12 +195,13 @@ def _choose_info_topic(
     return infos.pop() if len(infos) == 1 else None
 
 
-def _first_camera(reader: AnyReader, topic: str | None) -> CameraModel | None:
+def _first_info(reader: AnyReader, topic: str | None) -> Any:
+    """The first CameraInfo, None without."""
     connections = [x for x in reader.connections if x.topic == topic]
     if not connections:
         return None
     for connection, _, data in reader.messages(connections):
-        return camera_from_info(reader.deserialize(data, connection.msgtype))
+        return reader.deserialize(data, connection.msgtype)
     return None
 
 

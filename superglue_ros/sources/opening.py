@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from superglue_ros.errors import SourceError
+from superglue_ros.sources.bag_pairs import StereoBagSource
 from superglue_ros.sources.bags import BAG_SUFFIXES, BagSource
 from superglue_ros.sources.folders import open_folder
 from superglue_ros.sources.source import FrameSource
@@ -18,18 +19,24 @@ def open_source(
     camera_info_topic: str | None = None,
     calibration: str | Path | None = None,
     depth_topic: str | None = None,
+    right_topic: str | None = None,
     rectify: bool = False,
 ) -> FrameSource:
     """Frames of a bag, a video or a folder (KITTI, TUM, EuRoC, plain images), as it is found.
 
     topic, camera_info_topic: of a bag, where it has more than one; depth_topic: of a bag's depth
-    images, none by default; rectify: make pairs that were not taken rectified such; calibration:
-    a file that replaces the source's own (KITTI, TUM, EuRoC or ROS yaml). Raises SourceError.
+    images, right_topic: of its right ones, none by default; rectify: make pairs of a folder that
+    were not taken rectified such; calibration: a file that replaces the source's own (KITTI, TUM,
+    EuRoC or ROS yaml). Raises SourceError.
     """
     path = Path(path)
     calibration = Path(calibration) if calibration is not None else None
     if not path.exists():
         raise SourceError(f"{path} does not exist")
+    if right_topic is not None and _is_bag(path):
+        if topic is None or calibration is not None or depth_topic is not None:
+            raise SourceError("--right-topic needs --topic, and no --calibration or --depth-topic")
+        return StereoBagSource(path, topic, right_topic, camera_info_topic)
     if _is_bag(path):
         return BagSource(
             path,
@@ -38,7 +45,7 @@ def open_source(
             calibration=calibration,
             depth_topic=depth_topic,
         )
-    if topic is not None or camera_info_topic is not None or depth_topic is not None:
+    if any(name is not None for name in (topic, camera_info_topic, depth_topic, right_topic)):
         raise SourceError(f"{path} is no bag and has no topics")
     if path.is_dir():
         source = open_folder(path, calibration)

@@ -37,7 +37,7 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from superglue_ros.demo.node_process import NodeProcess, executable, spinning
 from superglue_ros.matching import KeyframeMatcher
-from superglue_ros.msg import Features, OdometryStatus
+from superglue_ros.msg import Features, Matches, OdometryStatus
 from superglue_ros.nodes import health, subscribing
 from superglue_ros.nodes.conversions import (
     features_from_message,
@@ -348,6 +348,35 @@ def test_compressed_images_by_the_topics_names(harness: Harness) -> None:
     assert [status.header.stamp.sec for status in statuses] == [*range(300, 306), 307]
     assert statuses[-1].state == "tracking"
     assert statuses[-1].scale_is_metric
+
+
+def test_rectified_images_by_a_raw_calibration_are_said(
+    harness: Harness, capfd: pytest.CaptureFixture[str]
+) -> None:
+    matcher = Node("rectified_matcher")
+    matcher.create_publisher(Matches, "/rectified_matches", 1)
+    for topic in ("/left/image_rect_color", "/left/image_raw"):
+        matcher.create_subscription(Image, topic, lambda _: None, 1)
+    odometry = Node("rectified_odometry")
+    checks = {
+        rectified: subscribing.RectifiedCheck(odometry, "/rectified_matches", rectified)
+        for rectified in (True, False)
+    }
+
+    def said() -> str:
+        checks[False].check()
+        return capfd.readouterr().err
+
+    wait_for(lambda: checks[False]._images_of("rectified_matcher", "/"), "the graph to be known")
+    line = said()
+    assert line.count("look rectified by their name") == 1
+    assert "/left/image_rect_color" in line
+    assert "rectified:=true" in line
+    assert said() == ""  # once
+    checks[True].check()
+    assert capfd.readouterr().err == ""
+    for node in (matcher, odometry):
+        node.destroy_node()
 
 
 @pytest.mark.parametrize("humble", [False, True])

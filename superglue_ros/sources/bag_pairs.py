@@ -52,7 +52,7 @@ class StereoBagSource:
         self.skipped = 0
         how = "as they are" if self._rig.rectification is None else "rectified by CameraInfo"
         self.notes = (
-            *getattr(self._left, "notes", ()),
+            *self._left.notes,
             f"right images: {right_topic}, {self._rig.baseline_m:.4f} m away, {how}",
         )
 

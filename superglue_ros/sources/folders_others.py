@@ -13,6 +13,7 @@ from superglue_ros.sources.calibration import Calibration, load_calibration
 from superglue_ros.sources.calibration_text import camera_matrix
 from superglue_ros.sources.euroc_pairs import euroc_rectification, with_right_images
 from superglue_ros.sources.image_files import (
+    DEFAULT_PERIOD_NS,
     FileEntry,
     ImageFileSource,
     first_image_size,
@@ -24,7 +25,6 @@ from superglue_ros.sources.tables import NS_PER_S, Row, parse_stamps, read_table
 from superglue_ros.stamps import DEPTH_TOLERANCE_S
 from superglue_ros.types import CameraModel, FloatArray
 
-_PERIOD_NS = NS_PER_S // 10
 _ASSOCIATIONS = ("associations.txt", "association.txt", "associated.txt", "associate.txt")
 
 _TARTANAIR_CAMERAS = (
@@ -148,9 +148,8 @@ def open_tartanair(path: Path, own_calibration: bool) -> ImageFileSource | None:
     entries = []
     for i, image in enumerate(images):
         number = _number(image)
-        entries.append(
-            FileEntry(i * _PERIOD_NS, image, depth=depths.get(number), right=partners.get(number))
-        )
+        depth_file, partner = depths.get(number), partners.get(number)
+        entries.append(FileEntry(i * DEFAULT_PERIOD_NS, image, depth_file, partner))
     notes = [f"layout: TartanAir, images of {left}", "times: none, 10 Hz assumed"]
     camera = None
     size = first_image_size(images)

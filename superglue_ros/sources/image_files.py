@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from superglue_ros.errors import ImageError, SourceError
 from superglue_ros.geometry.rectification import Rectification
 from superglue_ros.sources.encodings import decode_compressed, decode_unchanged
+from superglue_ros.sources.tables import NS_PER_S, stamps_repeat
 from superglue_ros.types import CameraModel, FloatArray, Frame, ImageArray
 
 logger = logging.getLogger(__name__)
+
+DEFAULT_PERIOD_NS = NS_PER_S // 10
+"""Between frames of folders that do not say when they were taken (10 Hz, KITTI's rate)."""
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp")
 TUM_DEPTH_PER_METRE = 5000.0
@@ -55,6 +59,12 @@ class ImageFileSource:
         self.name = name
         self.notes = tuple(notes)
         self.entries = tuple(entries)
+        if stamps_repeat([entry.stamp_ns for entry in self.entries]):
+            self.entries = tuple(
+                replace(entry, stamp_ns=i * DEFAULT_PERIOD_NS)
+                for i, entry in enumerate(self.entries)
+            )
+            self.notes += ("times: 10 Hz assumed, for most of those given repeat",)
         self.camera = camera
         self.skipped = 0
         self.has_depth = any(entry.depth for entry in self.entries)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from superglue_ros.errors import SourceError
+from superglue_ros.sources.bag_files import BAG_SUFFIXES, is_bag
 from superglue_ros.sources.bag_pairs import StereoBagSource
-from superglue_ros.sources.bags import BAG_SUFFIXES, BagSource
+from superglue_ros.sources.bags import BagSource
 from superglue_ros.sources.folders import open_folder
 from superglue_ros.sources.source import FrameSource
 from superglue_ros.sources.video import VIDEO_SUFFIXES, VideoSource
@@ -22,22 +23,22 @@ def open_source(
     right_topic: str | None = None,
     rectify: bool = False,
 ) -> FrameSource:
-    """Frames of a bag, a video or a folder (KITTI, TUM, EuRoC, plain images), as it is found.
+    """Frames of a bag, a video or a folder of images in one of the layouts of docs/sources.md.
 
     topic, camera_info_topic: of a bag, where it has more than one; depth_topic: of a bag's depth
     images, right_topic: of its right ones, none by default; rectify: make pairs of a folder that
-    were not taken rectified such; calibration: a file that replaces the source's own (KITTI, TUM,
-    EuRoC or ROS yaml). Raises SourceError.
+    were not taken rectified such; calibration: a file that replaces the source's own. Raises
+    SourceError.
     """
     path = Path(path)
     calibration = Path(calibration) if calibration is not None else None
     if not path.exists():
         raise SourceError(f"{path} does not exist")
-    if right_topic is not None and _is_bag(path):
+    if right_topic is not None and is_bag(path):
         if topic is None or calibration is not None or depth_topic is not None:
             raise SourceError("--right-topic needs --topic, and no --calibration or --depth-topic")
         return StereoBagSource(path, topic, right_topic, camera_info_topic)
-    if _is_bag(path):
+    if is_bag(path):
         return BagSource(
             path,
             topic=topic,
@@ -58,11 +59,3 @@ def open_source(
         f"{path} is neither a folder, a bag ({' '.join(BAG_SUFFIXES)}) "
         f"nor a video ({' '.join(VIDEO_SUFFIXES)})"
     )
-
-
-def _is_bag(path: Path) -> bool:
-    if path.is_dir():
-        return (path / "metadata.yaml").is_file() or any(
-            entry.suffix in BAG_SUFFIXES for entry in path.iterdir()
-        )
-    return path.suffix in BAG_SUFFIXES

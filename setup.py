@@ -44,6 +44,8 @@ setup(
         "matplotlib>=3.5.1",
         "safetensors>=0.4",
         "rosbags>=0.11",
+        # Of rosbags as well; Python 3.14 has it.
+        'backports.zstd>=1.0; python_version < "3.14"',
         "tqdm>=4.57",
         "PyYAML>=5.4",
     ],

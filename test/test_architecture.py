@@ -28,6 +28,7 @@ FLOORS = {
     "odometry": 3,
     "training": 3,
     "exporters": 4,
+    "tracks": 4,
     "reporting": 4,
     "evaluation": 5,
     "replay": 6,
@@ -45,15 +46,17 @@ ALLOWED = {
     "training": {*GROUND, "networks", "geometry", "world"},
     "world": {*GROUND, "geometry"},
     "engines": {*GROUND, "networks"},
-    "exporters": {*GROUND, "networks", "engines"},
+    "exporters": {*GROUND, "geometry", "networks", "engines", "matching"},
     "reporting": GROUND,
-    "nodes": {*GROUND, "sources", "geometry", "matching", "odometry"},
+    "tracks": {*GROUND, "geometry"},
+    "nodes": {*GROUND, "sources", "geometry", "matching", "odometry", "tracks"},
 }
 """Where the floor alone would allow too much (matching must not need a bag reader)."""
 
 ROS_MODULES = {
     "rclpy", "cv_bridge", "message_filters", "sensor_msgs", "nav_msgs", "geometry_msgs",
     "std_msgs", "tf2_ros", "diagnostic_msgs", "builtin_interfaces", "ament_index_python",
+    "rtabmap_msgs",
 }  # fmt: skip
 TORCH_ROOMS = {
     "networks", "engines", "world", "matching", "training", "exporters", "evaluation",

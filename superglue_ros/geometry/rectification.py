@@ -19,12 +19,14 @@ class Rectification:
     """How images of a pair become rectified ones.
 
     camera: of both, without distortion; baseline_m: metres from the left to the right;
+    left_rotation: (3, 3) maps points of the left camera as it was into the rectified one;
     sizes: (width, height) of the images as taken; maps: (2, H, W) float32 x and y in the left
     and in the right image as taken, by the pixels of the rectified ones.
     """
 
     camera: CameraModel
     baseline_m: float
+    left_rotation: FloatArray
     sizes: tuple[tuple[int, int], tuple[int, int]]
     maps: tuple[FloatArray, FloatArray]
 
@@ -83,6 +85,7 @@ def rectify_pair(left: CameraModel, right: CameraModel, right_in_left: Pose) -> 
     return Rectification(
         CameraModel(*size, matrix),
         float(np.linalg.norm(right_in_left.position)),
+        rotations[0],
         (size, (right.width, right.height)),
         maps,
     )

@@ -70,7 +70,7 @@ def _overview(result: ReplayResult, accuracy: Accuracy | None) -> str:
     ]
     if accuracy is not None and not accuracy.absolute.reason:
         errors = accuracy.absolute
-        figures.append((f"{errors.rmse_m:.3f} m", f"ATE RMSE, {errors.rmse_percent:.2f} %"))
+        figures.append((f"{errors.rmse_m:.3f} m", f"ATE RMSE, {errors.rmse_percent:.2f}\u00a0%"))
     text = cards(figures)
     if result.interrupted:
         text += paragraph("Interrupted: the report is of the frames until then.", "warning")

@@ -21,6 +21,10 @@ class EngineOptionError(EngineError, ValueError):
     """An option contradicts what an exported engine holds."""
 
 
+class ExportError(SuperGlueRosError):
+    """A sequence cannot be exported: nothing to write, nowhere to, or a package is missing."""
+
+
 class ImageError(SuperGlueRosError):
     """An image is empty, truncated, or of an encoding that cannot be matched."""
 

@@ -56,11 +56,11 @@ def image(stamp_ns: int, pixels: ImageArray | None = None) -> Image:
     return image_message(textured() if pixels is None else pixels, make_header(stamp_ns, "eye"))
 
 
-def depth_image(stamp_ns: int, depth_mm: int, width: int = WIDTH) -> Image:
+def depth_image(stamp_ns: int, depth_mm: int, width: int = WIDTH, height: int = HEIGHT) -> Image:
     """A wall, as far away everywhere."""
-    message = Image(header=make_header(stamp_ns, "eye"), height=HEIGHT, width=width)
+    message = Image(header=make_header(stamp_ns, "eye"), height=height, width=width)
     message.encoding, message.step = "16UC1", 2 * width
-    message.data = array.array("B", np.full((HEIGHT, width), depth_mm, "<u2").tobytes())
+    message.data = array.array("B", np.full((height, width), depth_mm, "<u2").tobytes())
     return message
 
 

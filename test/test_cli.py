@@ -224,6 +224,48 @@ class TestBadInput:
         line = fails(capsys, *replay, images, *output, "--groundtruth", tmp_path / "truth.txt")
         assert "truth.txt:1: NaN" in line
 
+    @weights
+    def test_replays_that_yield_nothing(
+        self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Each says why in its one line, and what was taken before."""
+        words = ["replay", tmp_path / "torn", "--output", tmp_path / "out", *FAST]
+        (tmp_path / "torn").mkdir()
+        for number in range(3):
+            (tmp_path / "torn" / f"{number}.png").write_bytes(b"\x89PNG broken")
+        assert "torn: no frame could be read, 3 skipped" in fails(capsys, *words)
+        (tmp_path / "c.txt").write_text("150 150 80 60\n")
+        words = ["replay", images, "--output", tmp_path / "out", *FAST]
+        line = fails(capsys, *words, "--calibration", tmp_path / "c.txt")
+        assert "none of 2 frames has a pose: " in line
+        assert (tmp_path / "out" / "report.html").is_file()
+
+    @weights
+    def test_replay_says_what_it_took(
+        self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name in ("frame10", "frame9"):
+            shutil.copy(images / "a.png", tmp_path / f"{name}.png")
+        truth = tmp_path / "truth.txt"
+        truth.write_text("1403636579763555584.000000 0 0 0 0 0 0 1\n")
+        words = ["replay", tmp_path, "--output", tmp_path / "out", "--groundtruth", truth, *FAST]
+        assert console.main([str(word) for word in words]) == 0
+        text = capsys.readouterr().out
+        for line in (
+            "layout: plain images",
+            "order: natural order of the names; times: none, 10 Hz assumed",
+            f"ground truth: {truth} (TUM, times in ns)",
+            "no camera calibration: matches only",
+        ):
+            assert line in text
+
+    def test_replay_help_names_the_formats(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            console.main(["replay", "--help"])
+        text = capsys.readouterr().out
+        for name in ("Kalibr", "EuRoC", "TartanAir", "4Seasons", ".mcap", "zstd", "times in"):
+            assert name in text
+
     def test_training(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         output = ["--output", tmp_path / "run"]
         (tmp_path / "r.yaml").write_text("stages: [{name: a, labels: guessed}]")
@@ -353,7 +395,9 @@ class TestInterrupts:
     def test_a_replay_keeps_what_it_has(
         self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
+        tracks = tmp_path / "tracks.npz"
         words = ["replay", str(images), "--output", str(tmp_path / "out"), *FAST]
+        words += ["--tracks", str(tracks)]
         taken = KeyframeMatcher.process
 
         def interrupted(self: KeyframeMatcher, frame: Frame) -> FrameMatches:
@@ -367,6 +411,8 @@ class TestInterrupts:
         page = (tmp_path / "out" / "report.html").read_text()
         assert "Interrupted: the report is of the frames until then" in page
         assert shlex.join(["superglue_ros", *words]) in html.unescape(page)
+        with np.load(tracks) as read:
+            assert len(read["stamps_ns"]) == 1
 
     def test_no_frames_are_refused(
         self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

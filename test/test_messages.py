@@ -6,6 +6,7 @@ import array
 import time
 from dataclasses import fields, replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,9 +14,10 @@ pytest.importorskip("rclpy")
 pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
 
 from node_harness import broken_image, some_matches
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from superglue_ros.errors import ImageError, MessageError
+from superglue_ros.geometry import check_camera
 from superglue_ros.geometry.rigid_body import pose_from_text
 from superglue_ros.nodes.conversions import (
     camera_from_message,
@@ -190,6 +192,23 @@ def test_depth_images(encoding: str, kind: str, per_metre: int, big_endian: bool
     message.encoding, message.height = encoding, 3
     with pytest.raises(ImageError, match="bytes of data for 3 rows"):
         depth_of_message(message)
+
+
+def test_what_drivers_really_send() -> None:
+    """Motion JPEG padded to the size of a buffer, and a T265's fifth coefficient of 0."""
+    data = cv2.imencode(".jpg", np.full((24, 32), 90, np.uint8))[1].tobytes()
+    message = CompressedImage(header=HEADER, format="jpeg")
+    message.data = array.array("B", data + bytes(1023))
+    np.testing.assert_allclose(frame_from_image(message).image, 90, atol=2)
+    message.data = array.array("B", data[:-40] + bytes(1023))
+    with pytest.raises(ImageError, match="truncated"):
+        frame_from_image(message)
+    info = CameraInfo(width=848, height=800, distortion_model="equidistant")
+    info.k = np.array([285.0, 0, 423, 0, 286, 400, 0, 0, 1])
+    info.d = array.array("d", [-0.004, 0.04, -0.03, 0.005, 0.0])
+    camera = camera_from_message(info)
+    check_camera(camera)
+    np.testing.assert_array_equal(camera.distortion, [-0.004, 0.04, -0.03, 0.005])
 
 
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])

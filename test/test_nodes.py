@@ -32,12 +32,13 @@ from node_harness import (
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from superglue_ros.demo.node_process import NodeProcess, executable, spinning
 from superglue_ros.matching import KeyframeMatcher
-from superglue_ros.msg import Features, OdometryStatus
-from superglue_ros.nodes import health
+from superglue_ros.msg import Features, Matches, OdometryStatus
+from superglue_ros.nodes import health, subscribing
 from superglue_ros.nodes.conversions import (
     features_from_message,
     make_header,
@@ -46,6 +47,7 @@ from superglue_ros.nodes.conversions import (
 from superglue_ros.nodes.matcher_node import MOST_FAILURES, MatcherNode
 from superglue_ros.nodes.odometry_node import OdometryNode
 from superglue_ros.nodes.running import run_node
+from superglue_ros.nodes.subscribing import ImageSubscription
 from superglue_ros.types import Frame
 
 pytestmark = pytest.mark.ros
@@ -346,6 +348,66 @@ def test_compressed_images_by_the_topics_names(harness: Harness) -> None:
     assert [status.header.stamp.sec for status in statuses] == [*range(300, 306), 307]
     assert statuses[-1].state == "tracking"
     assert statuses[-1].scale_is_metric
+
+
+def test_rectified_images_by_a_raw_calibration_are_said(
+    harness: Harness, capfd: pytest.CaptureFixture[str]
+) -> None:
+    matcher = Node("rectified_matcher")
+    matcher.create_publisher(Matches, "/rectified_matches", 1)
+    for topic in ("/left/image_rect_color", "/left/image_raw"):
+        matcher.create_subscription(Image, topic, lambda _: None, 1)
+    odometry = Node("rectified_odometry")
+    checks = {
+        rectified: subscribing.RectifiedCheck(odometry, "/rectified_matches", rectified)
+        for rectified in (True, False)
+    }
+
+    def said() -> str:
+        checks[False].check()
+        return capfd.readouterr().err
+
+    wait_for(lambda: checks[False]._images_of("rectified_matcher", "/"), "the graph to be known")
+    line = said()
+    assert line.count("look rectified by their name") == 1
+    assert "/left/image_rect_color" in line
+    assert "rectified:=true" in line
+    assert said() == ""  # once
+    checks[True].check()
+    assert capfd.readouterr().err == ""
+    for node in (matcher, odometry):
+        node.destroy_node()
+
+
+@pytest.mark.parametrize("humble", [False, True])
+def test_a_subscription_follows_its_publishers(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, humble: bool
+) -> None:
+    """As reliable as all of them, unless a parameter says otherwise."""
+    if humble:
+        monkeypatch.setattr(subscribing, "BEST_AVAILABLE", None)
+    topic = f"/followed_{humble}".lower()
+    override = f"qos_overrides.{topic}.subscription.reliability:=best_effort"
+    free = Node("free", cli_args=["--ros-args", "-r", f"image:={topic}"])
+    bound = Node("bound", cli_args=["--ros-args", "-r", f"image:={topic}", "-p", override])
+    followers = [ImageSubscription(node, "image", lambda _: None, 5) for node in (free, bound)]
+
+    def heard() -> dict[str, ReliabilityPolicy]:
+        for follower in followers:
+            follower.follow()
+        listeners = harness.get_subscriptions_info_by_topic(topic)
+        return {info.node_name: info.qos_profile.reliability for info in listeners}
+
+    reliable, best_effort = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+    first = harness.create_publisher(Image, topic, QoSProfile(depth=5))
+    wait_for(lambda: heard() == {"free": reliable, "bound": best_effort}, "reliable listening")
+    second = harness.create_publisher(Image, topic, qos_profile_sensor_data)
+    wait_for(lambda: heard() == {"free": best_effort, "bound": best_effort}, "best effort")
+    harness.destroy_publisher(second)
+    wait_for(lambda: heard() == {"free": reliable, "bound": best_effort}, "reliable once more")
+    harness.destroy_publisher(first)
+    for node in (free, bound):
+        node.destroy_node()
 
 
 def test_sigterm_ends_both_nodes_cleanly(

@@ -15,6 +15,8 @@ pytest.importorskip("superglue_ros.msg", reason="the messages are not built (mak
 import rclpy
 from nav_msgs.msg import Odometry
 from node_harness import SMALL, TOPICS, Harness, wait_for
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
@@ -159,38 +161,71 @@ def test_base_of_a_pitched_and_shifted_camera(robot: Robot, drive: list[FlightFr
     assert np.mean(rates) == pytest.approx(YAW_RATE, rel=0.1)
 
 
+def set_text(harness: Harness, name: str, text: str) -> None:
+    """Set a parameter of the odometry while it runs."""
+    client = harness.create_client(SetParameters, "/odometry_node/set_parameters")
+    assert client.wait_for_service(30.0)
+    value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=text)
+    request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
+    future = client.call_async(request)
+    wait_for(future.done, "the answer of set_parameters")
+    assert future.result().results[0].successful, future.result().results[0].reason
+
+
+def reset(harness: Harness, node: str) -> None:
+    client = harness.create_client(Trigger, f"/{node}/reset")
+    assert client.wait_for_service(30.0)
+    future = client.call_async(Trigger.Request())
+    wait_for(future.done, f"the answer of {node}")
+    assert future.result().success
+
+
 @pytest.mark.parametrize(
     "robot", [("-p", "initial_pose:='10 20 0 0 0 1.5708'", "-p", "when_lost:=null")], indirect=True
 )
-def test_reset_and_loss(robot: Robot, drive: list[FlightFrame]) -> None:
+def test_loss_and_reset(robot: Robot, drive: list[FlightFrame]) -> None:
     harness = robot.harness
     found = robot.drive(drive[:6])
     last = pose_from_message(found[max(found)].pose.pose)
     # It began at the initial pose, which looks along y.
     ahead = SPEED * 5 / RATE_HZ
     np.testing.assert_allclose(last.position, [10, 20 + ahead, 0], atol=0.05)
-    frame = drive[6].frame
-    lost = replace(drive[6], frame=replace(frame, image=np.zeros_like(frame.image)))
-    robot.send(lost)
-    status = harness.statuses[-1]
-    assert status.state == "lost"
-    assert status.reason
-    wait_for(lambda: harness.odometry[-1].header.stamp == status.header.stamp, "the null odometry")
-    q = harness.odometry[-1].pose.pose.orientation
+
+    def odometry_in_the_dark(place: int) -> Odometry:
+        """What is published of a black frame."""
+        frame = drive[place].frame
+        dark = replace(drive[place], frame=replace(frame, image=np.zeros_like(frame.image)))
+        robot.send(dark)
+        status = harness.statuses[-1]
+        assert status.state == "lost"
+        assert status.reason
+        wait_for(lambda: harness.odometry[-1].header.stamp == status.header.stamp, "its odometry")
+        return harness.odometry[-1]
+
+    null = odometry_in_the_dark(6)
+    q = null.pose.pose.orientation
     assert (q.x, q.y, q.z, q.w) == (0, 0, 0, 0)
-    assert harness.odometry[-1].pose.covariance[0] == 9999
-    count = status.reset_count
-    assert [
-        line for line in robot.odometry.output().splitlines() if "lost, after tracking" in line
-    ]
-    for name in ("/odometry_node/reset", "/matcher_node/reset"):
-        client = harness.create_client(Trigger, name)
-        assert client.wait_for_service(30.0)
-        future = client.call_async(Trigger.Request())
-        wait_for(future.done, f"the answer of {name}")
-        assert future.result().success
-    again = robot.drive(drive[7:12])
+    assert null.pose.covariance[0] == null.twist.covariance[0] == 9999
+    set_text(harness, "when_lost", "publish")
+    variances = []
+    for place in (7, 8, 9):
+        message = odometry_in_the_dark(place)
+        variances.append(np.reshape(message.pose.covariance, (6, 6)).diagonal().max())
+        assert np.reshape(message.twist.covariance, (6, 6)).diagonal().min() == 9999
+    assert variances == sorted(variances)
+    assert 0 < variances[0] < variances[-1] < 9999
+    count = harness.statuses[-1].reset_count
+    assert robot.odometry.output().count("lost, after tracking") == 1
+
+    set_text(harness, "when_lost", "silent")
+    set_text(harness, "initial_pose", "1 2 0 0 0 0")
+    reset(harness, "matcher_node")
+    reset(harness, "odometry_node")
+    before = len(harness.matches)
+    again = robot.drive(drive[10:15])
+    assert len(harness.matches[before].confidences) == 0  # the matcher gave its keyframe up
     assert harness.statuses[-1].reset_count > count
     first = pose_from_message(again[min(again)].pose.pose)
-    assert np.linalg.norm(first.position - [10, 20, 0]) < 0.1
-    assert len(harness.matches[-5].confidences) == 0  # the matcher gave its keyframe up
+    assert np.linalg.norm(first.position - [1, 2, 0]) < 0.1
+    # Silent while it was not tracking.
+    assert {stamp_to_ns(m.header.stamp) for m in harness.odometry} == set(again)

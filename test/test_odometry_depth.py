@@ -20,8 +20,8 @@ from odometry_world import (
     straight,
 )
 
-from superglue_ros.errors import MessageError
-from superglue_ros.geometry import depth_of_points, exp_rotation
+from superglue_ros.errors import ImageError, MessageError
+from superglue_ros.geometry import depth_of_points, exp_rotation, fit_depth
 from superglue_ros.odometry import OdometryConfig, OdometryEstimate, VisualOdometry
 from superglue_ros.odometry.correspondences import Correspondences
 from superglue_ros.odometry.depths import InverseDepths
@@ -197,6 +197,21 @@ def test_wrong_depths_are_outvoted() -> None:
         estimates.append(odometry.process(message, CAMERA, depth))
     assert states(estimates) == "i" + "t" * 29
     assert position_errors(estimates, DRIVE).max() < 0.02 * np.linalg.norm(DRIVE[-1].position)
+
+
+def test_depth_of_another_resolution() -> None:
+    depth = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert fit_depth(depth, (3, 2)) is depth
+    np.testing.assert_array_equal(
+        fit_depth(depth, (6, 4)),
+        [[0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2], [3, 3, 4, 4, 5, 5], [3, 3, 4, 4, 5, 5]],
+    )
+    np.testing.assert_array_equal(fit_depth(fit_depth(depth, (9, 6)), (3, 2)), depth)
+    for size in ((6, 2), (3, 4), (7, 4), (4, 3), (1, 1), (2, 2)):
+        with pytest.raises(ImageError, match=f"depth of 3x2 for images of {size[0]}x{size[1]}"):
+            fit_depth(depth, size)
+    with pytest.raises(ImageError, match="depth of 0x0"):
+        fit_depth(np.zeros((0, 0)), (3, 2))
 
 
 def test_depth_of_points() -> None:

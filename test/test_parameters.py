@@ -119,7 +119,12 @@ def test_bad_start_is_a_value_error(
     node.destroy_node()
 
 
-def test_setting_is_validated_together_and_applied(context: rclpy.Context) -> None:
+@pytest.mark.parametrize("humble", [False, True])
+def test_setting_is_validated_together_and_applied(
+    context: rclpy.Context, monkeypatch: pytest.MonkeyPatch, humble: bool
+) -> None:
+    if humble:
+        monkeypatch.delattr(Node, "add_post_set_parameters_callback")
     node = node_with(context)
     changes: list[Live] = []
     parameters = NodeParameters(

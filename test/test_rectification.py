@@ -12,7 +12,12 @@ from superglue_ros.errors import CameraError, ImageError
 from superglue_ros.geometry import exp_rotation, normalize_points, project_points
 from superglue_ros.geometry.rectification import rectify_pair
 from superglue_ros.matching.stereo import find_right_points
-from superglue_ros.sources import open_source
+from superglue_ros.sources import (
+    open_source,
+    poses_from_trajectory,
+    trajectory_from_poses,
+    turned_cameras,
+)
 from superglue_ros.types import CameraModel, FloatArray, Frame, ImageArray, Pose
 from superglue_ros.world import render_flight
 
@@ -131,9 +136,13 @@ def test_a_euroc_folder_comes_rectified(tmp_path: Path) -> None:
     flight = render_flight(2, *SIZE, start_ns=10**18, gray=True, baseline_m=BASELINE_M)
     frames = [flown.frame for flown in flight]
     write_euroc(tmp_path, frames)
-    source = open_source(tmp_path)
-    assert source.is_stereo
-    assert "right images: cam1, 0.1200 m away, both rectified" in source.notes
+    as_it_is = open_source(tmp_path)
+    assert (as_it_is.is_stereo, as_it_is.camera.model) == (False, "plumb_bob")
+    assert next(iter(as_it_is)).right is None
+    said = "right images: cam1, 0.1200 m away, rectified where depth is wanted"
+    assert said in as_it_is.notes
+    source = open_source(tmp_path, rectify=True)
+    assert (source.is_stereo, source.camera.model) == (True, "none")
     for frame, true in zip(source, frames):
         assert frame.right is not None
         assert frame.camera is not None
@@ -152,6 +161,23 @@ def test_a_euroc_folder_comes_rectified(tmp_path: Path) -> None:
         ratio = away / true_distances(points, true)
         assert np.nanmedian(ratio) == pytest.approx(1, abs=0.01)
         assert np.nanpercentile(np.abs(ratio - 1), 80) < 0.05
+
+
+def test_true_poses_are_those_of_the_rectified_camera(rng: np.random.Generator) -> None:
+    left, right = cameras("plumb_bob")
+    rectified = rectify_pair(left, right, RIGHT_IN_LEFT)
+    poses = [Pose(exp_rotation(rng.normal(size=3)), rng.normal(size=3)) for _ in range(3)]
+    turned = turned_cameras(trajectory_from_poses([1, 2, 3], poses), rectified.left_rotation)
+    for pose, found in zip(poses, poses_from_trajectory(turned)):
+        np.testing.assert_array_equal(found.position, pose.position)
+        # The middle of the rectified image, and where the map takes it from.
+        matrix = rectified.camera.matrix
+        column, row = np.round(matrix[:2, 2]).astype(int)
+        offset = (np.array([column, row]) - matrix[:2, 2]) / matrix[0, 0]
+        taken = normalize_points(rectified.maps[0][:, row, column][None], left)[0]
+        before = pose.rotation @ np.append(taken, 1) / np.linalg.norm(np.append(taken, 1))
+        after = found.rotation @ np.append(offset, 1) / np.linalg.norm(np.append(offset, 1))
+        np.testing.assert_allclose(after, before, atol=1e-4)
 
 
 def true_distances(points: FloatArray, frame: Frame) -> FloatArray:

@@ -23,10 +23,11 @@ from tqdm import tqdm
 from superglue_ros.demo.flight_bag import FLIGHT_FRAMES, flight_bag
 from superglue_ros.demo.node_process import NodeError, NodeProcess, ros_running, spinning
 from superglue_ros.demo.player import Playback, Player
-from superglue_ros.demo.recorder import Recorder, Recording
+from superglue_ros.demo.recorder import FrameKeys, Recorder, Recording
 from superglue_ros.demo.report import demo_table, replay_result
-from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.errors import SourceError, SuperGlueRosError
 from superglue_ros.evaluation.accuracy import Accuracy, measure_accuracy
+from superglue_ros.replay.records import check_poses
 from superglue_ros.replay.report import write_report
 from superglue_ros.reporting.files import make_folder
 from superglue_ros.sources import (
@@ -110,6 +111,7 @@ def run_demo(
     if path is None and made_s > 1:
         print(f"rendering the flight took {made_s:.0f} s, {share:.0f} % of the run; it is kept")
     print(f"left in {output}: {bag.name if path is None else bag}, trajectory.txt, report.html")
+    check_poses(result)
 
 
 def recorded_bag(
@@ -118,6 +120,7 @@ def recorded_bag(
     """Bag of a recording (written to the output unless it is one), its ground truth, and the
     topic of its depth if it has any."""
     source = open_source(path, topic=topic, depth_topic=depth_topic)
+    print("\n".join(source.notes))
     folder = path if path.is_dir() else path.parent
     found = find_groundtruth(folder)
     groundtruth = read_stamped_trajectory(found) if found else None
@@ -158,12 +161,14 @@ def play(
         with spinning(player, recorder):
             player.wait_for_listeners((matcher, odometry))
             started = time.monotonic()
-            last_ns, sent = 0, 0
+            keys, sent = FrameKeys(), 0
             for frame in progress(source, "playing through the nodes"):
                 player.play_frame(frame)
-                last_ns, sent = frame.stamp_ns, sent + 1
+                last, sent = keys.next(frame.stamp_ns), sent + 1
+            if not sent:
+                raise SourceError(f"{source.name}: none of its {len(source)} frames can be read")
             _wait(
-                lambda: last_ns in recorder.recording.statuses,
+                lambda: last in recorder.recording.statuses,
                 "the last frame was not estimated",
                 (matcher, odometry),
             )

@@ -51,6 +51,11 @@ class KeyframeMatcher:
         return self._last[1].features if self._last else None
 
     @property
+    def last_extracted(self) -> ExtractedFeatures | None:
+        """The same on the device, as pairs of other images are matched."""
+        return self._last[1] if self._last else None
+
+    @property
     def keyframe_image(self) -> ImageArray | None:
         """Image of the keyframe that the next frame will be matched against."""
         return self._keyframe[0].image if self._keyframe else None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from superglue_ros.errors import ImageError, LateFrame
+from superglue_ros.geometry import fit_depth
 from superglue_ros.msg import Matches
 from superglue_ros.nodes.conversions import AnyImage, stamp_to_ns
 from superglue_ros.nodes.health import Rate
@@ -74,14 +75,9 @@ class DepthImages:
         return self._decoded[1]
 
     def _decode(self, message: AnyImage, size: tuple[int, int]) -> FloatArray | None:
-        """The depth of images of (width, height)."""
+        """The depth for images of (width, height)."""
         try:
-            depth = depth_of_message(message)
+            return fit_depth(depth_of_message(message), size)
         except ImageError as error:
             self._report("unusable depth", f"unusable depth image: {error}")
             return None
-        if depth.shape != (size[1], size[0]):
-            text = f"depth of {depth.shape[1]}x{depth.shape[0]} for images of {size[0]}x{size[1]}"
-            self._report("unusable depth", f"{text}: it must be registered to them")
-            return None
-        return depth

@@ -46,7 +46,10 @@ class NodeParameters:
         for config_type in (*fixed, *self._live):
             self._configs[config_type] = self._declare(node, config_type)
         node.add_on_set_parameters_callback(self._check)
-        node.add_post_set_parameters_callback(self._apply)
+        # ROS 2 Humble has no callback after a setting; what is valid is taken in at once there.
+        self._has_post_set = hasattr(node, "add_post_set_parameters_callback")
+        if self._has_post_set:
+            node.add_post_set_parameters_callback(self._apply)
 
     def get(self, config_type: type[Config]) -> Config:
         """The config of a type, with the values that the parameters have now."""
@@ -86,6 +89,8 @@ class NodeParameters:
             self._changed(parameters)
         except (TypeError, ValueError) as error:
             return SetParametersResult(successful=False, reason=str(error))
+        if not self._has_post_set:
+            self._apply(parameters)
         return SetParametersResult(successful=True)
 
     def _apply(self, parameters: list[Parameter]) -> None:

@@ -13,6 +13,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from superglue_ros.nodes.conversions import AnyImage
 from superglue_ros.sources.encodings import COMPRESSED_ENDS
 
+BEST_AVAILABLE = getattr(ReliabilityPolicy, "BEST_AVAILABLE", None)
+"""The middleware's own choice, which ROS 2 Humble does not have."""
+
 
 def message_type(topic: str) -> type[AnyImage]:
     """What a topic of images carries, by the name that it has after remapping."""
@@ -33,6 +36,7 @@ class ImageSubscription:
         self._node, self._topic, self._callback, self._queue = node, topic, callback, queue
         self._subscription: Subscription | None = None
         self._reliable = False
+        self._declared = ""
         self.follow()
 
     def follow(self) -> None:
@@ -43,18 +47,29 @@ class ImageSubscription:
             camera.qos_profile.reliability == ReliabilityPolicy.RELIABLE for camera in cameras
         )
         if self._subscription is not None:
-            name = f"qos_overrides.{topic}.subscription.reliability"
-            wish = self._node.get_parameter(name).value
-            if reliable == self._reliable or wish != "best_available":
+            wish = f"qos_overrides.{topic}.subscription.reliability"
+            overridden = self._node.get_parameter(wish).value != self._declared
+            if reliable == self._reliable or overridden:
                 return
             self._node.destroy_subscription(self._subscription)
         self._reliable = reliable
-        self._subscription = self._node.create_subscription(
+        self._subscription = self._subscribe(topic, reliable)
+
+    def _subscribe(self, topic: str, reliable: bool) -> Subscription:
+        quality = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        if BEST_AVAILABLE is not None:
+            quality = BEST_AVAILABLE
+        # The parameters of the first time would have the say over another choice later on.
+        overridable = not self._declared or BEST_AVAILABLE is not None
+        self._declared = self._declared or quality.name.lower()
+        return self._node.create_subscription(
             message_type(topic),
             self._topic,
             self._callback,
-            QoSProfile(depth=self._queue, reliability=ReliabilityPolicy.BEST_AVAILABLE),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            QoSProfile(depth=self._queue, reliability=quality),
+            qos_overriding_options=(
+                QoSOverridingOptions.with_default_policies() if overridable else None
+            ),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -228,7 +229,9 @@ class VisualOdometry:
             first = next(frame for frame in self._map.frames if frame.located)
             self._map.transform(self._origin @ first.pose.inverse())
             tracked = replace(tracked, pose=self._map.frames[-1].pose)
-        poses = {frame.stamp_ns: frame.pose for frame in self._map.frames if frame.located}
+        located = [frame for frame in self._map.frames if frame.located]
+        times = Counter(frame.stamp_ns for frame in located)  # Frames may share a stamp.
+        poses = {f.stamp_ns: f.pose for f in located if times[f.stamp_ns] == 1}
         backfill = []
         for waiting in self._waiting:
             pose = poses.get(waiting.stamp_ns)

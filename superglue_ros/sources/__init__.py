@@ -18,6 +18,7 @@ from superglue_ros.sources.trajectories import (
     poses_from_trajectory,
     read_trajectory,
     trajectory_from_poses,
+    turned_cameras,
     write_trajectory,
 )
 from superglue_ros.sources.video import VideoSource
@@ -41,6 +42,7 @@ __all__ = [
     "read_stamped_trajectory",
     "read_trajectory",
     "trajectory_from_poses",
+    "turned_cameras",
     "write_bag",
     "write_trajectory",
 ]

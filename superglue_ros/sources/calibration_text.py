@@ -14,6 +14,9 @@ from superglue_ros.types import CameraModel, FloatArray
 
 Size = tuple[int, int]
 
+MAX_BYTES = 64_000
+"""Of a file that can be a calibration."""
+
 _TUM_COLUMNS = {4: 0, 8: 4, 9: 5}
 """Columns of calibration.txt: fx fy cx cy and how many distortion coefficients follow."""
 
@@ -49,7 +52,7 @@ def camera_from_text(path: Path, size: Size) -> tuple[CameraModel, str]:
 
     size: (width, height) of the images. Raises SourceError.
     """
-    rows = read_table(path)
+    rows = _rows(path)
     if not rows:
         raise SourceError(f"{path}: no numbers in it")
     first = rows[0].words
@@ -65,6 +68,10 @@ def camera_from_text(path: Path, size: Size) -> tuple[CameraModel, str]:
     return _tum_camera(path, numbers[0], size), "TUM"
 
 
+def _rows(path: Path) -> list[Row]:
+    return read_table(path, max_bytes=MAX_BYTES)
+
+
 def read_kitti_calibration(
     path: Path, size: Size, left: int = 0
 ) -> tuple[CameraModel, float | None]:
@@ -73,7 +80,7 @@ def read_kitti_calibration(
     Rows are 3 x 4 projection matrices, row-major, with or without `P0:` before them; row `left` is
     the left camera and the next one the right. Raises SourceError.
     """
-    rows = [row for row in _number_rows(path, read_table(path)) if len(row) == 12]
+    rows = [row for row in _number_rows(path, _rows(path)) if len(row) == 12]
     if len(rows) <= left:
         raise SourceError(f"{path}: no row {left + 1} of 12 numbers (a 3x4 projection matrix)")
     right = rows[left + 1] if len(rows) > left + 1 else None
@@ -129,7 +136,7 @@ def _rectified(
 def _labelled(path: Path) -> dict[str, list[float]]:
     """Numbers by the label before them; dates and names are none."""
     found = {}
-    for row in read_table(path):
+    for row in _rows(path):
         try:
             values = [float(word) for word in row.words[1:]]
         except ValueError:

@@ -91,7 +91,7 @@ def _load(text: str) -> Content:
         raise SourceError(f"no camera calibration: over {MAX_BYTES} bytes")
     # OpenCV writes a version that YAML does not know, and some of its files have no blank.
     text = re.sub(r"^%YAML.*$", "", text.lstrip("\ufeff"), flags=re.MULTILINE)
-    text = re.sub(r"^(\s*[\w.]+):\[", r"\1: [", text, flags=re.MULTILINE)
+    text = re.sub(r"^([ \t]*[\w.]+):\[", r"\1: [", text, flags=re.MULTILINE)
     try:
         documents = list(yaml.load_all(text, _Loader))
     # PyYAML also lets through what its constructors of numbers, dates and keys raise.

@@ -53,8 +53,8 @@ _DEPTH_TYPES: dict[str, tuple[np.dtype[Any], float]] = {
 """Encodings of depth: what a pixel is, and how much of it a metre."""
 
 _PNG = b"\x89PNG"
-_MAX_DECODED_BYTES = 300_000_000
-"""100 megapixels in colour; a file of some kilobytes can say that it has more."""
+_MAX_DECODED_BYTES = 150_000_000
+"""50 megapixels in colour; a file of some kilobytes can say that it has more."""
 
 COMPRESSED_ENDS = ("/compressedDepth", "/compressed")
 """Of the names of image_transport's topics of compressed images."""

@@ -17,6 +17,7 @@ from superglue_ros.sources.folders_others import (
     open_tum,
 )
 from superglue_ros.sources.image_files import (
+    DEFAULT_PERIOD_NS,
     FileEntry,
     ImageFileSource,
     first_image_size,
@@ -25,9 +26,6 @@ from superglue_ros.sources.image_files import (
 from superglue_ros.sources.tables import NS_PER_S, Row, parse_stamps, read_table, stamp_unit
 from superglue_ros.sources.trajectories import needs_stamps, read_trajectory
 from superglue_ros.types import Trajectory
-
-DEFAULT_PERIOD_NS = NS_PER_S // 10
-"""Between frames of folders that do not say when they were taken (10 Hz, KITTI's rate)."""
 
 _LAYOUTS: tuple[Callable[[Path, bool], ImageFileSource | None], ...] = (
     open_kitti,

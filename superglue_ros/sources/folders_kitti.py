@@ -13,6 +13,7 @@ from superglue_ros.sources.calibration_text import (
     read_kitti_raw_calibration,
 )
 from superglue_ros.sources.image_files import (
+    DEFAULT_PERIOD_NS,
     FileEntry,
     ImageFileSource,
     first_image_size,
@@ -20,9 +21,6 @@ from superglue_ros.sources.image_files import (
 )
 from superglue_ros.sources.tables import NS_PER_S, parse_stamps, read_lines, read_table
 from superglue_ros.types import CameraModel
-
-_PERIOD_NS = NS_PER_S // 10
-"""KITTI's cameras take pictures at 10 Hz."""
 
 _CAMERAS = (("image_l", "image_r", 0), ("image_0", "image_1", 0), ("image_2", "image_3", 2))
 """Left folder, right folder, and the left camera's row in calib.txt."""
@@ -83,7 +81,7 @@ def kitti_stamps(path: Path, count: int) -> tuple[list[int], str]:
     raises SourceError."""
     times = path / "times.txt"
     if not times.is_file():
-        return [i * _PERIOD_NS for i in range(count)], "times: none, 10 Hz assumed"
+        return [i * DEFAULT_PERIOD_NS for i in range(count)], "times: none, 10 Hz assumed"
     stamps, unit = parse_stamps(times, read_table(times))
     if len(stamps) != count:
         raise SourceError(f"{times}: {len(stamps)} times for {count} images")

@@ -13,6 +13,7 @@ from superglue_ros.sources.calibration import Calibration, load_calibration
 from superglue_ros.sources.calibration_text import camera_matrix
 from superglue_ros.sources.euroc_pairs import euroc_rectification, with_right_images
 from superglue_ros.sources.image_files import (
+    DEFAULT_PERIOD_NS,
     FileEntry,
     ImageFileSource,
     first_image_size,
@@ -24,7 +25,6 @@ from superglue_ros.sources.tables import NS_PER_S, Row, parse_stamps, read_table
 from superglue_ros.stamps import DEPTH_TOLERANCE_S
 from superglue_ros.types import CameraModel, FloatArray
 
-_PERIOD_NS = NS_PER_S // 10
 _ASSOCIATIONS = ("associations.txt", "association.txt", "associated.txt", "associate.txt")
 
 _TARTANAIR_CAMERAS = (
@@ -61,8 +61,7 @@ def open_tum(path: Path, own_calibration: bool) -> ImageFileSource | None:
 def open_euroc(path: Path, own_calibration: bool) -> ImageFileSource | None:
     """Camera 0 of an EuRoC sequence (mav0), or the camera whose folder it is; None if it is none.
 
-    Where both cameras are calibrated, camera 0 comes rectified with camera 1 to its right. Raises
-    SourceError.
+    Where both cameras are calibrated, they can be rectified. Raises SourceError.
     """
     folders = (path / "mav0" / "cam0", path / "cam0", path)
     folder = next((x for x in folders if (x / "data").is_dir()), None)
@@ -84,9 +83,12 @@ def open_euroc(path: Path, own_calibration: bool) -> ImageFileSource | None:
     if rectification is None:
         notes.append(f"right images: cam1 is not used: {problem}")
         return _source(path.name, entries, found, notes)
-    notes.append(f"right images: cam1, {rectification.baseline_m:.4f} m away, both rectified")
-    notes += [f"calibration: {found.origin}"] if found is not None else []
-    return ImageFileSource(path.name, paired, notes=notes, rectification=rectification)
+    away = f"{rectification.baseline_m:.4f} m away"
+    notes.append(f"right images: cam1, {away}, rectified where depth is wanted")
+    if found is not None:
+        notes.append(f"calibration: {found.origin}")
+    camera = found.camera if found is not None else None
+    return ImageFileSource(path.name, paired, camera, notes=notes, rectification=rectification)
 
 
 def _euroc_images(folder: Path) -> tuple[list[FileEntry], list[str]]:
@@ -146,9 +148,8 @@ def open_tartanair(path: Path, own_calibration: bool) -> ImageFileSource | None:
     entries = []
     for i, image in enumerate(images):
         number = _number(image)
-        entries.append(
-            FileEntry(i * _PERIOD_NS, image, depth=depths.get(number), right=partners.get(number))
-        )
+        depth_file, partner = depths.get(number), partners.get(number)
+        entries.append(FileEntry(i * DEFAULT_PERIOD_NS, image, depth_file, partner))
     notes = [f"layout: TartanAir, images of {left}", "times: none, 10 Hz assumed"]
     camera = None
     size = first_image_size(images)

@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from superglue_ros.errors import ImageError, SourceError
 from superglue_ros.geometry.rectification import Rectification
 from superglue_ros.sources.encodings import decode_compressed, decode_unchanged
+from superglue_ros.sources.tables import NS_PER_S, stamps_repeat
 from superglue_ros.types import CameraModel, FloatArray, Frame, ImageArray
 
 logger = logging.getLogger(__name__)
+
+DEFAULT_PERIOD_NS = NS_PER_S // 10
+"""Between frames of folders that do not say when they were taken (10 Hz, KITTI's rate)."""
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".webp")
 TUM_DEPTH_PER_METRE = 5000.0
@@ -38,7 +42,7 @@ class ImageFileSource:
     frame whose depth or right image is unreadable comes without it, which is logged as well.
 
     depth_reader: (H, W) float32 metres of a depth file, or ImageError; by default TUM's;
-    rectification: of images that are no rectified pairs yet, which says camera and baseline, too.
+    rectification: of right images that are no partners yet, see `rectify`.
     """
 
     def __init__(
@@ -55,13 +59,29 @@ class ImageFileSource:
         self.name = name
         self.notes = tuple(notes)
         self.entries = tuple(entries)
-        self.camera = camera if rectification is None else rectification.camera
+        if stamps_repeat([entry.stamp_ns for entry in self.entries]):
+            self.entries = tuple(
+                replace(entry, stamp_ns=i * DEFAULT_PERIOD_NS)
+                for i, entry in enumerate(self.entries)
+            )
+            self.notes += ("times: 10 Hz assumed, for most of those given repeat",)
+        self.camera = camera
         self.skipped = 0
         self.has_depth = any(entry.depth for entry in self.entries)
-        self.is_stereo = any(entry.right for entry in self.entries)
-        self._baseline_m = baseline_m if rectification is None else rectification.baseline_m
+        self.is_stereo = rectification is None and any(entry.right for entry in self.entries)
+        self.rectified_rotation: FloatArray | None = None
+        self._baseline_m = baseline_m
         self._rectification = rectification
         self._read_depth = depth_reader or read_depth
+
+    def rectify(self) -> None:
+        """From now on, give pairs that were not taken rectified as such. The cameras are turned by
+        that: `rectified_rotation` (3, 3) maps points of the left one as it was into it now."""
+        if self._rectification is not None:
+            self.camera = self._rectification.camera
+            self.is_stereo = any(entry.right for entry in self.entries)
+            self.rectified_rotation = self._rectification.left_rotation
+            self._baseline_m = self._rectification.baseline_m
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -76,7 +96,8 @@ class ImageFileSource:
                 logger.warning("%s: skipped a frame: %s", self.name, error)
 
     def _frame(self, entry: FileEntry) -> Frame:
-        rectification, image = self._rectification, read_image(entry.image)
+        image = read_image(entry.image)
+        rectification = self._rectification if self.is_stereo else None
         if rectification is not None:
             image = rectification.left(image)
         frame = Frame(image, entry.stamp_ns, camera=self.camera)
@@ -85,7 +106,7 @@ class ImageFileSource:
                 frame = replace(frame, depth_m=self._read_depth(entry.depth))
             except ImageError as error:
                 logger.warning("%s: a frame without depth: %s", self.name, error)
-        if entry.right:
+        if entry.right and self.is_stereo:
             try:
                 right = read_image(entry.right)
                 right = right if rectification is None else rectification.right(right)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -12,8 +13,8 @@ from superglue_ros.errors import SourceError
 
 NS_PER_S = 1_000_000_000
 COMMENTS = ("#", "%", "//")
-MAX_BYTES = 200_000_000
-"""Some million rows; what is longer is no table."""
+MAX_BYTES = 50_000_000
+"""Half a million poses; what is longer is no table."""
 
 _MAX_STEP_S = 3600.0
 """Between two frames or poses; what is further apart is in another unit."""
@@ -31,14 +32,17 @@ class Row:
     words: list[str]
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Path, max_bytes: int = MAX_BYTES) -> list[str]:
     """Lines of a UTF-8 text file; raises SourceError."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise SourceError(f"cannot read {path}: over {MAX_BYTES} bytes")
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        if path.stat().st_size > max_bytes:
+            raise SourceError(f"cannot read {path}: over {max_bytes} bytes")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"cannot read {path}: {error}") from error
+    if "\0" in text:
+        raise SourceError(f"cannot read {path}: it is no text")
+    return text.splitlines()
 
 
 def split(line: str, separator: str | None = None) -> list[str]:
@@ -56,9 +60,10 @@ def split(line: str, separator: str | None = None) -> list[str]:
     return [word.strip() for word in text.split(separator)]
 
 
-def read_table(path: Path, separator: str | None = None) -> list[Row]:
+def read_table(path: Path, separator: str | None = None, max_bytes: int = MAX_BYTES) -> list[Row]:
     """The rows of a file that are neither empty nor comments, see `split`; raises SourceError."""
-    rows = (Row(number, split(line, separator)) for number, line in enumerate(read_lines(path), 1))
+    lines = enumerate(read_lines(path, max_bytes), 1)
+    rows = (Row(number, split(line, separator)) for number, line in lines)
     return [row for row in rows if row.words]
 
 
@@ -112,3 +117,10 @@ def _unit_of(rows: list[Row]) -> tuple[int, str]:
     # Of no rows, or of words that are no times, which is said of the row that has them.
     except ValueError:
         return NS_PER_S, "s"
+
+
+def stamps_repeat(stamps_ns: Sequence[int]) -> bool:
+    """Whether most frames have the stamp of the frame before: a clock that stands still, or counts
+    nothing but seconds, tells nothing about them."""
+    same = np.diff(np.array(stamps_ns, np.int64)) == 0
+    return bool(len(same) and np.count_nonzero(same) * 2 > len(same))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from superglue_ros.geometry.quaternions import (
 from superglue_ros.sources.calibration_yaml import camera_in_body
 from superglue_ros.sources.tables import NS_PER_S, Row, parse_stamp, parse_stamps
 from superglue_ros.sources.trajectory_formats import Format, Named, recognise
-from superglue_ros.types import IntArray, Pose, Trajectory
+from superglue_ros.types import FloatArray, IntArray, Pose, Trajectory
 
 _ORTHONORMAL_TOLERANCE = 1e-2
 
@@ -37,6 +37,13 @@ def poses_from_trajectory(trajectory: Trajectory) -> list[Pose]:
     """The trajectory's N poses, cameras in the world."""
     rotations = rotations_from_quaternions(trajectory.quaternions_xyzw)
     return [Pose(*pair) for pair in zip(rotations, trajectory.positions)]
+
+
+def turned_cameras(trajectory: Trajectory, rotation: FloatArray) -> Trajectory:
+    """The same of cameras turned in their places: rotation (3, 3) maps points of a camera as it
+    was into it as it is then."""
+    turned = rotations_from_quaternions(trajectory.quaternions_xyzw) @ rotation.T
+    return replace(trajectory, quaternions_xyzw=quaternions_from_rotations(turned))
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,11 @@ _TIMES = ("stamp", "timestamp", "timestamp_s", "time", "time_s", "t", "frame_id"
 _TIMES_NS = ("stamp_ns", "timestamp_ns", "time_ns")
 """What columns of times are called, the first that there is being the best."""
 
+_MAX_HEADER = 5000
+_EXPECTED = (
+    "a pose has 8 (TUM: stamp x y z qx qy qz qw), 12 (KITTI: 3x4 row-major), or columns that a "
+    "header names"
+)
 _NS_SINCE_1970 = 1e17
 
 
@@ -87,10 +92,6 @@ def recognise(path: Path) -> tuple[Format, list[Row]]:
         raise SourceError(f"{path}: no poses in it")
     first = rows[0]
     count = len(first.words)
-    for row in rows:
-        if len(row.words) != count:
-            text = f"{len(row.words)} columns where the first row has {count}"
-            raise SourceError(f"{path}:{row.number}: {text}")
     form = _named(header or comment, count)
     if form is None and header:
         raise SourceError(f"{path}: columns called {' '.join(header)[:200]} are no stamped poses")
@@ -101,18 +102,15 @@ def recognise(path: Path) -> tuple[Format, list[Row]]:
     elif form is None:
         form = {7: _TARTANAIR, 8: _TUM}.get(count)
     if form is None:
-        raise SourceError(
-            f"{path}:{first.number}: {count} columns; a pose has 8 (TUM: stamp x y z qx qy qz "
-            "qw), 12 (KITTI: 3x4 row-major), or columns that a header names"
-        )
+        raise SourceError(f"{path}:{first.number}: {count} columns; {_EXPECTED}")
     return form, rows
 
 
 def _rows(path: Path) -> tuple[list[str], list[str], list[Row], bool]:
     """Names of the columns in a first row of words and in the last comment before the poses, the
-    rows, and whether commas part their columns."""
+    rows, and whether commas part their columns; SourceError for too few, or not always as many."""
     header: list[str] = []
-    comment: list[str] = []
+    comment = ""
     rows: list[Row] = []
     has_commas = False
     for number, line in enumerate(read_lines(path), 1):
@@ -120,17 +118,24 @@ def _rows(path: Path) -> tuple[list[str], list[str], list[Row], bool]:
         if words and (rows or header or _is_number(words[0])):
             has_commas = has_commas or "," in line
             rows.append(Row(number, words))
+            count = len(rows[0].words)
+            if len(words) != count:
+                text = f"{len(words)} columns where the first row has {count}"
+                raise SourceError(f"{path}:{number}: {text}")
+            if count < len(Named):
+                raise SourceError(f"{path}:{number}: {count} columns; {_EXPECTED}")
         elif words:
             header = _column_names(line)
         elif not rows and line.strip():
-            comment = _column_names(line)
-    return header, comment, rows, has_commas
+            comment = line
+    return header, _column_names(comment), rows, has_commas
 
 
 def _column_names(line: str) -> list[str]:
     """Lower-case names without units, but for nanoseconds; of a field's path the last two."""
-    text = re.sub(r"\s*[\[(]\s*ns\s*[\])]", "_ns", line.strip().lstrip("#%/ ").lower())
-    text = re.sub(r"\[.*?\]|\(.*?\)", "", text)
+    text = line[:_MAX_HEADER].strip().lstrip("#%/ ").lower()
+    text = re.sub(r"\s*[\[(]\s*ns\s*[\])]", "_ns", text)
+    text = re.sub(r"\[[^\[\]]*\]|\([^()]*\)", "", text)
     words = [word.strip() for word in text.removesuffix(",").split("," if "," in text else None)]
     return [".".join(word.split(".")[-2:]) for word in words]
 

@@ -119,8 +119,12 @@ def test_depth_of_keyframes(classes: tuple[Any, Any], monkeypatch: pytest.Monkey
     assert value(9200, 9000) is None
     assert [cause for cause, _ in told] == ["no depth", "unusable depth"]
     assert "depth of 80x120 for images of 160x120" in told[-1][1]
+    # At half their resolution it is scaled.
+    depths.add(depth_image(9300 * MS, 4500, width=80, height=60))
+    assert value(9300, 9000, is_keyframe=True) is None
+    assert value(9400, 9300) == 4.5
     # After the clock jumped back nothing of before is left.
     depths.add(depth_image(1000 * MS, 4000))
     assert value(1000, 8900, is_keyframe=True) is None
     assert value(1100, 1000) == 4.0
-    assert depths.received.count == 83
+    assert depths.received.count == 84

@@ -52,7 +52,7 @@ ALLOWED = {
     "reporting": GROUND,
     "tracks": {*GROUND, "geometry"},
     "mapping": {*GROUND, "geometry", "matching"},
-    "nodes": {*GROUND, "sources", "geometry", "matching", "odometry", "tracks"},
+    "nodes": {*GROUND, "sources", "geometry", "matching", "odometry", "tracks", "mapping"},
 }
 """Where the floor alone would allow too much (matching must not need a bag reader)."""
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from odometry_world import CAMERA, PERIOD_NS, box_of_points, straight
+from mapping_scene import POINTS, POSES, Extracted, Scene, frame_of, make_map
+from odometry_world import CAMERA
 
 from superglue_ros.cli import main as console
 from superglue_ros.errors import MapError
 from superglue_ros.evaluation.pairs import frame_stamps
 from superglue_ros.evaluation.trajectory import align_umeyama, apply_similarity, associate
-from superglue_ros.geometry import project_points
 from superglue_ros.geometry.pose_errors import pose_errors_deg
 from superglue_ros.mapping import (
     KeyframeMap,
@@ -28,7 +27,7 @@ from superglue_ros.mapping import (
     write_map,
 )
 from superglue_ros.mapping.retrieval import ImageIndex
-from superglue_ros.matching import FeatureMatches, ImageMatcher, KeyframeMatcher, KeyframePolicy
+from superglue_ros.matching import FeatureMatches, ImageMatcher, KeyframeMatcher
 from superglue_ros.networks.checkpoints import shipped_path
 from superglue_ros.odometry import VisualOdometry
 from superglue_ros.replay.run import run_replay
@@ -41,68 +40,10 @@ from superglue_ros.sources import (
 )
 from superglue_ros.types import Features, FloatArray, Frame, Pose
 
-POINTS = box_of_points(3000)
-POSES = straight(30)
-PLAIN = {"image_size": (640, 480)}
-
-
-class Scene:
-    """A matcher of images that name the pose they are taken from: image[0, 0] is its number."""
-
-    device, precision, model, weights_hash = "cpu", "float32", "scene", "abc"
-
-    def __init__(self, poses: list[Pose], seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
-        self.poses = poses
-        described = rng.normal(size=(len(POINTS), 64))
-        self._described = described / np.linalg.norm(described, axis=1, keepdims=True)
-
-    def extract(self, image: Any) -> Any:
-        number = int(image[0, 0])
-        rng, pose = np.random.default_rng(number), self.poses[number]
-        pixels = project_points((POINTS - pose.position) @ pose.rotation, CAMERA)
-        with np.errstate(invalid="ignore"):
-            inside = ((pixels >= 0) & (pixels <= [639, 479])).all(axis=1)
-        ids = rng.permutation(np.flatnonzero(inside)[:400])
-        points = (pixels[ids] + 0.3 * rng.normal(size=(len(ids), 2))).astype(np.float32)
-        described = self._described[ids] + 0.01 * rng.normal(size=(len(ids), 64))
-        return Extracted(Features((640, 480), points, np.ones(len(ids)), described))
-
-    def encode_features(self, features: Features) -> Any:
-        return Extracted(features)
-
-    def match_features(self, first: Any, second: Any) -> FeatureMatches:
-        alike = first.features.descriptors @ second.features.descriptors.T
-        best = alike.argmax(axis=1)
-        rows = np.flatnonzero(
-            (alike.max(axis=1) > 0.8) & (alike.argmax(axis=0)[best] == range(len(best)))
-        )
-        return FeatureMatches(rows, best[rows], np.ones(len(rows), np.float32))
-
-
-class Extracted(SimpleNamespace):
-    def __init__(self, features: Features) -> None:
-        super().__init__(features=features, points=features.keypoints, image_size=(640, 480))
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-
-def frame_of(number: int) -> Frame:
-    return Frame(np.full((480, 640), number, np.uint8), number * PERIOD_NS, camera=CAMERA)
-
 
 @pytest.fixture(scope="module")
 def scene_map() -> KeyframeMap:
-    """Of every second pose."""
-    scene = Scene(POSES)
-    matcher = KeyframeMatcher(scene, KeyframePolicy(min_ratio=0.7))  # type: ignore[arg-type]
-    builder = MapBuilder(matcher)
-    for number in range(0, len(POSES), 2):
-        frame = frame_of(number)
-        builder.add(frame, matcher.process(frame))
-    poses = {number * PERIOD_NS: pose for number, pose in enumerate(POSES)}
-    return builder.finish(poses, True)
+    return make_map()
 
 
 def localizer(keyframe_map: KeyframeMap, scene: Scene | None = None) -> MapLocalizer:

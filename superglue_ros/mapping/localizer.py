@@ -54,6 +54,11 @@ class Localization:
     keyframe: int
     reason: str = ""
 
+    @property
+    def rank(self) -> tuple[bool, int, int]:
+        """The greater, the surer."""
+        return self.pose is not None, self.inliers, self.matched
+
 
 class MapLocalizer:
     """Finds images among a map's keyframes: those that look alike are matched, and their landmarks
@@ -85,9 +90,7 @@ class MapLocalizer:
         descriptors = query.features.descriptors
         for place in self._index.most_alike(descriptors, self._config.candidates).tolist():
             found = self._try(place, query, points, focal)
-            if (found.pose is not None, found.inliers) > (best.pose is not None, best.inliers) or (
-                best.keyframe < 0
-            ):
+            if best.keyframe < 0 or found.rank > best.rank:
                 best = found
         return best
 

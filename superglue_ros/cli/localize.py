@@ -14,12 +14,13 @@ from superglue_ros.cli.options import (
     config_from,
     matcher_config,
 )
+from superglue_ros.cli.source_options import add_source_options, open_chosen_source
 from superglue_ros.errors import CameraError
 from superglue_ros.geometry import check_camera, check_camera_fits
 from superglue_ros.mapping import LocalizerConfig, MapLocalizer, read_map
 from superglue_ros.matching import ImageMatcher
 from superglue_ros.reporting.files import check_output
-from superglue_ros.sources import open_source, trajectory_from_poses, write_trajectory
+from superglue_ros.sources import trajectory_from_poses, write_trajectory
 from superglue_ros.types import Pose
 
 SUMMARY = "find the images of a recording in a map"
@@ -29,14 +30,11 @@ def add_parser(subparsers: Any) -> None:
     """Add `localize` to the command line."""
     parser = subparsers.add_parser("localize", help=SUMMARY, description=SUMMARY)
     parser.add_argument("map", type=Path, metavar="MAP", help="file of `superglue_ros map`")
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="bag, video, or folder")
+    add_source_options(parser)
     parser.add_argument(
         "--output", type=Path, metavar="F", help="poses of the images that were found (TUM format)"
     )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="one of N frames")
-    parser.add_argument("--topic", metavar="T", help="image topic of a bag with several")
-    parser.add_argument("--camera-info-topic", metavar="T", help="default: beside the image topic")
-    parser.add_argument("--calibration", type=Path, metavar="F", help="instead of the source's")
     add_matcher_options(parser)
     add_config_options(parser, LocalizerConfig, "localisation")
     parser.set_defaults(run=run)
@@ -46,12 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Localise and print what was found."""
     config = config_from(args, LocalizerConfig)
     keyframe_map = read_map(args.map)
-    source = open_source(
-        args.source,
-        topic=args.topic,
-        camera_info_topic=args.camera_info_topic,
-        calibration=args.calibration,
-    )
+    source = open_chosen_source(args, rectify=False)
     if source.camera is None:
         raise CameraError(f"{args.source} has no calibration: --calibration")
     check_camera(source.camera)

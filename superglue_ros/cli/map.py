@@ -12,6 +12,7 @@ from superglue_ros.cli.options import (
     keyframe_policy,
     matcher_config,
 )
+from superglue_ros.cli.source_options import add_source_options, open_chosen_source
 from superglue_ros.evaluation.pairs import frame_stamps
 from superglue_ros.geometry import check_camera
 from superglue_ros.mapping import MapBuilder, write_map
@@ -20,7 +21,7 @@ from superglue_ros.odometry import VisualOdometry
 from superglue_ros.odometry.base_frame import BaseFrame
 from superglue_ros.replay.run import run_replay
 from superglue_ros.reporting.files import check_output
-from superglue_ros.sources import open_source, poses_from_trajectory, read_trajectory
+from superglue_ros.sources import poses_from_trajectory, read_trajectory
 
 SUMMARY = "make a map of keyframes from a recording"
 
@@ -28,7 +29,7 @@ SUMMARY = "make a map of keyframes from a recording"
 def add_parser(subparsers: Any) -> None:
     """Add `map` to the command line."""
     parser = subparsers.add_parser("map", help=SUMMARY, description=SUMMARY)
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="bag, video, or folder")
+    add_source_options(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="F.npz")
     parser.add_argument(
         "--poses",
@@ -37,10 +38,6 @@ def add_parser(subparsers: Any) -> None:
         help="trajectory of the camera (TUM or KITTI format) instead of our odometry's, as of "
         "export colmap or another SLAM; its frame is the map's",
     )
-    parser.add_argument("--topic", metavar="T", help="image topic of a bag with several")
-    parser.add_argument("--depth-topic", metavar="T", help="of a bag's registered depth images")
-    parser.add_argument("--camera-info-topic", metavar="T", help="default: beside the image topic")
-    parser.add_argument("--calibration", type=Path, metavar="F", help="instead of the source's")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
     add_matcher_options(parser)
     add_keyframe_options(parser)
@@ -49,13 +46,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay, write the map, print what it holds."""
-    source = open_source(
-        args.source,
-        topic=args.topic,
-        camera_info_topic=args.camera_info_topic,
-        calibration=args.calibration,
-        depth_topic=args.depth_topic,
-    )
+    source = open_chosen_source(args, rectify=True)
     check_output(args.output)
     given = None
     if args.poses is not None:

@@ -86,5 +86,8 @@ docs: setup
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
 	@echo "docs: build/site/index.html"
 
+docs-pictures: setup
+	@$(VENV)/bin/python scripts/docs_pictures.py
+
 clean:
 	rm -rf $(BASE)/build $(BASE)/install $(BASE)/log

@@ -22,6 +22,9 @@ TRAIN = [
     'embreex>=2.17; platform_machine == "x86_64" or platform_machine == "AMD64"',
 ]
 
+# Sequences as COLMAP databases and models, and as hloc's files.
+COLMAP = ["pycolmap>=4.0", "h5py>=3.8"]
+
 setup(
     name="superglue_ros",
     version=version,
@@ -41,11 +44,14 @@ setup(
         "matplotlib>=3.5.1",
         "safetensors>=0.4",
         "rosbags>=0.11",
+        # Of rosbags as well; Python 3.14 has it.
+        'backports.zstd>=1.0; python_version < "3.14"',
         "tqdm>=4.57",
         "PyYAML>=5.4",
     ],
     extras_require={
         "onnx": ONNX,
+        "colmap": COLMAP,
         "train": TRAIN,
         "docs": ["mkdocs-material>=9.7"],
         "test": [
@@ -56,6 +62,7 @@ setup(
             'evo>=1.30; python_version >= "3.11"',
             *ONNX,
             *TRAIN,
+            *COLMAP,
             # For its interpreter: a kernel's results without a GPU.
             'triton>=3.1; platform_system == "Linux"',
         ],

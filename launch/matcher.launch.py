@@ -3,8 +3,8 @@
 ros2 launch superglue_ros matcher.launch.py image:=/camera/image_raw
 """
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -23,9 +23,17 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "camera_info",
             default_value="/camera/camera_info",
-            description="Topic of the CameraInfo (optional for the matcher).",
+            description="Topic of the CameraInfo of the images; the matcher can do without.",
         ),
-        DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node."),
+        DeclareLaunchArgument(
+            "image_right",
+            default_value="",
+            description="Topic of the right images of a rectified stereo pair, whose left ones "
+            "are on image.",
+        ),
+        DeclareLaunchArgument(
+            "namespace", default_value="", description="Namespace of the nodes."
+        ),
         DeclareLaunchArgument(
             "use_sim_time", default_value="false", description="Take the time from /clock."
         ),
@@ -39,22 +47,30 @@ def generate_launch_description() -> LaunchDescription:
             "log_level", default_value="info", description="debug, info, warn or error."
         ),
     ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=matcher)])
+
+
+def matcher(context: LaunchContext) -> list[Node]:
+    """The node, with pairs of images where there is a topic of right ones."""
+    image_right = LaunchConfiguration("image_right").perform(context)
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
-    matcher = Node(
-        package="superglue_ros",
-        executable="matcher_node",
-        name="matcher_node",
-        namespace=LaunchConfiguration("namespace"),
-        parameters=[
-            PathJoinSubstitution([CONFIG, "matcher.yaml"]),
-            LaunchConfiguration("matcher_params"),
-            {"use_sim_time": use_sim_time},
-        ],
-        remappings=[
-            ("image", LaunchConfiguration("image")),
-            ("camera_info", LaunchConfiguration("camera_info")),
-        ],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-        output="screen",
-    )
-    return LaunchDescription([*arguments, matcher])
+    return [
+        Node(
+            package="superglue_ros",
+            executable="matcher_node",
+            name="matcher_node",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[
+                PathJoinSubstitution([CONFIG, "matcher.yaml"]),
+                LaunchConfiguration("matcher_params"),
+                {"use_sim_time": use_sim_time, **({"use_stereo": True} if image_right else {})},
+            ],
+            remappings=[
+                ("image", LaunchConfiguration("image")),
+                ("camera_info", LaunchConfiguration("camera_info")),
+                *([("image_right", image_right)] if image_right else []),
+            ],
+            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+            output="screen",
+        )
+    ]

@@ -1,4 +1,4 @@
-"""Start matcher_node and odometry_node.
+"""Start matcher_node and odometry_node; the arguments of matcher.launch.py count for both.
 
 ros2 launch superglue_ros odometry.launch.py image:=/camera/image_raw
 """
@@ -13,21 +13,13 @@ from launch_ros.substitutions import FindPackageShare
 
 SHARE = FindPackageShare("superglue_ros")
 CONFIG = PathJoinSubstitution([SHARE, "config"])
-SHARED_ARGUMENTS = ("image", "camera_info", "namespace", "use_sim_time", "log_level")
 
 
 def generate_launch_description() -> LaunchDescription:
+    matcher = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "matcher.launch.py"]))
+    )
     arguments = [
-        DeclareLaunchArgument(
-            "image",
-            default_value="/camera/image_raw",
-            description="Topic of the images; compressed ones where it ends in /compressed.",
-        ),
-        DeclareLaunchArgument(
-            "camera_info",
-            default_value="/camera/camera_info",
-            description="Topic of the CameraInfo of the images.",
-        ),
         DeclareLaunchArgument(
             "depth",
             default_value="",
@@ -35,16 +27,27 @@ def generate_launch_description() -> LaunchDescription:
             "compressed ones where it ends in /compressedDepth.",
         ),
         DeclareLaunchArgument(
-            "namespace", default_value="", description="Namespace of both nodes."
+            "camera_info_right",
+            default_value="",
+            description="Topic of the CameraInfo of image_right, for poses in metres.",
         ),
         DeclareLaunchArgument(
-            "use_sim_time", default_value="false", description="Take the time from /clock."
+            "base_frame",
+            default_value="",
+            description="Frame of the robot whose pose is published, as base_link; the camera's "
+            "place on it is taken from TF. Empty: as in the parameter file.",
         ),
         DeclareLaunchArgument(
-            "matcher_params",
-            default_value=PathJoinSubstitution([CONFIG, "matcher.yaml"]),
-            description="Parameter file of the matcher; presets are config/matcher_cpu.yaml and "
-            "config/matcher_gpu.yaml.",
+            "publish_tf",
+            default_value="",
+            description="true: the odometry publishes odom -> base_frame. Empty: as in the "
+            "parameter file.",
+        ),
+        DeclareLaunchArgument(
+            "rectified",
+            default_value="",
+            description="true: the images are rectified (image_rect). Empty: as in the parameter "
+            "file.",
         ),
         DeclareLaunchArgument(
             "odometry_params",
@@ -52,24 +55,27 @@ def generate_launch_description() -> LaunchDescription:
             description="Parameter file of the odometry, for what differs from "
             "config/odometry.yaml.",
         ),
-        DeclareLaunchArgument(
-            "log_level", default_value="info", description="debug, info, warn or error."
-        ),
     ]
-    matcher = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(
-            PathJoinSubstitution([SHARE, "launch", "matcher.launch.py"])
-        ),
-        launch_arguments={
-            name: LaunchConfiguration(name) for name in (*SHARED_ARGUMENTS, "matcher_params")
-        }.items(),
-    )
-    return LaunchDescription([*arguments, matcher, OpaqueFunction(function=odometry)])
+    # The matcher's file declares the arguments that both have, so it comes first.
+    return LaunchDescription([matcher, *arguments, OpaqueFunction(function=odometry)])
 
 
 def odometry(context: LaunchContext) -> list[Node]:
-    """The node with depth where there is a topic of it."""
+    """The node, with depth, or a right camera, where there is a topic of it."""
     depth = LaunchConfiguration("depth").perform(context)
+    # What is not given is left to the parameter files.
+    given = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, kind in (("base_frame", str), ("publish_tf", bool), ("rectified", bool))
+        if LaunchConfiguration(name).perform(context)
+    }
+    if depth:
+        given["use_depth"] = True
+    right = LaunchConfiguration("camera_info_right").perform(context)
+    if bool(right) != bool(LaunchConfiguration("image_right").perform(context)):
+        raise RuntimeError("image_right and camera_info_right need each other")
+    if right:
+        given["use_stereo"] = True
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     return [
         Node(
@@ -80,12 +86,13 @@ def odometry(context: LaunchContext) -> list[Node]:
             parameters=[
                 PathJoinSubstitution([CONFIG, "odometry.yaml"]),
                 LaunchConfiguration("odometry_params"),
-                {"use_sim_time": use_sim_time, **({"use_depth": True} if depth else {})},
+                {"use_sim_time": use_sim_time, **given},
             ],
             remappings=[
                 ("matches", "matcher_node/matches"),
                 ("camera_info", LaunchConfiguration("camera_info")),
                 *([("depth", depth)] if depth else []),
+                *([("camera_info_right", right)] if right else []),
             ],
             arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
             output="screen",

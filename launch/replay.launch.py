@@ -1,4 +1,5 @@
-"""Play a bag through matcher_node and odometry_node, with RViz if wanted.
+"""Play a bag through matcher_node and odometry_node, with RViz if wanted; the arguments
+of odometry.launch.py count as well.
 
 ros2 launch superglue_ros replay.launch.py bag:=/path/to/bag rviz:=true
 """
@@ -26,7 +27,6 @@ RVIZ_TOPICS = (
     "/matcher_node/match_picture",
 )
 """Of config/odometry.rviz, which are the nodes' without a namespace."""
-PASSED_ON = ("image", "camera_info", "depth", "namespace", "matcher_params", "odometry_params")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -36,45 +36,13 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "delay", default_value="3.0", description="Seconds to wait before the bag is played."
         ),
-        DeclareLaunchArgument(
-            "image",
-            default_value="/camera/image_raw",
-            description="Topic of the images; compressed ones where it ends in /compressed.",
-        ),
-        DeclareLaunchArgument(
-            "camera_info",
-            default_value="/camera/camera_info",
-            description="Topic of the CameraInfo of the images.",
-        ),
-        DeclareLaunchArgument(
-            "depth",
-            default_value="",
-            description="Topic of depth images registered to the images, for poses in metres; "
-            "compressed ones where it ends in /compressedDepth.",
-        ),
-        DeclareLaunchArgument(
-            "namespace", default_value="", description="Namespace of both nodes."
-        ),
-        DeclareLaunchArgument(
-            "matcher_params",
-            default_value=PathJoinSubstitution([CONFIG, "matcher.yaml"]),
-            description="Parameter file of the matcher.",
-        ),
-        DeclareLaunchArgument(
-            "odometry_params",
-            default_value=PathJoinSubstitution([CONFIG, "odometry.yaml"]),
-            description="Parameter file of the odometry.",
-        ),
         DeclareLaunchArgument("rviz", default_value="false", description="Show it in RViz."),
     ]
     nodes = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(
             PathJoinSubstitution([SHARE, "launch", "odometry.launch.py"])
         ),
-        launch_arguments={
-            **{name: LaunchConfiguration(name) for name in PASSED_ON},
-            "use_sim_time": "true",
-        }.items(),
+        launch_arguments={"use_sim_time": "true"}.items(),
     )
     bag = ExecuteProcess(
         cmd=[

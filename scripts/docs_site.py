@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: README.md is the site's first page, CONTRIBUTING.md one more."""
+"""Hooks of mkdocs: README.md is the site's first page, and every page of docs/ is in the nav."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)((?:#[^)\s]*)?)\)")
+
+
+def on_config(config: Any) -> Any:
+    """Pages that mkdocs.yml's nav does not name stand at its end."""
+    named = str(config.nav)
+    others = [
+        str(path.relative_to(ROOT / "docs"))
+        for path in sorted((ROOT / "docs").rglob("*.md"))
+        if f"'{path.relative_to(ROOT / 'docs')}'" not in named
+    ]
+    if others:
+        config.nav.append({"More": others})
+    return config
 
 
 def on_files(files: Files, config: Any) -> Files:

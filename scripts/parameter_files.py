@@ -2,7 +2,7 @@
 
     python scripts/parameter_files.py
 
-writes config/matcher.yaml, config/odometry.yaml and docs/parameters.md; a test compares them.
+writes config/NODE.yaml of each node and docs/parameters.md; a test compares them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,24 @@ from typing import Any
 
 import yaml
 
+from superglue_ros.mapping import LocalizerConfig
 from superglue_ros.matching import KeyframePolicy, MatcherConfig
-from superglue_ros.nodes.options import OdometryNodeOptions
+from superglue_ros.nodes.localization_options import LocalizationNodeOptions
+from superglue_ros.nodes.options import MatcherNodeOptions, OdometryNodeOptions, OdometryOutputs
+from superglue_ros.nodes.rtabmap_options import RtabmapNodeOptions
+from superglue_ros.nodes.tracks_options import TracksNodeOptions
 from superglue_ros.odometry import OdometryConfig
 
 NODES: dict[str, tuple[tuple[type, bool], ...]] = {
-    "matcher": ((MatcherConfig, False), (KeyframePolicy, True)),
-    "odometry": ((OdometryConfig, False), (OdometryNodeOptions, False)),
+    "matcher": ((MatcherConfig, False), (MatcherNodeOptions, False), (KeyframePolicy, True)),
+    "odometry": ((OdometryConfig, True), (OdometryNodeOptions, False), (OdometryOutputs, True)),
+    "localization": (
+        (LocalizationNodeOptions, False),
+        (LocalizerConfig, False),
+        (MatcherConfig, False),
+    ),
+    "rtabmap": ((RtabmapNodeOptions, False),),
+    "tracks": ((TracksNodeOptions, False),),
 }
 """Configs of each node, and whether their parameters may be set while it runs."""
 

@@ -85,7 +85,8 @@ class FrameMatches:
     that the next message's `keyframe_indices` count in this message's feature list.
     Without a keyframe (the first frame has keyframe_id 0; after the clock jumped back or the size
     changed the id goes on) there are no matches, and the keyframe's stamp and size are the
-    frame's own; it becomes a keyframe unless it has hardly any features.
+    frame's own; it becomes a keyframe unless it has hardly any features. `restart_reason`, which
+    the message leaves out, says why the keyframe before it was given up, and is "" otherwise.
     keyframe_right_points: (M, 2) float32 pixels of keyframe_points in the keyframe's rectified
     right image, NaN where not found; None without one.
     """
@@ -109,6 +110,7 @@ class FrameMatches:
     model: str = ""
     weights_hash: str = ""
     keyframe_right_points: FloatArray | None = None
+    restart_reason: str = ""
 
     def __len__(self) -> int:
         return len(self.points)

@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from superglue_ros.demo.node_process import NodeProcess
 from superglue_ros.msg import Features, Matches, OdometryStatus
 from superglue_ros.nodes.conversions import camera_info_message, image_message, make_header
-from superglue_ros.types import CameraModel, ImageArray
+from superglue_ros.types import CameraModel, FrameMatches, ImageArray
 
 TIMEOUT_S = 60.0
 WIDTH, HEIGHT = 160, 120
@@ -56,11 +56,11 @@ def image(stamp_ns: int, pixels: ImageArray | None = None) -> Image:
     return image_message(textured() if pixels is None else pixels, make_header(stamp_ns, "eye"))
 
 
-def depth_image(stamp_ns: int, depth_mm: int, width: int = WIDTH) -> Image:
+def depth_image(stamp_ns: int, depth_mm: int, width: int = WIDTH, height: int = HEIGHT) -> Image:
     """A wall, as far away everywhere."""
-    message = Image(header=make_header(stamp_ns, "eye"), height=HEIGHT, width=width)
+    message = Image(header=make_header(stamp_ns, "eye"), height=height, width=width)
     message.encoding, message.step = "16UC1", 2 * width
-    message.data = array.array("B", np.full((HEIGHT, width), depth_mm, "<u2").tobytes())
+    message.data = array.array("B", np.full((height, width), depth_mm, "<u2").tobytes())
     return message
 
 
@@ -78,6 +78,31 @@ def camera_info(stamp_ns: int, focal: float = 150.0, width: int = WIDTH) -> Came
     if focal:
         matrix = np.array([[focal, 0, (width - 1) / 2], [0, focal, 59.5], [0, 0, 1.0]])
     return camera_info_message(CameraModel(width, HEIGHT, matrix), make_header(stamp_ns, "eye"))
+
+
+def some_matches(count: int, seed: int = 3) -> FrameMatches:
+    """Matches of random points, well formed."""
+    rng = np.random.default_rng(seed)
+    return FrameMatches(
+        stamp_ns=1_500_000_007,
+        keyframe_stamp_ns=1_400_000_000,
+        frame_id="eye",
+        keyframe_id=4,
+        is_keyframe=True,
+        image_size=(640, 480),
+        keyframe_image_size=(640, 470),
+        keyframe_points=rng.uniform(0, 400, (count, 2)).astype(np.float32),
+        points=rng.uniform(0, 400, (count, 2)).astype(np.float32),
+        keyframe_indices=rng.permutation(count).astype(np.int32),
+        indices=rng.permutation(count).astype(np.int32),
+        confidences=rng.uniform(0, 1, count).astype(np.float32),
+        num_features=count + 5,
+        num_keyframe_features=count,
+        extract_ms=12.5,
+        match_ms=3.25,
+        model="a+b",
+        weights_hash="12ab+34cd",
+    )
 
 
 class Harness(Node):

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "superglue_ros"
-MAX_LINES = 400
+MAX_LINES = 300
+MAX_NODE_LINES = 250
+MAX_NODE_LINES = 250
 
 FLOORS = {
     "types": 0,
     "errors": 0,
     "options": 0,
     "provenance": 0,
-    "stamps": 0,
+    "stamps": 1,
     "networks": 1,
     "geometry": 1,
     "sources": 2,
@@ -27,6 +29,8 @@ FLOORS = {
     "odometry": 3,
     "training": 3,
     "exporters": 4,
+    "tracks": 4,
+    "mapping": 4,
     "reporting": 4,
     "evaluation": 5,
     "replay": 6,
@@ -44,15 +48,18 @@ ALLOWED = {
     "training": {*GROUND, "networks", "geometry", "world"},
     "world": {*GROUND, "geometry"},
     "engines": {*GROUND, "networks"},
-    "exporters": {*GROUND, "networks", "engines"},
+    "exporters": {*GROUND, "geometry", "networks", "engines", "matching"},
     "reporting": GROUND,
-    "nodes": {*GROUND, "sources", "geometry", "matching", "odometry"},
+    "tracks": {*GROUND, "geometry"},
+    "mapping": {*GROUND, "geometry", "matching"},
+    "nodes": {*GROUND, "sources", "geometry", "matching", "odometry", "tracks", "mapping"},
 }
 """Where the floor alone would allow too much (matching must not need a bag reader)."""
 
 ROS_MODULES = {
     "rclpy", "cv_bridge", "message_filters", "sensor_msgs", "nav_msgs", "geometry_msgs",
     "std_msgs", "tf2_ros", "diagnostic_msgs", "builtin_interfaces", "ament_index_python",
+    "rtabmap_msgs",
 }  # fmt: skip
 TORCH_ROOMS = {
     "networks", "engines", "world", "matching", "training", "exporters", "evaluation",
@@ -122,7 +129,8 @@ def test_external_imports(path: Path) -> None:
 @pytest.mark.parametrize("path", python_files(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_files_are_short(path: Path) -> None:
     lines = len(path.read_text().splitlines())
-    assert lines <= MAX_LINES, f"{path} has {lines} lines"
+    most = MAX_NODE_LINES if room_of(path) == "nodes" else MAX_LINES
+    assert lines <= most, f"{path} has {lines} lines"
 
 
 @pytest.mark.parametrize("room", ["types", "errors"])

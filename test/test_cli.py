@@ -8,6 +8,8 @@ import json
 import shlex
 import shutil
 import signal
+import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -16,9 +18,11 @@ import cv2
 import numpy as np
 import pytest
 
+from superglue_ros import __version__, provenance
 from superglue_ros.cli import main as console
 from superglue_ros.cli.interrupts import stop_at_interrupt
 from superglue_ros.cli.options import add_keyframe_options, add_matcher_options, matcher_config
+from superglue_ros.cli.progress import said_if_slow
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.matching import ImageMatcher, KeyframeMatcher, KeyframePolicy, MatcherConfig
 from superglue_ros.networks.checkpoints import save_weights, shipped_path
@@ -220,6 +224,48 @@ class TestBadInput:
         line = fails(capsys, *replay, images, *output, "--groundtruth", tmp_path / "truth.txt")
         assert "truth.txt:1: NaN" in line
 
+    @weights
+    def test_replays_that_yield_nothing(
+        self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Each says why in its one line, and what was taken before."""
+        words = ["replay", tmp_path / "torn", "--output", tmp_path / "out", *FAST]
+        (tmp_path / "torn").mkdir()
+        for number in range(3):
+            (tmp_path / "torn" / f"{number}.png").write_bytes(b"\x89PNG broken")
+        assert "torn: no frame could be read, 3 skipped" in fails(capsys, *words)
+        (tmp_path / "c.txt").write_text("150 150 80 60\n")
+        words = ["replay", images, "--output", tmp_path / "out", *FAST]
+        line = fails(capsys, *words, "--calibration", tmp_path / "c.txt")
+        assert "none of 2 frames has a pose: " in line
+        assert (tmp_path / "out" / "report.html").is_file()
+
+    @weights
+    def test_replay_says_what_it_took(
+        self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name in ("frame10", "frame9"):
+            shutil.copy(images / "a.png", tmp_path / f"{name}.png")
+        truth = tmp_path / "truth.txt"
+        truth.write_text("1403636579763555584.000000 0 0 0 0 0 0 1\n")
+        words = ["replay", tmp_path, "--output", tmp_path / "out", "--groundtruth", truth, *FAST]
+        assert console.main([str(word) for word in words]) == 0
+        text = capsys.readouterr().out
+        for line in (
+            "layout: plain images",
+            "order: natural order of the names; times: none, 10 Hz assumed",
+            f"ground truth: {truth} (TUM, times in ns)",
+            "no camera calibration: matches only",
+        ):
+            assert line in text
+
+    def test_replay_help_names_the_formats(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            console.main(["replay", "--help"])
+        text = capsys.readouterr().out
+        for name in ("Kalibr", "EuRoC", "TartanAir", "4Seasons", ".mcap", "zstd", "times in"):
+            assert name in text
+
     def test_training(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         output = ["--output", tmp_path / "run"]
         (tmp_path / "r.yaml").write_text("stages: [{name: a, labels: guessed}]")
@@ -269,7 +315,10 @@ class TestTrajectory:
         (tmp_path / "a.txt").write_text("\n".join(tum))
         words = [str(tmp_path / name) for name in ("a.txt", "poses.txt")]
         assert console.main(["evaluate", "trajectory", *words, "--alignment", "none"]) == 0
-        assert "4 of 4" in capsys.readouterr().out
+        text = capsys.readouterr().out
+        assert "4 of 4" in text
+        assert f"estimate: {words[0]} (TUM, times in s)" in text
+        assert f"ground truth: {words[1]} (KITTI), times: none, 10 Hz assumed" in text
 
     def test_bad_files(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "a.txt").write_text("1 0 0 0 0 0 0 1\n")
@@ -349,7 +398,9 @@ class TestInterrupts:
     def test_a_replay_keeps_what_it_has(
         self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
+        tracks = tmp_path / "tracks.npz"
         words = ["replay", str(images), "--output", str(tmp_path / "out"), *FAST]
+        words += ["--tracks", str(tracks)]
         taken = KeyframeMatcher.process
 
         def interrupted(self: KeyframeMatcher, frame: Frame) -> FrameMatches:
@@ -363,6 +414,9 @@ class TestInterrupts:
         page = (tmp_path / "out" / "report.html").read_text()
         assert "Interrupted: the report is of the frames until then" in page
         assert shlex.join(["superglue_ros", *words]) in html.unescape(page)
+        assert "plain images" in page
+        with np.load(tracks) as read:
+            assert len(read["stamps_ns"]) == 1
 
     def test_no_frames_are_refused(
         self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -370,3 +424,83 @@ class TestInterrupts:
         words = ("replay", images, "--output", tmp_path / "out", "--max-frames", 0)
         assert "--max-frames is at least 1, not 0" in fails(capsys, *words)
         assert not (tmp_path / "out").exists()
+
+
+def test_what_is_slow_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with said_if_slow("loading nothing", patience_s=30.0):
+        pass
+    assert capsys.readouterr().err == ""
+    with said_if_slow("loading all", patience_s=0.0):
+        time.sleep(0.2)
+    assert capsys.readouterr().err == "superglue_ros: loading all ...\n"
+
+
+class TestWeightsTable:
+    @weights
+    def test_the_cards_come_when_asked_for(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert console.main(["weights"]) == 0
+        text = capsys.readouterr().out
+        assert len(text.splitlines()) == 5
+        rows = [line.split() for line in text.splitlines()[2:4]]
+        assert [row[1] for row in rows] == ["SuperPoint", "SuperGlue"]
+        assert all("sha256" in row for row in rows)
+        assert console.main(["weights", "--card"]) == 0
+        card = capsys.readouterr().out
+        assert "    bikes, repeatability % at 3 px: " in card
+        assert "  sha256: " in card
+
+    def test_others_have_no_card(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        narrow = SuperGlueConfig(descriptor_dim=64, num_layers=2, keypoint_encoder=(8,))
+        written = save_weights(SuperGlue(narrow), tmp_path / "narrow.safetensors", {})
+        written.path.with_suffix(".json").unlink()
+        assert console.main(["weights", str(written.path)]) == 0
+        assert "no card" in capsys.readouterr().out
+
+
+def test_agreement_lists_only_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        console.main(["evaluate", "agreement", "--help"])
+    text = capsys.readouterr().out
+    assert "--max-keypoints" in text
+    assert "--resize" not in text
+
+
+def test_an_installed_package_knows_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Below another repository, as a .venv in a project is.
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    installed = tmp_path / "site-packages" / "superglue_ros" / "provenance.py"
+    installed.parent.mkdir(parents=True)
+    installed.touch()
+    monkeypatch.setattr(provenance, "__file__", str(installed))
+    assert provenance.source_commit() == f"superglue_ros {__version__}"
+
+
+@pytest.mark.parametrize("word", ["demo", "bench nodes"])
+def test_what_needs_ros_says_so(
+    word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("superglue_ros.cli.ros_module.ros_is_there", lambda: False)
+    assert f"{word} needs ROS 2" in fails(capsys, *word.split())
+
+
+def test_the_demo_gets_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[str] = []
+
+    def replaced(_: str, words: list[str]) -> None:
+        passed.extend(words)
+        raise SuperGlueRosError("replaced")
+
+    monkeypatch.setattr("superglue_ros.cli.ros_module.os.execv", replaced)
+    monkeypatch.setattr("superglue_ros.cli.ros_module.ros_is_there", lambda: True)
+    monkeypatch.setenv("ROS_DOMAIN_ID", "7")
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    console.main(["demo", "a.mcap", "--depth-topic", "/d", "--rate", "2"])
+    assert passed[1:] == [
+        "-m",
+        "superglue_ros.demo.demo",
+        "a.mcap",
+        "--depth-topic=/d",
+        "--rate=2",
+    ]

@@ -17,10 +17,11 @@ from superglue_ros.evaluation.features import (
     repeatability,
     summarise_features,
 )
-from superglue_ros.evaluation.methods import orb_method, sift_method
+from superglue_ros.evaluation.methods import baselines, limits_text, orb_method, sift_method
 from superglue_ros.evaluation.metrics import corner_error_px, warp_points
 from superglue_ros.evaluation.pair_pictures import draw_features
 from superglue_ros.evaluation.rotations import evaluate_rotations
+from superglue_ros.matching import MatcherConfig
 
 SHIFT = np.array([[1.0, 0, 20], [0, 1, 0], [0, 0, 1]])
 
@@ -133,3 +134,23 @@ def test_sift_on_oxford(shared_data: Path) -> None:
     # Measured elsewhere: homography AUC@3/5/10 52.3/63.0/77.7, MMA@3 72.8.
     np.testing.assert_allclose(overall.homography_auc_percent, (52.3, 63.0, 77.7), atol=5)
     assert overall.matching_accuracy_percent[1] == pytest.approx(72.8, abs=3)
+
+
+def test_baselines_have_our_limits(rng: np.random.Generator) -> None:
+    noise = rng.integers(0, 256, (400, 600), dtype=np.uint8)
+    image = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX)
+    limited = baselines(MatcherConfig(max_keypoints=50, resize=300))
+    free = baselines(MatcherConfig(max_keypoints=-1))
+    for few, all_of_them in zip(limited, free):
+        found, more = few.detector.detect(image), all_of_them.detector.detect(image)
+        assert 40 < len(found) <= 50 < len(more)
+        # Found in half the image, in pixels of the whole: as if it had been halved before.
+        half = cv2.resize(image, (300, 200), interpolation=cv2.INTER_AREA)
+        direct = (sift_method if few.name == "SIFT" else orb_method)(50).detector.detect(half)
+        np.testing.assert_allclose(found.keypoints, direct.keypoints * 2 + 0.5, atol=1e-4)
+    assert limits_text(MatcherConfig(max_keypoints=50, resize=300)) == (
+        "all methods: at most 50 keypoints of an image, images shrunk to 300 px"
+    )
+    assert "all keypoints of an image, images as they are" in limits_text(
+        MatcherConfig(max_keypoints=-1)
+    )

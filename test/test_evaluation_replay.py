@@ -19,6 +19,7 @@ from superglue_ros.geometry import exp_rotation, project_points
 from superglue_ros.matching import FeatureMatches, KeyframeMatcher, KeyframePolicy
 from superglue_ros.odometry import VisualOdometry
 from superglue_ros.replay.gallery import Gallery
+from superglue_ros.replay.records import check_poses
 from superglue_ros.replay.report import write_report
 from superglue_ros.replay.run import run_replay
 from superglue_ros.replay.trajectory_plots import spanned_axes
@@ -151,7 +152,7 @@ def test_a_keyframe_without_depth_is_said(caplog: pytest.LogCaptureFixture) -> N
     world.wrong_first = True
     matcher = KeyframeMatcher(PointMatcher(world), KeyframePolicy())  # type: ignore[arg-type]
     result = run_replay(world, matcher, VisualOdometry(use_depth=True))
-    assert "a keyframe without depth: the depth has shape (120, 320)" in caplog.text
+    assert "a keyframe without depth: depth of 320x120 for images of 320x240" in caplog.text
     assert result.records[2].state == "initialising"
     assert len(result.trajectory) == len(world)  # placed once the next keyframe has depth
 
@@ -305,6 +306,79 @@ def test_table() -> None:
         "name      share", "--------  -----", "long one   12.3", "b             -"
     ]  # fmt: skip
     assert format_table(["a"], []).splitlines() == ["a", "-"]
+
+
+class TestStampsThatRepeat:
+    """Poses and counts are the frames', not the stamps'."""
+
+    @staticmethod
+    def world(stamps: dict[int, int], count: int = 30) -> World:
+        """A world whose frames have these stamps, in periods, or their own."""
+
+        class Stamped(World):
+            def __iter__(self) -> Iterator[Frame]:
+                for i, frame in enumerate(super().__iter__()):
+                    yield replace(frame, stamp_ns=stamps.get(i, i) * PERIOD_NS)
+
+        return Stamped(count)
+
+    def test_all_equal(self, caplog: pytest.LogCaptureFixture) -> None:
+        world = self.world(dict.fromkeys(range(30), 7))
+        result = replay(world)
+        tracked = [record.state == "tracking" for record in result.records]
+        # Of the first frame nothing but its stamp says which view it is.
+        assert 30 == len(result.records) == len(result.trajectory) + 1
+        assert sum(tracked) > 20
+        assert set(result.trajectory.stamps_ns.tolist()) == {7 * PERIOD_NS}
+        assert "29 frames have the stamp of another" in caplog.text
+        times = PERIOD_NS * np.arange(1, 30)
+        errors = absolute_trajectory_error(
+            replace(result.trajectory, stamps_ns=times), world.groundtruth()
+        )
+        assert errors.num_poses == 29
+        assert errors.rmse_percent < 2
+
+    def test_some_equal(self) -> None:
+        result = replay(self.world({3: 2, 12: 11, 13: 11, 29: 28}))
+        assert len(result.trajectory) == 30
+        assert result.trajectory.stamps_ns.tolist() == sorted(r.stamp_ns for r in result.records)
+
+    def test_depth_is_that_of_the_keyframe(self) -> None:
+        class Still(DeepWorld):
+            def __iter__(self) -> Iterator[Frame]:
+                for frame in super().__iter__():
+                    yield replace(frame, stamp_ns=PERIOD_NS)
+
+        world = Still()
+        matcher = KeyframeMatcher(PointMatcher(world), KeyframePolicy())  # type: ignore[arg-type]
+        result = run_replay(world, matcher, VisualOdometry(use_depth=True))
+        assert len(result.trajectory) == len(world) - 1
+        steps = np.linalg.norm(np.diff(result.trajectory.positions, axis=0), axis=1)
+        np.testing.assert_allclose(steps, np.linalg.norm([0.1, 0.02, 0.03]), atol=0.02)
+
+
+def test_depth_at_half_the_resolution() -> None:
+    class Half(DeepWorld):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                assert frame.depth_m is not None
+                yield replace(frame, depth_m=frame.depth_m[1::2, 1::2])
+
+    world = Half()
+    matcher = KeyframeMatcher(PointMatcher(world), KeyframePolicy())  # type: ignore[arg-type]
+    result = run_replay(world, matcher, VisualOdometry(use_depth=True))
+    assert result.scale_is_metric
+    errors = absolute_trajectory_error(result.trajectory, world.groundtruth(), "se3")
+    assert errors.num_poses == len(world)
+
+
+def test_a_run_that_yields_nothing_says_why() -> None:
+    check_poses(replay(World()))
+    check_poses(replay(World(3, camera=None)))
+    with pytest.raises(SuperGlueRosError, match="cloud: no frame could be read, 0 skipped"):
+        check_poses(replay(World(0)))
+    with pytest.raises(SuperGlueRosError, match=r"none of 2 frames has a pose: .+ frames\)"):
+        check_poses(replay(World(2)))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from superglue_ros.errors import ImageError
+from superglue_ros.errors import ImageError, LateFrame
 from superglue_ros.matching import ImageMatcher, KeyframeMatcher, KeyframePolicy
 from superglue_ros.training.data.photos import draw_procedural
 from superglue_ros.types import Frame
@@ -125,18 +125,22 @@ def test_an_earlier_time_or_another_size_starts_anew(keyframes, drawing, change)
         frame = replace(frame, image=np.ascontiguousarray(drawing[:200]))
     result = keyframes.process(frame)
     assert (result.keyframe_id, result.is_keyframe, len(result)) == (1, True, 0)
-    assert keyframes.restarts == 1
-    assert keyframes.process(replace(frame, stamp_ns=7 * SECOND)).keyframe_id == 2
+    reasons = {"time": "clock jumped back by 1.000 s", "size": "320 x 200, before 320 x 240"}
+    assert reasons[change] in result.restart_reason
+    after = keyframes.process(replace(frame, stamp_ns=7 * SECOND))
+    assert (after.keyframe_id, after.restart_reason) == (2, "")
 
 
-def test_a_late_frame_is_refused_and_changes_nothing(keyframes, drawing):
+def test_a_late_frame_is_refused_and_changes_nothing(keyframes, drawing, monkeypatch):
     keyframes.process(shifted(drawing, 0, 5))
-    with pytest.raises(ImageError, match=r"late, 0\.100 s behind"):
-        keyframes.process(shifted(drawing, 2, 4.9))
+    with monkeypatch.context() as patched:
+        patched.setattr(keyframes.matcher, "extract", None)  # the networks are not run for it
+        with pytest.raises(LateFrame, match=r"late, 0\.100 s behind"):
+            keyframes.process(shifted(drawing, 2, 4.9))
     result = keyframes.process(shifted(drawing, 4, 5.1))
     assert result.keyframe_id == 1
     assert len(result) > 20
-    assert keyframes.restarts == 0
+    assert result.restart_reason == ""
 
 
 def test_an_image_that_cannot_be_matched_changes_nothing(keyframes, drawing):
@@ -144,3 +148,12 @@ def test_an_image_that_cannot_be_matched_changes_nothing(keyframes, drawing):
     with pytest.raises(ImageError):
         keyframes.process(Frame(np.zeros((0, 0), np.uint8), 2 * SECOND))
     assert keyframes.process(shifted(drawing, 4, 3)).keyframe_id == 1
+
+
+def test_a_jump_at_an_image_that_cannot_be_matched_is_said_by_the_next(keyframes, drawing):
+    keyframes.process(shifted(drawing, 0, 9))
+    with pytest.raises(ImageError):
+        keyframes.process(Frame(np.zeros((0, 0), np.uint8), 2 * SECOND))
+    result = keyframes.process(shifted(drawing, 4, 3))
+    assert (result.is_keyframe, len(result)) == (True, 0)
+    assert "jumped back by 7.000 s" in result.restart_reason

@@ -13,10 +13,12 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
 
-from node_harness import broken_image, depth_image
-from sensor_msgs.msg import Image
+from node_harness import broken_image, some_matches
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from superglue_ros.errors import ImageError, MessageError
+from superglue_ros.geometry import check_camera
+from superglue_ros.geometry.rigid_body import pose_from_text
 from superglue_ros.nodes.conversions import (
     camera_from_message,
     camera_info_message,
@@ -30,48 +32,25 @@ from superglue_ros.nodes.conversions import (
     stamp_from_ns,
     stamp_to_ns,
 )
-from superglue_ros.nodes.depth_images import DepthImages
 from superglue_ros.nodes.odometry_messages import (
-    covariance_in_odom,
+    UNKNOWN_VARIANCE,
+    OdometryFrames,
     landmarks_message,
+    null_odometry,
     odometry_message,
     pose_from_message,
-    pose_in_odom,
-    pose_in_world,
     pose_message,
     status_message,
 )
 from superglue_ros.odometry import OdometryEstimate, TrackingState
+from superglue_ros.odometry.base_frame import OPTICAL_TO_ROS, BaseFrame
+from superglue_ros.odometry.frames import MOST_COVARIANCE
 from superglue_ros.sources.encodings import depth_of_message
 from superglue_ros.types import CameraModel, Features, FrameMatches, Pose
 
 pytestmark = pytest.mark.ros
 
 HEADER = make_header(1_500_000_007, "eye")
-
-
-def some_matches(count: int, seed: int = 3) -> FrameMatches:
-    rng = np.random.default_rng(seed)
-    return FrameMatches(
-        stamp_ns=1_500_000_007,
-        keyframe_stamp_ns=1_400_000_000,
-        frame_id="eye",
-        keyframe_id=4,
-        is_keyframe=True,
-        image_size=(640, 480),
-        keyframe_image_size=(640, 470),
-        keyframe_points=rng.uniform(0, 400, (count, 2)).astype(np.float32),
-        points=rng.uniform(0, 400, (count, 2)).astype(np.float32),
-        keyframe_indices=rng.permutation(count).astype(np.int32),
-        indices=rng.permutation(count).astype(np.int32),
-        confidences=rng.uniform(0, 1, count).astype(np.float32),
-        num_features=count + 5,
-        num_keyframe_features=count,
-        extract_ms=12.5,
-        match_ms=3.25,
-        model="a+b",
-        weights_hash="12ab+34cd",
-    )
 
 
 @pytest.mark.parametrize("stamp_ns", [0, 1, 999_999_999, 1_000_000_000, 1_753_000_000_123_456_789])
@@ -92,9 +71,20 @@ def test_matches_there_and_back(count: int) -> None:
             assert found.dtype == expected.dtype
 
 
+def test_points_of_the_right_image_there_and_back() -> None:
+    matches = some_matches(3)
+    assert not len(matches_message(matches, HEADER, HEADER).keyframe_right_points)
+    right = matches.keyframe_points - np.array([[7.5, 0], [np.nan, np.nan], [0.25, 0.5]])
+    matches = replace(matches, keyframe_right_points=right.astype(np.float32))
+    back = matches_from_message(matches_message(matches, HEADER, HEADER))
+    np.testing.assert_array_equal(back.keyframe_right_points, matches.keyframe_right_points)
+
+
 @pytest.mark.parametrize(
     ("name", "values", "words"),
     [
+        ("keyframe_right_points", [1.0, 2.0], "keyframe_right_points holds 2 values for 2 points"),
+        ("keyframe_right_points", [1.0, 2.0, 3.0, float("inf")], "values that are infinite"),
         ("points", [1.0], "points holds 1 values for 2 points"),
         ("keyframe_points", [1.0, 2.0, 3.0, float("nan")], "not finite"),
         ("indices", [0, 1, 2], "indices holds 3 values for 2 matches"),
@@ -204,47 +194,21 @@ def test_depth_images(encoding: str, kind: str, per_metre: int, big_endian: bool
         depth_of_message(message)
 
 
-def test_depth_of_keyframes() -> None:
-    told: list[tuple[str, str]] = []
-    depths = DepthImages(0.02, lambda cause, text: told.append((cause, text)))
-    frame = replace(some_matches(5), image_size=(160, 120), keyframe_image_size=(160, 120))
-    ms = 10**6
-
-    def value(stamp_ms: int, keyframe_ms: int, is_keyframe: bool = False) -> float | None:
-        stamps = {"stamp_ns": stamp_ms * ms, "keyframe_stamp_ns": keyframe_ms * ms}
-        depth = depths.of_keyframe(replace(frame, is_keyframe=is_keyframe, **stamps))
-        return None if depth is None else float(depth[0, 0])
-
-    # Told only once the next keyframe is made: it may come later.
-    assert value(1100, 1000) is None
-    assert told == []
-    assert value(1200, 1000, is_keyframe=True) is None
-    assert told == [("no depth", "no depth image within 0.02 s of a keyframe")]
-    # One that is near is not taken while the one that belongs there may still come.
-    depths.add(depth_image(1190 * ms, 1000))
-    assert value(1300, 1200) is None
-    depths.add(depth_image(1200 * ms, 1500))
-    depths.add(depth_image(1210 * ms, 2000))
-    assert value(1300, 1200) == 1.5
-    # That of the next keyframe is kept though many others come before it is asked for.
-    depths.add(depth_image(1310 * ms, 2500))
-    assert value(1300, 1200, is_keyframe=True) == 1.5
-    for stamp in range(1400, 9000, 100):
-        depths.add(depth_image(stamp * ms, 3500))
-    assert value(1400, 1300) == 2.5
-    assert value(1500, 1300) == 2.5
-    assert len(depths._images) == 21  # two seconds
-    # Of another size than the images: told once a keyframe.
-    depths.add(depth_image(9000 * ms, 3500, width=80))
-    assert value(9100, 9000) is None
-    assert value(9200, 9000) is None
-    assert [cause for cause, _ in told] == ["no depth", "unusable depth"]
-    assert "depth of 80x120 for images of 160x120" in told[-1][1]
-    # After the clock jumped back nothing of before is left.
-    depths.add(depth_image(1000 * ms, 4000))
-    assert value(9100, 8900) is None
-    assert value(1100, 1000) == 4.0
-    assert depths.received.count == 82
+def test_what_drivers_really_send() -> None:
+    """Motion JPEG padded to the size of a buffer, and a T265's fifth coefficient of 0."""
+    data = cv2.imencode(".jpg", np.full((24, 32), 90, np.uint8))[1].tobytes()
+    message = CompressedImage(header=HEADER, format="jpeg")
+    message.data = array.array("B", data + bytes(1023))
+    np.testing.assert_allclose(frame_from_image(message).image, 90, atol=2)
+    message.data = array.array("B", data[:-40] + bytes(1023))
+    with pytest.raises(ImageError, match="truncated"):
+        frame_from_image(message)
+    info = CameraInfo(width=848, height=800, distortion_model="equidistant")
+    info.k = np.array([285.0, 0, 423, 0, 286, 400, 0, 0, 1])
+    info.d = array.array("d", [-0.004, 0.04, -0.03, 0.005, 0.0])
+    camera = camera_from_message(info)
+    check_camera(camera)
+    np.testing.assert_array_equal(camera.distortion, [-0.004, 0.04, -0.03, 0.005])
 
 
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
@@ -255,22 +219,6 @@ def test_bayer_images_of_one_colour(pattern: str) -> None:
     message.encoding = f"bayer_{pattern}8"
     frame = frame_from_image(message)
     np.testing.assert_array_equal(frame.image[4:-4, 4:-4], np.full((12, 12, 3), [30, 120, 220]))
-
-
-def test_the_same_pixels_as_cv_bridge() -> None:
-    cv_bridge = pytest.importorskip("cv_bridge")
-    message = image_message(colours(), HEADER)
-    # The wheels' cv_bridge takes colour images of OpenCV 5's types for one channel of 8.
-    for encoding in ("rgb8", "bgr8") if cv2.__version__ < "5" else ():
-        message.encoding = encoding
-        expected = cv_bridge.CvBridge().imgmsg_to_cv2(message, "bgr8")
-        np.testing.assert_array_equal(frame_from_image(message).image, expected)
-    gray = image_message(colours()[..., 0].copy(), HEADER)
-    for encoding in ("mono8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8"):
-        gray.encoding = encoding
-        wanted = "mono8" if encoding == "mono8" else "bgr8"
-        expected = cv_bridge.CvBridge().imgmsg_to_cv2(gray, wanted)
-        np.testing.assert_array_equal(frame_from_image(gray).image, expected)
 
 
 @pytest.mark.parametrize(
@@ -308,12 +256,11 @@ def test_camera_there_and_back(model: str, count: int) -> None:
     np.testing.assert_array_equal(back.distortion, camera.distortion)
 
 
-def test_a_step_forward_is_along_x_of_odom() -> None:
-    """Hand-worked: the optical axes z, -x, -y are odom's x, y, z."""
-    moved = pose_in_odom(Pose(np.eye(3), np.array([1.0, 2.0, 5.0])))
-    np.testing.assert_allclose(moved.position, [5, -1, -2])
-    np.testing.assert_allclose(moved.rotation @ [0, 0, 1], [1, 0, 0], atol=1e-12)
-    np.testing.assert_allclose(moved.rotation @ [0, -1, 0], [0, 0, 1], atol=1e-12)
+def test_a_right_camera_says_its_baseline() -> None:
+    camera = CameraModel(640, 480, np.array([[500.0, 0, 320], [0, 501, 240], [0, 0, 1]]))
+    message = camera_info_message(camera, HEADER, baseline_m=0.12)
+    np.testing.assert_allclose(message.p.reshape(3, 4)[:, 3], [-60.0, 0, 0])
+    assert not np.any(camera_info_message(camera, HEADER).p.reshape(3, 4)[:, 3])
 
 
 def test_poses_there_and_back() -> None:
@@ -322,8 +269,11 @@ def test_poses_there_and_back() -> None:
         [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
     )
     pose = Pose(rotation, np.array([1.0, -2.0, 3.0]))
-    back = pose_in_world(pose_from_message(pose_message(pose_in_odom(pose))))
+    back = pose_from_message(pose_message(pose))
     np.testing.assert_allclose(back.matrix, pose.matrix, atol=1e-12)
+
+
+CAMERA = OdometryFrames("odom", "eye", BaseFrame.of_camera())
 
 
 def estimate() -> OdometryEstimate:
@@ -332,6 +282,9 @@ def estimate() -> OdometryEstimate:
         state=TrackingState.LOST,
         pose=Pose(np.eye(3), np.array([0.0, 0.0, 2.0])),
         covariance=np.diag([1.0, 2, 3, 4, 5, 6]),
+        twist=np.full(6, np.nan),
+        twist_covariance=np.full((6, 6), np.nan),
+        reset_count=2,
         scale_is_metric=False,
         num_matches=40,
         num_inliers=7,
@@ -341,31 +294,86 @@ def estimate() -> OdometryEstimate:
     )
 
 
+def test_camera_of_rectified_images() -> None:
+    """P in place of K and D, for the message's region of interest as those."""
+    message = camera_info_message(
+        CameraModel(64, 48, np.diag([50.0, 50, 1]), "plumb_bob", np.full(5, 0.1)), HEADER
+    )
+    message.p = [40.0, 0, 31, -4, 0, 41, 22, 0, 0, 0, 1, 0]
+    message.roi.x_offset, message.roi.width, message.roi.height = 10, 32, 48
+    camera = camera_from_message(message, rectified=True)
+    assert (camera.model, camera.width, len(camera.distortion)) == ("none", 32, 0)
+    np.testing.assert_allclose(camera.matrix, [[40, 0, 21], [0, 41, 22], [0, 0, 1]])
+    assert camera_from_message(message).model == "plumb_bob"
+
+
 def test_odometry_message() -> None:
-    message = odometry_message(estimate(), HEADER, "map")
-    assert message.header.frame_id == "map"
+    message = odometry_message(estimate(), HEADER, CAMERA)
+    assert message.header.frame_id == "odom"
     assert message.header.stamp == HEADER.stamp
     assert message.child_frame_id == "eye"
     assert message.pose.pose.position.x == pytest.approx(2.0)
     covariance = np.reshape(message.pose.covariance, (6, 6))
     # Variances along odom's x, y, z are those along the camera's z, x, y.
     np.testing.assert_allclose(np.diag(covariance), [3, 1, 2, 6, 4, 5], atol=1e-12)
-    assert min(np.diag(np.reshape(message.twist.covariance, (6, 6)))) >= 1e4
 
 
-def test_covariance_keeps_its_eigenvalues() -> None:
-    root = np.random.default_rng(2).normal(size=(6, 6))
-    covariance = root @ root.T
-    turned = covariance_in_odom(covariance)
-    np.testing.assert_allclose(np.linalg.eigvalsh(turned), np.linalg.eigvalsh(covariance))
+def test_a_lost_pose_is_not_unknown_however_long_the_arm() -> None:
+    lost = replace(estimate(), covariance=MOST_COVARIANCE * np.eye(6))
+    frames = OdometryFrames("odom", "base_link", BaseFrame.of_robot(pose_from_text("2 0 1 0 0 0")))
+    covariance = np.reshape(odometry_message(lost, HEADER, frames).pose.covariance, (6, 6))
+    assert covariance.diagonal().max() == pytest.approx(MOST_COVARIANCE)
+    assert np.linalg.eigvalsh(covariance).min() > 0
+    assert MOST_COVARIANCE < UNKNOWN_VARIANCE
+
+
+def test_twist_of_an_odometry() -> None:
+    """A camera that looks ahead, 1 m before a base that drives at 2 m/s and turns left."""
+    ahead = Pose(OPTICAL_TO_ROS, np.array([1.0, 0.0, 0.0]))
+    frames = OdometryFrames("odom", "base_link", BaseFrame.of_robot(ahead))
+    moving = replace(
+        estimate(),
+        twist=np.array([-0.5, 0.0, 2.0, 0.0, -0.5, 0.0]),
+        twist_covariance=np.diag([0.01, 0.02, 0.03, 0.1, 0.2, 0.3]),
+    )
+    message = odometry_message(moving, HEADER, frames)
+    assert message.child_frame_id == "base_link"
+    linear, angular = message.twist.twist.linear, message.twist.twist.angular
+    np.testing.assert_allclose([linear.x, linear.y, linear.z], [2, 0, 0], atol=1e-12)
+    np.testing.assert_allclose([angular.x, angular.y, angular.z], [0, 0, 0.5], atol=1e-12)
+    variances = np.diag(np.reshape(message.twist.covariance, (6, 6)))
+    # The base's sideways and upward speeds are the camera's less what its turns make of them.
+    np.testing.assert_allclose(variances, [0.03, 0.01 + 0.2, 0.02 + 0.1, 0.3, 0.1, 0.2])
+
+
+def test_an_unknown_twist_says_so() -> None:
+    message = odometry_message(estimate(), HEADER, CAMERA)
+    assert message.twist.twist.linear.x == 0.0
+    np.testing.assert_array_equal(np.reshape(message.twist.covariance, (6, 6)), 9999 * np.eye(6))
+    turning = replace(estimate(), twist=np.array([np.nan] * 3 + [0.0, -0.5, 0.0]))
+    turning = replace(turning, twist_covariance=np.full((6, 6), 0.25))
+    message = odometry_message(turning, HEADER, CAMERA)
+    assert message.twist.twist.angular.y == -0.5
+    covariance = np.reshape(message.twist.covariance, (6, 6))
+    np.testing.assert_array_equal(covariance[:3], 9999 * np.eye(6)[:3])
+    np.testing.assert_array_equal(covariance[3:, 3:], np.full((3, 3), 0.25))
+
+
+def test_null_odometry() -> None:
+    message = null_odometry(HEADER, CAMERA)
+    q = message.pose.pose.orientation
+    assert (q.x, q.y, q.z, q.w) == (0, 0, 0, 0)
+    for covariance in (message.pose.covariance, message.twist.covariance):
+        np.testing.assert_array_equal(np.reshape(covariance, (6, 6)), 9999 * np.eye(6))
+    assert (message.header.frame_id, message.child_frame_id) == ("odom", "eye")
 
 
 def test_landmarks_message() -> None:
-    message = landmarks_message(estimate().landmarks, HEADER, "odom")
+    message = landmarks_message(estimate().landmarks, HEADER, CAMERA)
     assert (message.height, message.width, message.point_step) == (1, 2, 12)
     points = np.frombuffer(message.data, np.float32).reshape(2, 3)
     np.testing.assert_allclose(points, [[1, 0, 0], [3, -1, -2]])
-    empty = landmarks_message(np.zeros((0, 3)), HEADER, "odom")
+    empty = landmarks_message(np.zeros((0, 3)), HEADER, CAMERA)
     assert (empty.width, len(empty.data)) == (0, 0)
 
 
@@ -374,5 +382,6 @@ def test_status_message() -> None:
     assert message.state == message.LOST
     assert message.reason == "too few inliers"
     assert (message.num_matches, message.num_inliers, message.keyframe_id) == (40, 7, 3)
+    assert message.reset_count == 2
     tracking = status_message(replace(estimate(), state=TrackingState.TRACKING, reason=""), HEADER)
     assert tracking.state == tracking.TRACKING

@@ -32,12 +32,13 @@ from node_harness import (
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from superglue_ros.demo.node_process import NodeProcess, executable, spinning
 from superglue_ros.matching import KeyframeMatcher
-from superglue_ros.msg import Features, OdometryStatus
-from superglue_ros.nodes import health
+from superglue_ros.msg import Features, Matches, OdometryStatus
+from superglue_ros.nodes import health, subscribing
 from superglue_ros.nodes.conversions import (
     features_from_message,
     make_header,
@@ -46,6 +47,7 @@ from superglue_ros.nodes.conversions import (
 from superglue_ros.nodes.matcher_node import MOST_FAILURES, MatcherNode
 from superglue_ros.nodes.odometry_node import OdometryNode
 from superglue_ros.nodes.running import run_node
+from superglue_ros.nodes.subscribing import ImageSubscription
 from superglue_ros.types import Frame
 
 pytestmark = pytest.mark.ros
@@ -116,23 +118,23 @@ def test_a_topic_on_which_nothing_comes_is_said(
     monkeypatch.setattr(health, "PATIENCE_S", 0.0)
     monkeypatch.setattr(health, "REMIND_S", 0.0)
     node = Node("waiting")
-    awaited = health.Awaited(node, "nothing_here", Image)
-    awaited.look()
+    awaited = health.TopicWatchdog(node, "nothing_here", Image)
+    awaited.check()
     line = "no sensor_msgs/msg/Image on /nothing_here yet: "
     assert line + "nobody publishes there" in capfd.readouterr().err
     publisher = harness.create_publisher(CompressedImage, "/nothing_here", 1)
     wait_for(lambda: node.get_publishers_info_by_topic("/nothing_here"), "the publisher")
-    awaited.look()
+    awaited.check()
     assert line + "sensor_msgs/msg/CompressedImage is published there" in capfd.readouterr().err
-    beside = health.Awaited(node, "nothing_here/compressed", CompressedImage)
-    beside.look()
+    beside = health.TopicWatchdog(node, "nothing_here/compressed", CompressedImage)
+    beside.check()
     line = "no sensor_msgs/msg/CompressedImage on /nothing_here/compressed yet: "
     where = "nobody publishes there, but on /nothing_here (sensor_msgs/msg/CompressedImage)"
     assert line + where in capfd.readouterr().err
     monkeypatch.setattr(health, "REMIND_S", 30.0)
-    awaited.look()
+    awaited.check()
     capfd.readouterr()
-    awaited.look()
+    awaited.check()
     assert "yet" not in capfd.readouterr().err
     harness.destroy_publisher(publisher)
     node.destroy_node()
@@ -216,6 +218,8 @@ def test_parameters_while_running(harness: Harness, matcher: NodeProcess) -> Non
     [
         ("matcher_node", "match_threshold:=2.0", "match_threshold"),
         ("matcher_node", "match_threshold:=half", "match_threshold must be of type float"),
+        ("matcher_node", "decoder:=guess", "decoder must be one of own, cv_bridge"),
+        ("odometry_node", "base_to_camera:='1 2 3'", "base_to_camera needs a base_frame"),
         ("matcher_node", "device:=abacus", "device must be one of auto, cuda, cpu"),
         ("matcher_node", "superpoint:=/no/such.safetensors", "/no/such.safetensors does not"),
         ("odometry_node", "min_inliers:=1", "min_inliers"),
@@ -344,6 +348,66 @@ def test_compressed_images_by_the_topics_names(harness: Harness) -> None:
     assert [status.header.stamp.sec for status in statuses] == [*range(300, 306), 307]
     assert statuses[-1].state == "tracking"
     assert statuses[-1].scale_is_metric
+
+
+def test_rectified_images_by_a_raw_calibration_are_said(
+    harness: Harness, capfd: pytest.CaptureFixture[str]
+) -> None:
+    matcher = Node("rectified_matcher")
+    matcher.create_publisher(Matches, "/rectified_matches", 1)
+    for topic in ("/left/image_rect_color", "/left/image_raw"):
+        matcher.create_subscription(Image, topic, lambda _: None, 1)
+    odometry = Node("rectified_odometry")
+    checks = {
+        rectified: subscribing.RectifiedCheck(odometry, "/rectified_matches", rectified)
+        for rectified in (True, False)
+    }
+
+    def said() -> str:
+        checks[False].check()
+        return capfd.readouterr().err
+
+    wait_for(lambda: checks[False]._images_of("rectified_matcher", "/"), "the graph to be known")
+    line = said()
+    assert line.count("look rectified by their name") == 1
+    assert "/left/image_rect_color" in line
+    assert "rectified:=true" in line
+    assert said() == ""  # once
+    checks[True].check()
+    assert capfd.readouterr().err == ""
+    for node in (matcher, odometry):
+        node.destroy_node()
+
+
+@pytest.mark.parametrize("humble", [False, True])
+def test_a_subscription_follows_its_publishers(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, humble: bool
+) -> None:
+    """As reliable as all of them, unless a parameter says otherwise."""
+    if humble:
+        monkeypatch.setattr(subscribing, "BEST_AVAILABLE", None)
+    topic = f"/followed_{humble}".lower()
+    override = f"qos_overrides.{topic}.subscription.reliability:=best_effort"
+    free = Node("free", cli_args=["--ros-args", "-r", f"image:={topic}"])
+    bound = Node("bound", cli_args=["--ros-args", "-r", f"image:={topic}", "-p", override])
+    followers = [ImageSubscription(node, "image", lambda _: None, 5) for node in (free, bound)]
+
+    def heard() -> dict[str, ReliabilityPolicy]:
+        for follower in followers:
+            follower.follow()
+        listeners = harness.get_subscriptions_info_by_topic(topic)
+        return {info.node_name: info.qos_profile.reliability for info in listeners}
+
+    reliable, best_effort = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
+    first = harness.create_publisher(Image, topic, QoSProfile(depth=5))
+    wait_for(lambda: heard() == {"free": reliable, "bound": best_effort}, "reliable listening")
+    second = harness.create_publisher(Image, topic, qos_profile_sensor_data)
+    wait_for(lambda: heard() == {"free": best_effort, "bound": best_effort}, "best effort")
+    harness.destroy_publisher(second)
+    wait_for(lambda: heard() == {"free": reliable, "bound": best_effort}, "reliable once more")
+    harness.destroy_publisher(first)
+    for node in (free, bound):
+        node.destroy_node()
 
 
 def test_sigterm_ends_both_nodes_cleanly(

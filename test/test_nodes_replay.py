@@ -50,11 +50,11 @@ def test_nodes_over_dds_agree_with_the_offline_replay(
     offline = run_replay(source, matcher, odometry)
 
     assert sent == len(recording.matches) == len(offline.records) == frames
-    for record, found in zip(offline.records, recording.matches.values()):
+    for record, (key, found) in zip(offline.records, recording.matches.items()):
         assert found.stamp_ns == record.stamp_ns
         assert found.is_keyframe == record.is_keyframe
         assert len(found) == record.num_matches
-        status = recording.statuses[record.stamp_ns]
+        status = recording.statuses[key]
         assert status.scale_is_metric == odometry.use_depth
         # A depth image may come after the matches, which then do without it.
         assert status.state == record.state or odometry.use_depth

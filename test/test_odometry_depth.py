@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 from odometry_world import (
@@ -22,7 +21,7 @@ from odometry_world import (
 )
 
 from superglue_ros.errors import ImageError, MessageError
-from superglue_ros.geometry import depth_of_points, exp_rotation, stereo_depth
+from superglue_ros.geometry import depth_of_points, exp_rotation, fit_depth
 from superglue_ros.odometry import OdometryConfig, OdometryEstimate, VisualOdometry
 from superglue_ros.odometry.correspondences import Correspondences
 from superglue_ros.odometry.depths import InverseDepths
@@ -200,6 +199,21 @@ def test_wrong_depths_are_outvoted() -> None:
     assert position_errors(estimates, DRIVE).max() < 0.02 * np.linalg.norm(DRIVE[-1].position)
 
 
+def test_depth_of_another_resolution() -> None:
+    depth = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert fit_depth(depth, (3, 2)) is depth
+    np.testing.assert_array_equal(
+        fit_depth(depth, (6, 4)),
+        [[0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2], [3, 3, 4, 4, 5, 5], [3, 3, 4, 4, 5, 5]],
+    )
+    np.testing.assert_array_equal(fit_depth(fit_depth(depth, (9, 6)), (3, 2)), depth)
+    for size in ((6, 2), (3, 4), (7, 4), (4, 3), (1, 1), (2, 2)):
+        with pytest.raises(ImageError, match=f"depth of 3x2 for images of {size[0]}x{size[1]}"):
+            fit_depth(depth, size)
+    with pytest.raises(ImageError, match="depth of 0x0"):
+        fit_depth(np.zeros((0, 0)), (3, 2))
+
+
 def test_depth_of_points() -> None:
     depth = np.full((20, 30), 2.0, np.float32)
     depth[:, 15:] = 4.0
@@ -217,35 +231,3 @@ def test_depth_of_points() -> None:
     expected += [2, 4, unknown, unknown, unknown, unknown]
     np.testing.assert_allclose(depth_of_points(depth, points), expected, rtol=1e-6)
     assert depth_of_points(depth, np.zeros((0, 2))).shape == (0,)
-
-
-def stereo_pair(disparity: int = 12) -> tuple[FloatArray, FloatArray]:
-    """A wall of blobs, nearer in the middle third by half as much again."""
-    rng = np.random.default_rng(0)
-    wide = cv2.GaussianBlur(rng.integers(0, 256, (120, 400), np.uint8), (0, 0), 1.2)
-    right = wide[:, disparity * 2 : 320 + disparity * 2].copy()
-    left = wide[:, disparity : 320 + disparity].copy()
-    near = disparity * 3 // 2
-    left[40:80, 100:220] = right[40:80, 100 - near : 220 - near]
-    return left, right
-
-
-def test_stereo_depth() -> None:
-    left, right = stereo_pair()
-    depth = stereo_depth(left, right, 400.0, 0.12)
-    assert (depth.shape, depth.dtype) == (left.shape, np.float32)
-    assert np.median(depth[5:30, 20:300]) == pytest.approx(400 * 0.12 / 12, rel=0.01)
-    assert np.median(depth[50:70, 110:210]) == pytest.approx(400 * 0.12 / 18, rel=0.01)
-    known = depth[5:30, 20:300] > 0
-    assert known.mean() > 0.9
-    colour = [cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) for image in (left, right)]
-    np.testing.assert_array_equal(stereo_depth(*colour, 400.0, 0.12), depth)
-
-
-def test_stereo_depth_of_nothing_is_nothing() -> None:
-    flat = np.full((60, 80), 90, np.uint8)
-    assert not np.isnan(stereo_depth(flat, flat, 400.0, 0.1)).any()
-    with pytest.raises(ImageError, match="shape"):
-        stereo_depth(flat, flat[:50], 400.0, 0.1)
-    with pytest.raises(ValueError, match="positive"):
-        stereo_depth(flat, flat, 400.0, 0.0)

@@ -26,7 +26,7 @@ from superglue_ros.demo.player import Playback
 from superglue_ros.matching import KeyframePolicy, MatcherConfig
 from superglue_ros.nodes.health import MAX_CAUSES, Problems
 from superglue_ros.nodes.mailbox import Mailbox
-from superglue_ros.nodes.options import OdometryNodeOptions
+from superglue_ros.nodes.options import OdometryNodeOptions, OdometryOutputs
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.options import check_options, option
 
@@ -88,12 +88,24 @@ def test_takes_overrides(context: rclpy.Context) -> None:
     node.destroy_node()
 
 
+def test_takes_whole_numbers_for_floats(context: rclpy.Context) -> None:
+    node = node_with(context, Parameter("low", value=0), Parameter("high", value=1))
+    parameters = NodeParameters(node, [Fixed], [Live])
+    assert parameters.get(Live) == Live(low=0.0, high=1.0)
+    assert node.get_parameter("high").type_ is Parameter.Type.DOUBLE
+    assert node.set_parameters([Parameter("high", value=0.5)])[0].successful
+    assert parameters.get(Live).high == 0.5
+    node.destroy_node()
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
         (Parameter("count", value=11), "count"),
         (Parameter("count", value="many"), "count must be of type int"),
-        (Parameter("low", value=1), "low must be of type float"),
+        (Parameter("low", value="0.1"), "low must be of type float"),
+        (Parameter("low", value=True), "low must be of type float"),
+        (Parameter("low", value=2), "low"),
         (Parameter("name", value="third"), "name must be one of first, second"),
         (Parameter("low", value=0.75), "low must not exceed high"),
     ],
@@ -107,7 +119,12 @@ def test_bad_start_is_a_value_error(
     node.destroy_node()
 
 
-def test_setting_is_validated_together_and_applied(context: rclpy.Context) -> None:
+@pytest.mark.parametrize("humble", [False, True])
+def test_setting_is_validated_together_and_applied(
+    context: rclpy.Context, monkeypatch: pytest.MonkeyPatch, humble: bool
+) -> None:
+    if humble:
+        monkeypatch.delattr(Node, "add_post_set_parameters_callback")
     node = node_with(context)
     changes: list[Live] = []
     parameters = NodeParameters(
@@ -166,11 +183,25 @@ def test_presets_are_valid(repository: Path, preset: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"odom_frame": ""}, {"path_max_poses": 0}, {"path_period_s": float("nan")}]
+    "wrong",
+    [
+        {"odom_frame": ""},
+        {"path_max_poses": 0},
+        {"base_to_camera": "0 0 0 0 0 0"},
+        {"base_to_camera": "0 0 0", "base_frame": "base_link"},
+    ],
 )
 def test_odometry_node_options(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         OdometryNodeOptions(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"path_period_s": float("nan")}, {"initial_pose": "here"}, {"when_lost": "cry"}]
+)
+def test_odometry_outputs(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        OdometryOutputs(**wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("wrong", [{"rate": 0.0}, {"max_ahead": -1}, {"timeout_s": 0.0}])

@@ -26,6 +26,7 @@ from superglue_ros.sources.encodings import (
     decode_raw,
     depth_of_message,
 )
+from superglue_ros.sources.image_headers import decoded_bytes
 
 CALIB = "700 0 300 0 0 700 100 0 0 0 1 0\n700 0 300 -350 0 700 100 0 0 0 1 0\n"
 
@@ -182,6 +183,70 @@ class TestFiles:
         image = np.full((8, 8), 90, np.uint8)
         data = cv2.imencode(".jpg", image)[1]
         np.testing.assert_allclose(decode_compressed(data), image, atol=2)
+
+
+class TestWholeFiles:
+    """What follows the end of a file is not its own; what comes before must all be there."""
+
+    picture = np.add.outer(np.arange(60), np.arange(80)).astype(np.uint8)
+
+    @pytest.mark.parametrize("ending", [".jpg", ".png"])
+    @pytest.mark.parametrize("padding", [1, 1023, 1024, 5000, 100_000])
+    def test_padded_to_the_size_of_a_buffer(self, ending: str, padding: int) -> None:
+        data = cv2.imencode(ending, self.picture)[1].tobytes()
+        expected = decode_compressed(data)
+        np.testing.assert_array_equal(decode_compressed(data + bytes(padding)), expected)
+        stale = (data * (padding // len(data) + 1))[:padding]
+        np.testing.assert_array_equal(decode_compressed(data + stale), expected)
+
+    @pytest.mark.parametrize("ending", [".jpg", ".png"])
+    @pytest.mark.parametrize("padding", [0, 2000])
+    def test_cut_off(self, ending: str, padding: int) -> None:
+        data = cv2.imencode(ending, self.picture)[1].tobytes()
+        for length in (len(data) - 13, len(data) // 2, 12):
+            with pytest.raises(ImageError, match="is truncated"):
+                decode_compressed(data[:length] + bytes(padding))
+
+    def test_the_end_of_a_preview_is_not_the_end(self) -> None:
+        data = cv2.imencode(".jpg", self.picture)[1].tobytes()
+        preview = b"Exif\0\0" + data
+        segment = b"\xff\xe1" + (len(preview) + 2).to_bytes(2, "big") + preview
+        whole = data[:2] + segment + data[2:]
+        np.testing.assert_array_equal(decode_compressed(whole), decode_compressed(data))
+        with pytest.raises(ImageError, match="is truncated"):
+            decode_compressed(whole[:-20])
+
+    def test_motion_jpeg_has_no_tables(self) -> None:
+        """Its Huffman tables are the standard's, and are left out."""
+        encode = [cv2.IMWRITE_JPEG_OPTIMIZE, 0]
+        data = cv2.imencode(".jpg", self.picture, encode)[1].tobytes()
+        bare = data
+        while (place := bare.find(b"\xff\xc4")) >= 0:
+            length = int.from_bytes(bare[place + 2 : place + 4], "big")
+            bare = bare[:place] + bare[place + 2 + length :]
+        assert len(bare) < len(data)
+        np.testing.assert_array_equal(
+            decode_compressed(bare + bytes(2000)), decode_compressed(data)
+        )
+
+    @pytest.mark.parametrize("ending", [".png", ".jpg", ".bmp", ".tif", ".webp", ".pgm"])
+    def test_sizes_said_before_decoding(self, ending: str) -> None:
+        gray = cv2.imencode(ending, self.picture)[1].tobytes()
+        assert decoded_bytes(gray) in (60 * 80, 60 * 80 * 3, 60 * 80 * 4)
+        colour = cv2.imencode(
+            ".ppm" if ending == ".pgm" else ending, np.zeros((60, 80, 3), np.uint8)
+        )[1]
+        assert decoded_bytes(colour.tobytes()) in (60 * 80 * 3, 60 * 80 * 4)
+        for length in range(0, 40):
+            decoded_bytes(gray[:length])
+
+    def test_a_small_file_of_a_huge_picture(self) -> None:
+        small = bytearray(cv2.imencode(".png", self.picture)[1].tobytes())
+        small[16:24] = struct.pack(">II", 30_000, 30_000)
+        with pytest.raises(ImageError, match="more pixels than fit"):
+            decode_compressed(bytes(small))
+        with pytest.raises(ImageError, match="more pixels than fit"):
+            decode_compressed(b"P5 30000 30000 255\n" + bytes(10))
 
 
 class TestCompressedDepth:

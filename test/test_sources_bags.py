@@ -9,11 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from rosbags import rosbag1, rosbag2
-from rosbags.typesys import Stores, get_typestore
+from bag_maker import BagMaker
 
 from superglue_ros.errors import SourceError
-from superglue_ros.sources import bags, open_source, write_bag
+from superglue_ros.sources import bag_reader, open_source, write_bag
 from superglue_ros.types import CameraModel, Frame
 
 CAMERA = CameraModel(
@@ -29,55 +28,6 @@ def frames(rng: np.random.Generator, camera: CameraModel | None = CAMERA) -> lis
         rng.integers(0, 256, (32, 48), dtype=np.uint8),
     ]
     return [Frame(image, stamp, "cam", camera) for image, stamp in zip(images, STAMPS)]
-
-
-class BagMaker:
-    """A rosbag2 or rosbag1 of image messages with whatever fields a test wants."""
-
-    def __init__(self, path: Path, ros1: bool = False) -> None:
-        self.ros1 = ros1
-        self.store = get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_JAZZY)
-        self.writer: Any = rosbag1.Writer(path) if ros1 else rosbag2.Writer(path, version=9)
-        self.writer.open()
-        self.connections: dict[str, Any] = {}
-
-    def header(self, stamp_ns: int) -> Any:
-        time = self.store.types["builtin_interfaces/msg/Time"](
-            sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9
-        )
-        extra = {"seq": 0} if self.ros1 else {}
-        return self.store.types["std_msgs/msg/Header"](stamp=time, frame_id="cam", **extra)
-
-    def write(self, topic: str, kind: str, logged_ns: int, **values: Any) -> None:
-        message = self.store.types[kind](**values)
-        serialise = self.store.serialize_ros1 if self.ros1 else self.store.serialize_cdr
-        self.write_raw(topic, kind, logged_ns, bytes(serialise(message, kind)))
-
-    def write_raw(self, topic: str, kind: str, logged_ns: int, data: bytes) -> None:
-        if topic not in self.connections:
-            connection = self.writer.add_connection(topic, kind, typestore=self.store)
-            self.connections[topic] = connection
-        self.writer.write(self.connections[topic], logged_ns, data)
-
-    def image(
-        self, stamp_ns: int, image: np.ndarray, topic: str = "/image", **fields: Any
-    ) -> None:
-        values: dict[str, Any] = {
-            "header": self.header(stamp_ns), "height": image.shape[0], "width": image.shape[1],
-            "encoding": "mono8", "is_bigendian": 0, "step": image.strides[0],
-            "data": np.frombuffer(image.tobytes(), np.uint8),
-        }  # fmt: skip
-        self.write(topic, "sensor_msgs/msg/Image", stamp_ns + 5, **values | fields)
-
-    def compressed(
-        self, stamp_ns: int, data: np.ndarray, topic: str = "/image", how: str = "jpeg"
-    ) -> None:
-        kind = "sensor_msgs/msg/CompressedImage"
-        header = self.header(stamp_ns)
-        self.write(topic, kind, stamp_ns + 5, header=header, format=how, data=data)
-
-    def close(self) -> None:
-        self.writer.close()
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
@@ -126,12 +76,7 @@ def test_rosbag1_raw_and_compressed(tmp_path: Path, rng: np.random.Generator) ->
     image = np.full((32, 48, 3), (10, 100, 200), np.uint8)
     maker = BagMaker(tmp_path / "one.bag", ros1=True)
     maker.compressed(7, cv2.imencode(".jpg", image)[1].ravel(), "/cam/image_raw/compressed")
-    roi = maker.store.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
-    maker.write(
-        "/cam/camera_info", "sensor_msgs/msg/CameraInfo", 1, header=maker.header(1), height=32,
-        width=48, distortion_model="plumb_bob", D=np.zeros(5), K=CAMERA.matrix.ravel(),
-        R=np.eye(3).ravel(), P=np.zeros(12), binning_x=0, binning_y=0, roi=roi,
-    )  # fmt: skip
+    maker.info(1, CAMERA.matrix, (0.0,) * 5, topic="/cam/camera_info")
     maker.close()
     source = open_source(tmp_path / "one.bag")
     frame = next(iter(source))
@@ -292,13 +237,13 @@ def test_storage_that_fails_half_way_ends_early(
 ) -> None:
     write_bag(tmp_path / "bag", frames(rng))
     source = open_source(tmp_path / "bag")
-    whole = bags.AnyReader.messages
+    whole = bag_reader._Mcap.messages
 
-    def torn(reader: Any, connections: Any) -> Any:
-        yield from list(whole(reader, connections))[:2]
+    def torn(storage: Any, topic: str) -> Any:
+        yield from list(whole(storage, topic))[:2]
         raise OSError("database disk image is malformed")
 
-    monkeypatch.setattr(bags.AnyReader, "messages", torn)
+    monkeypatch.setattr(bag_reader._Mcap, "messages", torn)
     assert len(list(source)) == 2
     assert source.skipped == 1
     assert "cannot be read any further: database disk image is malformed" in caplog.text

@@ -1,33 +1,43 @@
-from superglue_ros.stamps import LATE_IN_A_ROW, Order, StampOrder
+import pytest
+
+from superglue_ros.errors import LateFrame
+from superglue_ros.stamps import LATE_IN_A_ROW, StampOrder
 
 SECOND = 1_000_000_000
 
 
-def orders(*seconds: float) -> list[Order]:
-    order = StampOrder()
-    return [order.follow(int(s * SECOND)) for s in seconds]
+def verdicts(order: StampOrder, *seconds: float) -> list[str]:
+    """Of one stamp after the other: "" for one that follows, "late" or "jumped"."""
+    found = []
+    for s in seconds:
+        try:
+            found.append("jumped" if order.follow(round(s * SECOND)) else "")
+        except LateFrame:
+            found.append("late")
+    return found
 
 
 def test_a_late_stamp_changes_nothing() -> None:
-    late = [Order.NEXT, Order.NEXT, Order.LATE, Order.LATE, Order.NEXT, Order.NEXT]
-    assert orders(1, 2, 1.9, 1.999, 2, 2.1) == late
+    assert verdicts(StampOrder(), 1, 2, 1.9, 1.999, 2, 2.1) == ["", "", "late", "late", "", ""]
 
 
 def test_a_second_back_is_a_jump_and_the_new_time_counts() -> None:
-    assert orders(5, 4, 4.1, 3.05, 3.2)[1:] == [
-        *(Order.JUMPED_BACK, Order.NEXT, Order.JUMPED_BACK, Order.NEXT)
-    ]
+    found = verdicts(StampOrder(), 5, 4, 4.1, 3.05, 3.2)
+    assert found == ["", "jumped", "", "jumped", ""]
 
 
 def test_a_clock_set_back_by_a_little_is_found_out() -> None:
-    found = orders(5, *(4.5 + 0.001 * i for i in range(LATE_IN_A_ROW + 3)))[1:]
-    assert found[: LATE_IN_A_ROW - 1] == [Order.LATE] * (LATE_IN_A_ROW - 1)
-    assert found[LATE_IN_A_ROW - 1] is Order.JUMPED_BACK
-    assert found[LATE_IN_A_ROW:] == [Order.NEXT] * 3
+    found = verdicts(StampOrder(), 5, *(4.5 + 0.001 * i for i in range(LATE_IN_A_ROW + 3)))[1:]
+    assert found == ["late"] * (LATE_IN_A_ROW - 1) + ["jumped"] + [""] * 3
 
 
-def test_how_far_behind() -> None:
+def test_what_was_judged_before_is_never_late() -> None:
+    assert verdicts(StampOrder(late_ns=0), 5, 5, 4.9, 5.1) == ["", "", "jumped", ""]
+
+
+def test_how_far_behind_is_said() -> None:
     order = StampOrder()
-    assert order.behind_s(SECOND) == 0
-    order.follow(2 * SECOND)
-    assert order.behind_s(SECOND) == 1
+    assert order.follow(2 * SECOND) == ""
+    with pytest.raises(LateFrame, match=r"late, 0\.250 s behind"):
+        order.follow(round(1.75 * SECOND))
+    assert "jumped back by 1.500 s" in order.follow(SECOND // 2)

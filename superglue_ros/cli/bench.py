@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from superglue_ros.benchmarks.speed import image_size
+from superglue_ros.cli.ros_module import run_ros_module
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.networks.config import PRECISIONS
 
@@ -66,15 +64,8 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run_nodes(args: argparse.Namespace) -> int:
-    """Time the live path: this process becomes the one that does, so that signals reach it."""
-    if not all(importlib.util.find_spec(name) for name in ("rclpy", "superglue_ros.msg")):
-        raise SuperGlueRosError(
-            "bench nodes needs ROS 2 and this package built: make setup, then "
-            "source install/setup.bash"
-        )
-    sys.stdout.flush()
-    module = "superglue_ros.demo.live_benchmark"
-    os.execv(sys.executable, [sys.executable, "-m", module, *args.words])
+    """Time the live path."""
+    return run_ros_module("bench nodes", "superglue_ros.demo.live_benchmark", args.words)
 
 
 def run(args: argparse.Namespace) -> int:

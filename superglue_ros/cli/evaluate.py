@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from superglue_ros.cli.evaluate_agreement import add_agreement
+from superglue_ros.cli.evaluate_trajectory import add_trajectory
 from superglue_ros.cli.options import add_matcher_options, matcher_config
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.evaluation.accuracy import (
-    accuracy_rows,
-    measure_accuracy,
-    summarise_accuracy,
-)
 from superglue_ros.evaluation.card_scores import rendered_name
 from superglue_ros.evaluation.diagnosis import summarise_diagnoses
 from superglue_ros.evaluation.estimators import available_estimators
@@ -30,32 +25,24 @@ from superglue_ros.evaluation.features import (
 )
 from superglue_ros.evaluation.methods import (
     BASELINE_KEYPOINTS,
-    Method,
     SuperPointDetector,
+    baselines,
+    limits_text,
     nearest_neighbour_method,
-    orb_method,
     our_methods,
-    sift_method,
 )
 from superglue_ros.evaluation.metrics import POSE_THRESHOLDS_DEG
 from superglue_ros.evaluation.pair_pictures import draw_features, draw_pairs
 from superglue_ros.evaluation.pairs import PairScores, evaluate_pairs, open_pairs, summarise_pairs
-from superglue_ros.evaluation.relative import relative_errors
 from superglue_ros.evaluation.rendered import evaluate_rendered
 from superglue_ros.evaluation.rotations import TURNED, evaluate_rotations
-from superglue_ros.evaluation.trajectory import ALIGNMENTS
-from superglue_ros.matching import ImageMatcher, MatcherConfig
-from superglue_ros.replay.trajectory_plots import (
-    plot_components,
-    plot_errors,
-    plot_trajectory,
-)
+from superglue_ros.matching import ImageMatcher
 from superglue_ros.reporting.files import make_folder, write_json
 from superglue_ros.reporting.tables import format_table, slashed
-from superglue_ros.sources import FrameSource, find_groundtruth, read_stamped_trajectory
+from superglue_ros.sources import FrameSource, find_groundtruth
 from superglue_ros.training.data.photos import read_photos
 from superglue_ros.types import Trajectory
-from superglue_ros.world.furnished_views import FurnishedConfig
+from superglue_ros.world.furnished_cameras import FurnishedConfig
 
 SUMMARY = "relative poses, homographies and trajectories against ground truth"
 
@@ -67,7 +54,7 @@ def add_parser(subparsers: Any) -> None:
     _add_pairs(kinds)
     _add_rendered(kinds)
     _add_features(kinds)
-    _add_trajectory(kinds)
+    add_trajectory(kinds)
     add_agreement(kinds)
 
 
@@ -79,7 +66,8 @@ def run_pairs(args: argparse.Namespace) -> int:
         raise SuperGlueRosError("--groundtruth goes with one dataset")
     opened = [open_pairs(folder, args.groundtruth) for folder in args.dataset]
     output = make_folder(args.output) if args.output else None
-    methods = [*our_methods(_matcher(args)), *_baselines()]
+    config = matcher_config(args)
+    methods = [*our_methods(ImageMatcher.from_config(config)), *baselines(config)]
     scores: list[PairScores] = []
     results = {}
     for source, groundtruth in opened:
@@ -90,6 +78,7 @@ def run_pairs(args: argparse.Namespace) -> int:
         results[source.name] = found
         if output is not None:
             draw_pairs(output, source, groundtruth, found, methods[0])
+    print(limits_text(config))
     _print_pairs(scores)
     if output is not None:
         write_json(output / "pairs.json", {"scores": scores, "pairs": results})
@@ -114,7 +103,8 @@ def run_rendered(args: argparse.Namespace) -> int:
     if not 0 <= low <= high <= 1 or args.pairs < 1:
         raise SuperGlueRosError("--overlap is a range in [0, 1], --pairs at least 1")
     output = make_folder(args.output) if args.output else None
-    methods = [*our_methods(_matcher(args)), *_baselines()]
+    config = matcher_config(args)
+    methods = [*our_methods(ImageMatcher.from_config(config)), *baselines(config)]
     if (args.worlds is None) != (args.world is None):
         raise SuperGlueRosError("--worlds FOLDER and --world NAME go together")
     furnished = args.worlds and FurnishedConfig(args.worlds, (args.world,), size=tuple(args.size))
@@ -123,6 +113,7 @@ def run_rendered(args: argparse.Namespace) -> int:
     )
     scores = summarise_pairs(rendered_name((low, high), args.world), found)
     diagnosis = summarise_diagnoses(diagnoses)
+    print(limits_text(config))
     _print_pairs(scores)
     header = ["method", "keypoints with a partner %", "partner nearest %", "partner found %"]
     rows = [
@@ -146,9 +137,11 @@ def run_features(args: argparse.Namespace) -> int:
     flat, posed = _sort_datasets(args.dataset)
     photographs = read_photos(args.rotations, validation=True) if args.rotations else []
     output = make_folder(args.output) if args.output else None
-    ours = nearest_neighbour_method(SuperPointDetector(_matcher(args)))
-    methods = [ours, *_baselines()]
+    config = matcher_config(args)
+    ours = nearest_neighbour_method(SuperPointDetector(ImageMatcher.from_config(config)))
+    methods = [ours, *baselines(config)]
     figures: dict[str, Any] = {}
+    print(limits_text(config))
     if flat:
         results = evaluate_features(flat, methods, progress=True)
         figures["scores"], figures["pairs"] = summarise_features(results), results
@@ -200,38 +193,6 @@ def _print_features(scores: Sequence[FeatureScores]) -> None:
     ]
     header += [f"MMA@{pixels}", f"homography AUC@{corners}", "matches", "keypoints"]
     print(format_table(header, rows))
-
-
-def run_trajectory(args: argparse.Namespace) -> int:
-    """Errors of a trajectory file against ground truth."""
-    if args.metres is not None and not 0 < args.metres < math.inf:
-        raise SuperGlueRosError(f"--metres is a length above 0, not {args.metres}")
-    estimate = read_stamped_trajectory(args.estimate)
-    groundtruth = read_stamped_trajectory(args.groundtruth)
-    output = make_folder(args.output) if args.output else None
-    accuracy = measure_accuracy(estimate, groundtruth, args.alignment, args.max_gap)
-    errors = accuracy.absolute
-    if errors.reason:
-        raise SuperGlueRosError(f"{args.estimate}: {errors.reason}")
-    rows, figures = accuracy_rows(accuracy), summarise_accuracy(accuracy)
-    if args.metres:
-        asked = relative_errors(
-            estimate, groundtruth, scale=errors.scale, metres=args.metres, max_gap_s=args.max_gap
-        )
-        figures["segments"] = asked
-        text = (
-            f"{asked.translation_rmse_m:.4f} m, {asked.rotation_rmse_deg:.4f} deg (RMSE), "
-            f"{asked.translation_percent:.3f} %, {asked.rotation_deg_per_m:.5f} deg/m"
-        )
-        rows.append([f"RPE over {asked.segment}", asked.reason or text])
-    print(format_table(["figure", "value"], rows))
-    if output is not None:
-        plot_trajectory(output / "trajectory.png", estimate, errors)
-        plot_errors(output / "errors.png", errors)
-        plot_components(output / "components.png", estimate, errors)
-        write_json(output / "trajectory.json", figures)
-        print(f"figures and plots: {output}")
-    return 0
 
 
 def _add_pairs(kinds: Any) -> None:
@@ -293,30 +254,7 @@ def _add_features(kinds: Any) -> None:
     parser.set_defaults(run=run_features)
 
 
-def _add_trajectory(kinds: Any) -> None:
-    summary = "absolute and relative errors of a trajectory file"
-    parser = kinds.add_parser("trajectory", help=summary, description=summary)
-    parser.add_argument("estimate", type=Path, metavar="ESTIMATE", help="TUM or KITTI format")
-    parser.add_argument("groundtruth", type=Path, metavar="GROUNDTRUTH")
-    parser.add_argument("--alignment", choices=ALIGNMENTS, default="sim3")
-    parser.add_argument(
-        "--max-gap", type=float, default=0.02, metavar="S", help="seconds between paired poses"
-    )
-    parser.add_argument("--metres", type=float, metavar="M", help="length of relative segments")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="trajectory.json and .png")
-    parser.set_defaults(run=run_trajectory)
-
-
 def _add_comparison_options(parser: argparse.ArgumentParser) -> None:
-    """The matcher's options, with as many keypoints as SIFT and ORB get."""
+    """The matcher's options; --max-keypoints and --resize hold for SIFT and ORB, too."""
     add_matcher_options(parser)
     parser.set_defaults(max_keypoints=BASELINE_KEYPOINTS)
-
-
-def _matcher(args: argparse.Namespace) -> ImageMatcher:
-    config: MatcherConfig = matcher_config(args)
-    return ImageMatcher.from_config(config)
-
-
-def _baselines() -> list[Method]:
-    return [sift_method(), orb_method()]

@@ -44,7 +44,8 @@ def add_agreement(kinds: Any) -> None:
     )
     parser.add_argument("--rendered", type=int, default=100, metavar="N", help="rendered pairs")
     parser.add_argument("--output", type=Path, metavar="DIR", help="agreement.json")
-    add_matcher_options(parser)
+    # The plain form takes images as they are.
+    add_matcher_options(parser, without={"resize"})
     parser.set_defaults(run=run_agreement)
 
 

@@ -1,4 +1,4 @@
-"""`superglue_ros export`: writes the networks as an engine for ONNX Runtime or TensorRT."""
+"""`superglue_ros export`: networks as engines; sequences for COLMAP and hloc."""
 
 from __future__ import annotations
 
@@ -8,20 +8,36 @@ from typing import Any
 
 from superglue_ros.errors import SuperGlueRosError
 
-KINDS = ("onnx", "tensorrt")
+ENGINES = {
+    "onnx": "the networks for ONNX Runtime: float32, any size",
+    "tensorrt": "the networks for TensorRT: float16, for this machine's GPU",
+}
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
+    from superglue_ros.cli.export_sequence import add_parsers
+
     parser = subparsers.add_parser(
         "export",
-        help="export the networks",
-        description="Writes three graphs and engine.json to a folder and checks them against "
-        "torch; `--engine FOLDER` of the other subcommands, and the node's parameter engine, run "
-        "it. onnx: float32, any size. tensorrt: float16, for this machine's GPU, up to the sizes "
-        "below.",
+        help="export the networks, or a sequence's matches",
+        description="Writes the networks as an engine, or what they find in a sequence as others "
+        "read it.",
     )
-    parser.add_argument("kind", choices=KINDS)
+    kinds = parser.add_subparsers(title="what to export", dest="kind", required=True)
+    for kind, summary in ENGINES.items():
+        _add_engine(kinds, kind, summary)
+    add_parsers(kinds)
+
+
+def _add_engine(kinds: Any, kind: str, summary: str) -> None:
+    parser = kinds.add_parser(
+        kind,
+        help=summary,
+        description=f"Writes {summary}: three graphs and engine.json to a folder, checked against "
+        "torch; `--engine FOLDER` of the other subcommands, and the node's parameter engine, run "
+        "it.",
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
     for network in ("superpoint", "superglue"):
         parser.add_argument(f"--{network}", default="", metavar="FILE", help="weights, or ours")
@@ -41,7 +57,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export and print how far the graphs are from torch."""
+    """Export an engine and print how far its graphs are from torch."""
     from superglue_ros.exporters.engine import Limits, export_engine
     from superglue_ros.exporters.engine_check import difference_table
 

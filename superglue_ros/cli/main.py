@@ -12,15 +12,19 @@ import sys
 from collections.abc import Sequence
 
 from superglue_ros.cli.interrupts import INTERRUPTED
+from superglue_ros.cli.progress import said_if_slow
 from superglue_ros.errors import SuperGlueRosError
 
 SUBCOMMANDS: dict[str, str] = {
     "match": "match two images",
     "replay": "run matching and odometry over a bag, folder, video or dataset",
+    "demo": "play a flight or a recording through both nodes, with ROS 2",
+    "map": "make a map of keyframes from a recording",
+    "localize": "find the images of a recording in a map",
     "evaluate": "relative poses, homographies and trajectories against ground truth",
     "train": "train SuperPoint or SuperGlue",
     "bench": "milliseconds per stage, frames/s and memory",
-    "export": "export the networks",
+    "export": "export the networks, or a sequence's matches",
     "weights": "list, verify and import checkpoints",
     "world": "write pictures of the procedural world",
 }
@@ -74,7 +78,9 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         if importlib.util.find_spec(f"{PACKAGE}.{name}") is None:
             continue
         if name == chosen:
-            importlib.import_module(f"{PACKAGE}.{name}").add_parser(subparsers)
+            with said_if_slow("loading its libraries"):
+                module = importlib.import_module(f"{PACKAGE}.{name}")
+            module.add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=summary, description=summary)
     return parser

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from superglue_ros.cli.options import add_matcher_options, matcher_config
+from superglue_ros.cli.progress import said_if_slow
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.matching import ImageMatcher, ImageMatches, draw_matches
 from superglue_ros.reporting.files import check_output
@@ -45,8 +46,11 @@ def run(args: argparse.Namespace) -> int:
     if args.picture is not None:
         check_picture(args.picture)
     image0, image1 = read_image(args.image0), read_image(args.image1)
-    matcher = ImageMatcher.from_config(config)
-    result = matcher.match(image0, image1)
+    with said_if_slow("loading the networks"):
+        matcher = ImageMatcher.from_config(config)
+    sizes = " and ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (image0, image1))
+    with said_if_slow(f"matching {sizes} px on {matcher.device} in {matcher.precision}"):
+        result = matcher.match(image0, image1)
     matched = result.matches0 != UNMATCHED
     if args.output is not None:
         save_matches(args.output, result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from dataclasses import Field, fields
 from typing import Any, TypeVar
 
@@ -12,9 +13,9 @@ from superglue_ros.matching import KeyframePolicy, MatcherConfig
 Config = TypeVar("Config")
 
 
-def add_matcher_options(parser: argparse.ArgumentParser) -> None:
-    """The options of everything that matches: fields of MatcherConfig."""
-    add_config_options(parser, MatcherConfig, "matcher")
+def add_matcher_options(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
+    """The options of everything that matches: fields of MatcherConfig, `without` some of them."""
+    add_config_options(parser, MatcherConfig, "matcher", without=without)
 
 
 def matcher_config(args: argparse.Namespace) -> MatcherConfig:
@@ -33,7 +34,11 @@ def keyframe_policy(args: argparse.Namespace) -> KeyframePolicy:
 
 
 def add_config_options(
-    parser: argparse.ArgumentParser, config: type, title: str, prefix: str = ""
+    parser: argparse.ArgumentParser,
+    config: type,
+    title: str,
+    prefix: str = "",
+    without: Collection[str] = (),
 ) -> None:
     """One option per field of a config dataclass, in a group of its own.
 
@@ -41,6 +46,8 @@ def add_config_options(
     """
     group = parser.add_argument_group(title)
     for field in fields(config):
+        if field.name in without:
+            continue
         name = "--" + (prefix + field.name).replace("_", "-")
         if isinstance(field.default, bool):
             group.add_argument(
@@ -64,8 +71,10 @@ def add_config_options(
 
 def config_from(args: argparse.Namespace, config: type[Config], prefix: str = "") -> Config:
     """The config dataclass of parsed options; SuperGlueRosError for a value out of range."""
-    names = [field.name for field in fields(config)]  # type: ignore[arg-type]
-    values = {name: getattr(args, prefix + name) for name in names}
+    values = {
+        field.name: getattr(args, prefix + field.name, field.default)
+        for field in fields(config)  # type: ignore[arg-type]
+    }
     try:
         return config(**values)
     except ValueError as error:

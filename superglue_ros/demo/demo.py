@@ -1,4 +1,4 @@
-"""What `make demo` runs: a flight or a recording, as a bag, over DDS through the two nodes.
+"""What `superglue_ros demo` runs: a flight or a recording, over DDS through the two nodes.
 
     python -m superglue_ros.demo.demo [SOURCE] [--output demo_output]
 
@@ -13,19 +13,21 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 from ament_index_python.packages import get_package_share_directory
 from tqdm import tqdm
 
+from superglue_ros.demo.flight_bag import FLIGHT_FRAMES, flight_bag
 from superglue_ros.demo.node_process import NodeError, NodeProcess, ros_running, spinning
 from superglue_ros.demo.player import Playback, Player
-from superglue_ros.demo.recorder import Recorder, Recording
+from superglue_ros.demo.recorder import FrameKeys, Recorder, Recording
 from superglue_ros.demo.report import demo_table, replay_result
-from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.errors import SourceError, SuperGlueRosError
 from superglue_ros.evaluation.accuracy import Accuracy, measure_accuracy
+from superglue_ros.replay.records import check_poses
 from superglue_ros.replay.report import write_report
 from superglue_ros.reporting.files import make_folder
 from superglue_ros.sources import (
@@ -33,15 +35,10 @@ from superglue_ros.sources import (
     find_groundtruth,
     open_source,
     read_stamped_trajectory,
-    trajectory_from_poses,
     write_bag,
-    write_trajectory,
 )
-from superglue_ros.types import Frame, Pose, Trajectory
-from superglue_ros.world.flight import render_flight
+from superglue_ros.types import Frame, Trajectory
 
-FLIGHT_FRAMES, FLIGHT_SIZE, FLIGHT_RATE_HZ = 120, (640, 480), 10.0
-START_NS = 1_000_000_000
 SETTLE_TIMEOUT_S = 60.0
 LISTENERS = 2  # odometry_node and the recorder
 MAX_AHEAD = 3
@@ -56,7 +53,9 @@ TOPICS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; 1 with one line for what users can mend."""
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="superglue_ros demo", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("source", nargs="?", type=Path, help="bag, KITTI- or TUM-style folder")
     parser.add_argument("--topic", metavar="T", help="image topic of a bag with several")
     parser.add_argument("--depth-topic", metavar="T", help="of a bag's registered depth images")
@@ -92,10 +91,13 @@ def run_demo(
 ) -> None:
     """Make the bag, play it through the nodes, write the report and print the table."""
     output = make_folder(output)
+    started = time.monotonic()
+    groundtruth: Trajectory | None
     if path is None:
         bag, groundtruth = flight_bag(output, frames)
     else:
         bag, groundtruth, depth_topic = recorded_bag(path, output, topic, depth_topic)
+    made_s = time.monotonic() - started
     source = open_source(bag, topic=topic, depth_topic=depth_topic)
     recording, sent, seconds = play(source, output, Playback(rate, MAX_AHEAD, LISTENERS))
     result = replay_result(source, recording, seconds)
@@ -105,28 +107,11 @@ def run_demo(
         accuracy = measure_accuracy(result.trajectory, groundtruth, alignment)
     write_report(output, result, accuracy, {"played": "over DDS through both nodes"})
     print(demo_table(result, recording, sent, accuracy))
+    share = 100 * made_s / (time.monotonic() - started)
+    if path is None and made_s > 1:
+        print(f"rendering the flight took {made_s:.0f} s, {share:.0f} % of the run; it is kept")
     print(f"left in {output}: {bag.name if path is None else bag}, trajectory.txt, report.html")
-
-
-def flight_bag(output: Path, frames: int) -> tuple[Path, Trajectory | None]:
-    """Bag and true trajectory of the rendered flight; one rendered before is taken again."""
-    bag, truth = output / f"flight_{frames}", output / f"flight_{frames}_groundtruth.txt"
-    if not truth.exists():
-        shutil.rmtree(bag, ignore_errors=True)
-        stamps: list[int] = []
-        poses: list[Pose] = []
-        flight = render_flight(frames, *FLIGHT_SIZE, FLIGHT_RATE_HZ, start_ns=START_NS)
-
-        def rendered() -> Iterator[Frame]:
-            for shot in tqdm(flight, desc="rendering the flight", total=frames, unit="frame"):
-                stamps.append(shot.frame.stamp_ns)
-                poses.append(shot.pose)
-                yield shot.frame
-
-        write_bag(bag, rendered())
-        # Written last: its being there says that the bag is whole.
-        write_trajectory(truth, trajectory_from_poses(stamps, poses))
-    return bag, read_stamped_trajectory(truth)
+    check_poses(result)
 
 
 def recorded_bag(
@@ -135,6 +120,7 @@ def recorded_bag(
     """Bag of a recording (written to the output unless it is one), its ground truth, and the
     topic of its depth if it has any."""
     source = open_source(path, topic=topic, depth_topic=depth_topic)
+    print("\n".join(source.notes))
     folder = path if path.is_dir() else path.parent
     found = find_groundtruth(folder)
     groundtruth = read_stamped_trajectory(found) if found else None
@@ -175,12 +161,14 @@ def play(
         with spinning(player, recorder):
             player.wait_for_listeners((matcher, odometry))
             started = time.monotonic()
-            last_ns, sent = 0, 0
+            keys, sent = FrameKeys(), 0
             for frame in progress(source, "playing through the nodes"):
                 player.play_frame(frame)
-                last_ns, sent = frame.stamp_ns, sent + 1
+                last, sent = keys.next(frame.stamp_ns), sent + 1
+            if not sent:
+                raise SourceError(f"{source.name}: none of its {len(source)} frames can be read")
             _wait(
-                lambda: last_ns in recorder.recording.statuses,
+                lambda: last in recorder.recording.statuses,
                 "the last frame was not estimated",
                 (matcher, odometry),
             )

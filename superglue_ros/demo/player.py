@@ -25,7 +25,7 @@ from superglue_ros.nodes.conversions import (
 )
 from superglue_ros.types import Frame
 
-DEPTH = 5
+QUEUE_SIZE = 5
 POLL_S = 0.002
 PATIENCE_S = 5.0
 NODES = 2
@@ -72,7 +72,7 @@ class Player(Node):
     ) -> None:
         super().__init__("player", namespace=namespace)
         self._playback = playback
-        quality = QoSProfile(depth=DEPTH)
+        quality = QoSProfile(depth=QUEUE_SIZE)
         self._images = self.create_publisher(Image, "image_raw", quality)
         self._infos = self.create_publisher(CameraInfo, "camera_info", quality)
         self._depths = self.create_publisher(Image, "depth", quality) if with_depth else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from nav_msgs.msg import Odometry, Path
@@ -11,35 +13,54 @@ from rclpy.qos import QoSProfile
 
 from superglue_ros.msg import Matches, OdometryStatus
 from superglue_ros.nodes.conversions import matches_from_message, stamp_to_ns
-from superglue_ros.nodes.odometry_messages import pose_from_message, pose_in_world
+from superglue_ros.nodes.odometry_messages import pose_from_message
 from superglue_ros.odometry import TrackingState
+from superglue_ros.odometry.base_frame import BaseFrame
 from superglue_ros.sources import trajectory_from_poses
 from superglue_ros.types import FrameMatches, Pose, Trajectory
 
-DEPTH = 1000
+QUEUE_SIZE = 1000
+CAMERA_IN_ODOM = BaseFrame.of_camera()
+"""Of an odometry without a base frame."""
+
+
+FrameKey: TypeAlias = tuple[int, int]
+"""A frame's stamp, and how many frames before had the same one."""
+
+
+class FrameKeys:
+    """Keys of frames that come one after the other."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[int] = Counter()
+
+    def next(self, stamp_ns: int) -> FrameKey:
+        """The key of the next frame, which has this stamp."""
+        key = stamp_ns, self._seen[stamp_ns]
+        self._seen[stamp_ns] += 1
+        return key
 
 
 @dataclass
 class Recording:
-    """What was published, by the stamps of the images: poses in the core's world, in tracking."""
+    """What was published, by frame: poses in the core's world, in tracking."""
 
-    matches: dict[int, FrameMatches] = field(default_factory=dict)
-    statuses: dict[int, OdometryStatus] = field(default_factory=dict)
-    poses: dict[int, Pose] = field(default_factory=dict)
-    late_poses: dict[int, Pose] = field(default_factory=dict)
+    matches: dict[FrameKey, FrameMatches] = field(default_factory=dict)
+    statuses: dict[FrameKey, OdometryStatus] = field(default_factory=dict)
+    poses: dict[FrameKey, Pose] = field(default_factory=dict)
+    late_poses: dict[FrameKey, Pose] = field(default_factory=dict)
     diagnostics: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def trajectory(self) -> Trajectory:
         """Poses of the tracked frames, and of those before them that were found late."""
         tracked = {
-            stamp_ns: pose
-            for stamp_ns, pose in self.poses.items()
-            if stamp_ns in self.statuses
-            and self.statuses[stamp_ns].state == TrackingState.TRACKING.value
+            key: pose
+            for key, pose in self.poses.items()
+            if key in self.statuses and self.statuses[key].state == TrackingState.TRACKING.value
         }
         poses = {**self.late_poses, **tracked}
-        stamps = sorted(poses)
-        return trajectory_from_poses(stamps, [poses[stamp_ns] for stamp_ns in stamps])
+        keys = sorted(poses)
+        return trajectory_from_poses([key[0] for key in keys], [poses[key] for key in keys])
 
     def dropped(self, sent: int) -> dict[str, int]:
         """Images that were not matched, by cause, as the matcher's diagnostics count them."""
@@ -60,7 +81,8 @@ class Recorder(Node):
         super().__init__("recorder")
         self.recording = Recording()
         self.diagnostics_count = 0
-        quality = QoSProfile(depth=DEPTH)
+        self._keys = FrameKeys(), FrameKeys(), FrameKeys()
+        quality = QoSProfile(depth=QUEUE_SIZE)
         listened = (
             (Matches, f"{matcher}/matches", self._on_matches),
             (Odometry, f"{odometry}/odometry", self._on_odometry),
@@ -73,22 +95,23 @@ class Recorder(Node):
 
     def _on_matches(self, message: Matches) -> None:
         matches = matches_from_message(message)
-        self.recording.matches[matches.stamp_ns] = matches
+        self.recording.matches[self._keys[0].next(matches.stamp_ns)] = matches
 
     def _on_odometry(self, message: Odometry) -> None:
-        pose = pose_in_world(pose_from_message(message.pose.pose))
-        self.recording.poses[stamp_to_ns(message.header.stamp)] = pose
+        pose = CAMERA_IN_ODOM.camera_pose(pose_from_message(message.pose.pose))
+        self.recording.poses[self._keys[1].next(stamp_to_ns(message.header.stamp))] = pose
 
     def _on_status(self, message: OdometryStatus) -> None:
-        self.recording.statuses[stamp_to_ns(message.header.stamp)] = message
+        self.recording.statuses[self._keys[2].next(stamp_to_ns(message.header.stamp))] = message
 
     def _on_path(self, message: Path) -> None:
         """Poses of frames before tracking began come with the path only."""
+        keys = FrameKeys()
         for stamped in message.poses:
-            stamp_ns = stamp_to_ns(stamped.header.stamp)
-            if stamp_ns not in self.recording.late_poses:
-                pose = pose_in_world(pose_from_message(stamped.pose))
-                self.recording.late_poses[stamp_ns] = pose
+            key = keys.next(stamp_to_ns(stamped.header.stamp))
+            if key not in self.recording.late_poses:
+                pose = CAMERA_IN_ODOM.camera_pose(pose_from_message(stamped.pose))
+                self.recording.late_poses[key] = pose
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.diagnostics_count += 1

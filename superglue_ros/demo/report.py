@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from superglue_ros.demo.recorder import Recording
+from superglue_ros.demo.recorder import FrameKeys, Recording
 from superglue_ros.evaluation.accuracy import Accuracy, accuracy_rows
 from superglue_ros.msg import OdometryStatus
 from superglue_ros.replay.gallery import Gallery
@@ -20,17 +20,18 @@ def replay_result(source: FrameSource, recording: Recording, seconds: float) -> 
     """Result of a replay over DDS; the source gives the images of the pictures once more."""
     matches = recording.matches
     gallery = Gallery(len(source))
+    keys = FrameKeys()
     for frame in source:
-        if frame.stamp_ns in matches:
-            gallery.offer(frame.image, matches[frame.stamp_ns])
+        key = keys.next(frame.stamp_ns)
+        if key in matches:
+            gallery.offer(frame.image, matches[key])
     last = matches[max(matches)] if matches else None
     values = recording.diagnostics.get("/matcher_node", {})
     return ReplayResult(
         name=source.name,
         trajectory=recording.trajectory(),
         records=tuple(
-            _record(found, recording.statuses.get(stamp_ns))
-            for stamp_ns, found in sorted(matches.items())
+            _record(matches[key], recording.statuses.get(key)) for key in sorted(matches)
         ),
         pictures=gallery.pictures(_poses(recording.trajectory()), source.camera),
         skipped=len(source) - len(matches),

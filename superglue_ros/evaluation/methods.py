@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from superglue_ros.matching import ExtractedFeatures, ImageMatcher
-from superglue_ros.matching.image_matcher import as_gray
+from superglue_ros.matching import ExtractedFeatures, ImageMatcher, MatcherConfig
+from superglue_ros.matching.image_matcher import as_gray, shrink
 from superglue_ros.types import FloatArray, ImageArray, IntArray
 
 SIFT_RATIO = 0.8
 BASELINE_KEYPOINTS = 2048
+ALL_KEYPOINTS = 16384
+"""Where there is no limit; ORB needs one."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +80,26 @@ class SuperPointDetector:
 
 
 class OpenCvDetector:
-    """Keypoints and descriptors of an OpenCV detector, the strongest `limit` of them."""
+    """Keypoints and descriptors of an OpenCV detector, the strongest `limit` of them; images are
+    shrunk to `resize` pixels of their longer side first, as ours are, 0 leaves them."""
 
-    def __init__(self, detector: cv2.Feature2D, limit: int) -> None:
+    def __init__(self, detector: cv2.Feature2D, limit: int, resize: int = 0) -> None:
         self._detector = detector
         self._limit = limit
+        self._resize = resize
 
     def detect(self, image: ImageArray) -> Detected:
         """Features of a gray or BGR image."""
-        keypoints, descriptors = self._detector.detectAndCompute(as_gray(image), None)
+        gray = as_gray(image)
+        small = shrink(gray, self._resize)
+        keypoints, descriptors = self._detector.detectAndCompute(small, None)
         if descriptors is None or not len(keypoints):
             return Detected(np.zeros((0, 2)), np.zeros((0, 1), np.float32))
         order = np.argsort([-keypoint.response for keypoint in keypoints], kind="stable")
         points = np.array(cv2.KeyPoint.convert(keypoints), float).reshape(-1, 2)
         kept = order[: self._limit]
+        factors = np.array([gray.shape[1] / small.shape[1], gray.shape[0] / small.shape[0]])
+        points = (points + 0.5) * factors - 0.5
         return Detected(points[kept], np.asarray(descriptors)[kept])
 
 
@@ -130,14 +138,29 @@ def match_hamming(first: Detected, second: Detected) -> Matched:
     return Matched(rows, columns, (1 + similarity[rows, columns]) / 2)
 
 
-def sift_method(limit: int = BASELINE_KEYPOINTS) -> Method:
+def sift_method(limit: int = BASELINE_KEYPOINTS, resize: int = 0) -> Method:
     """OpenCV's SIFT with the ratio test."""
-    return Method("SIFT", OpenCvDetector(cv2.SIFT.create(nfeatures=limit), limit), match_ratio)
+    detector = OpenCvDetector(cv2.SIFT.create(nfeatures=limit), limit, resize)
+    return Method("SIFT", detector, match_ratio)
 
 
-def orb_method(limit: int = BASELINE_KEYPOINTS) -> Method:
+def orb_method(limit: int = BASELINE_KEYPOINTS, resize: int = 0) -> Method:
     """OpenCV's ORB with mutual nearest neighbours."""
-    return Method("ORB", OpenCvDetector(cv2.ORB.create(nfeatures=limit), limit), match_hamming)
+    detector = OpenCvDetector(cv2.ORB.create(nfeatures=limit), limit, resize)
+    return Method("ORB", detector, match_hamming)
+
+
+def baselines(config: MatcherConfig) -> list[Method]:
+    """SIFT and ORB with our limits: as many keypoints of an image, of the same size."""
+    limit = config.max_keypoints if config.max_keypoints >= 0 else ALL_KEYPOINTS
+    return [sift_method(limit, config.resize), orb_method(limit, config.resize)]
+
+
+def limits_text(config: MatcherConfig) -> str:
+    """What `max_keypoints` and `resize` allow all methods, in words."""
+    count = f"at most {config.max_keypoints}" if config.max_keypoints >= 0 else "all"
+    size = f"shrunk to {config.resize} px" if config.resize else "as they are"
+    return f"all methods: {count} keypoints of an image, images {size}"
 
 
 def our_methods(matcher: ImageMatcher) -> list[Method]:

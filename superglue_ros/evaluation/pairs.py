@@ -30,6 +30,7 @@ from superglue_ros.sources import (
     FrameSource,
     ImageFileSource,
     find_groundtruth,
+    needs_stamps,
     open_source,
     poses_from_trajectory,
     read_trajectory,
@@ -161,15 +162,15 @@ def summarise_pairs(dataset: str, results: Sequence[PairResult]) -> list[PairSco
 def open_pairs(
     folder: str | Path, groundtruth: str | Path | None = None
 ) -> tuple[FrameSource, Trajectory]:
-    """A dataset's frames and true poses, by default of its poses.txt or groundtruth.txt.
+    """A dataset's frames and true poses, by default its own.
 
     Raises SourceError.
     """
     source = open_source(folder)
     file = Path(groundtruth) if groundtruth is not None else find_groundtruth(Path(folder))
     if file is None:
-        raise SourceError(f"{folder}: neither poses.txt nor groundtruth.txt; give --groundtruth")
-    return source, read_trajectory(file, frame_stamps(source))
+        raise SourceError(f"{folder}: no true poses of a known name in it; give --groundtruth")
+    return source, read_trajectory(file, frame_stamps(source) if needs_stamps(file) else None)
 
 
 def frame_stamps(source: FrameSource) -> IntArray:

@@ -9,7 +9,7 @@ from superglue_ros.geometry.camera import (
     project_points,
     scale_camera,
 )
-from superglue_ros.geometry.depth import depth_of_points, stereo_depth
+from superglue_ros.geometry.depth import depth_of_points, fit_depth
 from superglue_ros.geometry.pnp import PoseEstimate, estimate_pose, refine_pose
 from superglue_ros.geometry.pose_errors import area_under_recall, pose_errors_deg
 from superglue_ros.geometry.quaternions import (
@@ -36,6 +36,7 @@ __all__ = [
     "estimate_pose",
     "estimate_two_view",
     "exp_rotation",
+    "fit_depth",
     "fit_rotation",
     "log_motion",
     "log_rotation",
@@ -48,6 +49,5 @@ __all__ = [
     "refine_pose",
     "rotations_from_quaternions",
     "scale_camera",
-    "stereo_depth",
     "triangulate",
 ]

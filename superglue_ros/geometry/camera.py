@@ -16,7 +16,7 @@ from superglue_ros.types import DISTORTION_MODELS, CameraModel, FloatArray
 _COEFFICIENT_COUNTS = {
     "plumb_bob": (0, 4, 5),
     "rational_polynomial": (0, 4, 5, 8),
-    "equidistant": (0, 4),
+    "equidistant": (4,),
 }
 _NEWTON_ITERATIONS = 20
 _CONVERGED = 1e-8
@@ -25,7 +25,7 @@ _CONVERGED = 1e-8
 def check_camera(camera: CameraModel) -> None:
     """Raise CameraError, saying what is wrong, unless points can be normalised with the camera.
 
-    A width or height of 0 counts as unknown and passes; a distortion without coefficients is none.
+    A width or height of 0 counts as unknown and passes; a polynomial without coefficients is none.
     """
     matrix = np.asarray(camera.matrix, float)
     if matrix.shape != (3, 3):

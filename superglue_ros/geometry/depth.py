@@ -1,19 +1,15 @@
-"""Depth of single points: from a depth image, and from a rectified stereo pair."""
+"""Depth images: of single points, and at the resolution of another image."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from superglue_ros.errors import ImageError
-from superglue_ros.types import FloatArray, ImageArray
+from superglue_ros.types import FloatArray
 
 _MAX_STEP = 0.05
 """Share of the depth by which it may change from a pixel to its neighbours; at an edge of a thing
 it is not clear on which side a point lies."""
-_MAX_DISPARITY_SHARE = 0.15
-"""Of the image's width."""
-_BLOCK_PX = 5
 
 
 def depth_of_points(depth_m: FloatArray, points: FloatArray) -> FloatArray:
@@ -39,39 +35,24 @@ def depth_of_points(depth_m: FloatArray, points: FloatArray) -> FloatArray:
     return found
 
 
-def stereo_depth(
-    left: ImageArray, right: ImageArray, focal_px: float, baseline_m: float
-) -> FloatArray:
-    """(H, W) float32 metres of the left of two rectified images, 0 where not known: OpenCV's
-    semi-global matching (Hirschmueller 2008) up to a disparity of 15 % of the width; what is
-    nearer gets no depth, or a wrong one. Raises ImageError for two sizes, ValueError for a focal
-    length or baseline that is not positive."""
-    if left.shape[:2] != right.shape[:2]:
-        raise ImageError(f"the left image has shape {left.shape[:2]}, the right {right.shape[:2]}")
-    if not (focal_px > 0 and baseline_m > 0):
-        raise ValueError(f"focal length {focal_px} and baseline {baseline_m} must be positive")
-    grays = [
-        cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
-        for image in (left, right)
-    ]
-    disparities = max(16, round(_MAX_DISPARITY_SHARE * left.shape[1] / 16) * 16)
-    matcher = cv2.StereoSGBM.create(
-        minDisparity=0,
-        numDisparities=disparities,
-        blockSize=_BLOCK_PX,
-        P1=8 * _BLOCK_PX**2,
-        P2=32 * _BLOCK_PX**2,
-        disp12MaxDiff=1,
-        uniquenessRatio=10,
-        speckleWindowSize=100,
-        speckleRange=2,
-    )
-    # Disparities come in sixteenths of a pixel, negative where there is none. The columns that
-    # the search would leave out are searched as well, beyond the right image's edge.
-    border = [
-        cv2.copyMakeBorder(gray, 0, 0, disparities, 0, cv2.BORDER_REPLICATE) for gray in grays
-    ]
-    disparity = matcher.compute(*border)[:, disparities:].astype(np.float32) / 16
-    with np.errstate(divide="ignore"):
-        depth = np.float32(focal_px * baseline_m) / disparity
-    return np.where(disparity >= 0.5, depth, np.float32(0))
+def fit_depth(depth_m: FloatArray, image_size: tuple[int, int]) -> FloatArray:
+    """Depth (H, W) for images of (width, height): as it is, or, registered at a whole fraction of
+    their resolution, each of its pixels for all those of the image that it covers; of a multiple
+    every n-th. Raises ImageError for other sizes."""
+    height, width = depth_m.shape
+    if (width, height) == image_size:
+        return depth_m
+    times = _times((width, height), image_size)
+    if times:
+        return depth_m.repeat(times, axis=0).repeat(times, axis=1)
+    times = _times(image_size, (width, height))
+    if times:
+        return depth_m[times // 2 :: times, times // 2 :: times]
+    text = "depth of {}x{} for images of {}x{}: it must be registered to them"
+    raise ImageError(text.format(width, height, *image_size))
+
+
+def _times(size: tuple[int, int], multiple: tuple[int, int]) -> int:
+    """How often a size goes into another in both directions; 0 for no whole number."""
+    times = multiple[0] // size[0] if min(size) > 0 else 0
+    return times if (size[0] * times, size[1] * times) == multiple else 0

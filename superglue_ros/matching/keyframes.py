@@ -6,10 +6,10 @@ import time
 
 import numpy as np
 
-from superglue_ros.errors import ImageError
 from superglue_ros.matching.image_matcher import ExtractedFeatures, FeatureMatches, ImageMatcher
 from superglue_ros.matching.keyframe_policy import KeyframePolicy
-from superglue_ros.stamps import Order, StampOrder
+from superglue_ros.matching.stereo import check_rectified, find_right_points
+from superglue_ros.stamps import StampOrder
 from superglue_ros.types import Features, FloatArray, Frame, FrameMatches, ImageArray
 
 _FEWEST_KEYPOINTS = 8
@@ -26,15 +26,16 @@ class KeyframeMatcher:
     """Matches each frame against the current keyframe and chooses the next one.
 
     A frame of another size than the keyframe's starts anew, and so does one after the clock
-    jumped back (see `StampOrder`): it is matched to nothing and becomes a keyframe.
+    jumped back (see `StampOrder`): it is matched to nothing and becomes a keyframe. Of a stereo
+    rig, `search_right_image` is to be called with the right image of each new keyframe.
     """
 
     def __init__(self, matcher: ImageMatcher, policy: KeyframePolicy | None = None) -> None:
         self.matcher = matcher
         self.policy = policy or KeyframePolicy()
-        self.restarts = 0
         self._keyframe_id = 0
         self._order = StampOrder()
+        self._restart_reason = ""
         self._bare_since_ns: int | None = None
         self.reset()
 
@@ -42,11 +43,17 @@ class KeyframeMatcher:
         """Forget the keyframe; identifiers keep growing."""
         self._keyframe: tuple[Frame, ExtractedFeatures] | None = None
         self._last: tuple[Frame, ExtractedFeatures] | None = None
+        self._right_points: FloatArray | None = None
 
     @property
     def last_features(self) -> Features | None:
         """Features of the frame processed last."""
         return self._last[1].features if self._last else None
+
+    @property
+    def last_extracted(self) -> ExtractedFeatures | None:
+        """The same on the device, as pairs of other images are matched."""
+        return self._last[1] if self._last else None
 
     @property
     def keyframe_image(self) -> ImageArray | None:
@@ -56,23 +63,20 @@ class KeyframeMatcher:
     def process(self, frame: Frame) -> FrameMatches:
         """Matches of a frame against the keyframe.
 
-        Raises ImageError for an image that cannot be matched or that comes after a later one;
-        the state is as before then.
+        Raises LateFrame for one that comes after a later one, and ImageError for an image that
+        cannot be matched; the keyframe is then as before.
         """
+        # Judged first, as the networks take long.
+        self._start_anew(self._order.follow(frame.stamp_ns))
         started = time.perf_counter()
         extracted = self.matcher.extract(frame.image)
         between = time.perf_counter()
-        behind_s = self._order.behind_s(frame.stamp_ns)
-        order = self._order.follow(frame.stamp_ns)
-        if order is Order.LATE:
-            raise ImageError(f"it comes late, {behind_s:.3f} s behind the newest")
-        if order is Order.JUMPED_BACK or self._size_changed(extracted):
-            self.restarts += 1
-            self.reset()
+        self._start_anew(self._size_change(extracted))
         found = _NOTHING
         if self._keyframe is not None:
             found = self.matcher.match_features(self._keyframe[1], extracted)
         finished = time.perf_counter()
+        right = self._right_points
         key_frame, key_extracted = self._keyframe or (frame, extracted)
         points0 = key_extracted.points[found.indices0]
         points1 = extracted.points[found.indices1]
@@ -96,15 +100,41 @@ class KeyframeMatcher:
             match_ms=(finished - between) * 1e3,
             model=self.matcher.model,
             weights_hash=self.matcher.weights_hash,
+            restart_reason=self._restart_reason,
+            keyframe_right_points=None if right is None else right[found.indices0],
         )
+        self._restart_reason = ""
         if is_keyframe:
             self._keyframe_id += 1
             self._keyframe = (frame, extracted)
+            self._right_points = None
         self._last = (frame, extracted)
         return result
 
-    def _size_changed(self, extracted: ExtractedFeatures) -> bool:
-        return self._keyframe is not None and extracted.image_size != self._keyframe[1].image_size
+    def search_right_image(self, right: ImageArray) -> None:
+        """Find the newest keyframe's features in its rectified right image, for the matches of the
+        frames to come. It is apart from `process`, so that the keyframe's own need not wait.
+
+        Raises ImageError for an image of another size, or where the two are hardly rectified;
+        the keyframe then has no right points.
+        """
+        if self._keyframe is not None:
+            frame, extracted = self._keyframe
+            found = find_right_points(frame.image, right, extracted.points)
+            check_rectified(extracted.points, found)
+            self._right_points = found
+
+    def _start_anew(self, reason: str) -> None:
+        """Forget the keyframe where there is a reason, for the next result to say."""
+        if reason:
+            self.reset()
+            self._restart_reason = reason
+
+    def _size_change(self, extracted: ExtractedFeatures) -> str:
+        size, before = extracted.image_size, self._keyframe and self._keyframe[1].image_size
+        if before is None or size == before:
+            return ""
+        return "images of {} x {}, before {} x {}".format(*size, *before)
 
     def _becomes_keyframe(
         self, frame: Frame, extracted: ExtractedFeatures, points0: FloatArray, points1: FloatArray

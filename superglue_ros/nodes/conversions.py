@@ -1,14 +1,13 @@
 """ROS messages to the package's types and back, whole arrays at a time.
 
 Images are decoded by `sources.encodings`, as they are from a bag, so that the nodes and the
-offline replay see the same pixels. Its conventions are cv_bridge's (a test compares), which itself
-is not used: the one that goes with the ROS 2 wheels ignores row padding, reads 16UC1 as 8 bit, and
-fails on colour with OpenCV 5.
+offline replay see the same pixels, unless `decoding` says otherwise.
 """
 
 from __future__ import annotations
 
 import array
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,13 +52,17 @@ def make_header(stamp_ns: int, frame_id: str) -> Header:
     return Header(stamp=stamp_from_ns(stamp_ns), frame_id=frame_id)
 
 
-def frame_from_image(message: AnyImage, camera: CameraModel | None = None) -> Frame:
+def frame_from_image(
+    message: AnyImage,
+    camera: CameraModel | None = None,
+    decode: Callable[[AnyImage], ImageArray] = image_of_message,
+) -> Frame:
     """Frame of an image; the encodings of raw ones are those of `sources.encodings.ENCODINGS`.
 
     Raises ImageError for an empty image, too little data, too small a step, and an encoding or
     format that is not known.
     """
-    pixels = image_of_message(message)
+    pixels = decode(message)
     stamp_ns = stamp_to_ns(message.header.stamp)
     return Frame(pixels, stamp_ns, message.header.frame_id, camera)
 
@@ -83,20 +86,27 @@ def depth_message(depth_m: FloatArray, header: Header) -> Image:
     return message
 
 
-def camera_from_message(message: CameraInfo) -> CameraModel:
-    """Camera of a CameraInfo, as it is; `geometry.check_camera` says whether it is usable."""
-    return camera_from_info(message)
+def camera_from_message(message: CameraInfo, rectified: bool = False) -> CameraModel:
+    """Camera of a CameraInfo, as it is; `geometry.check_camera` says whether it is usable.
+
+    rectified: that of the rectified images, by P, in place of that of the raw ones.
+    """
+    return camera_from_info(message, rectified)
 
 
-def camera_info_message(camera: CameraModel, header: Header) -> CameraInfo:
-    """CameraInfo of an unrectified camera; model "none" becomes plumb_bob with zeros."""
+def camera_info_message(
+    camera: CameraModel, header: Header, baseline_m: float = 0.0
+) -> CameraInfo:
+    """CameraInfo of an unrectified camera, or with a baseline of a rectified pair's right one;
+    model "none" becomes plumb_bob with zeros."""
     rectified = camera.model == "none"
     message = CameraInfo(header=header, width=camera.width, height=camera.height)
     message.distortion_model = "plumb_bob" if rectified else camera.model
     message.d = _doubles(np.zeros(5) if rectified else camera.distortion)
     message.k = np.asarray(camera.matrix, float).ravel()
     message.r = np.eye(3).ravel()
-    message.p = np.hstack([camera.matrix, np.zeros((3, 1))]).ravel()
+    shift = np.array([[-camera.matrix[0, 0] * baseline_m], [0], [0]])
+    message.p = np.hstack([camera.matrix, shift]).ravel()
     return message
 
 
@@ -108,6 +118,8 @@ def matches_message(matches: FrameMatches, header: Header, keyframe_header: Head
     message.width, message.height = matches.image_size
     message.keyframe_width, message.keyframe_height = matches.keyframe_image_size
     message.keyframe_points = _floats(matches.keyframe_points)
+    if matches.keyframe_right_points is not None:
+        message.keyframe_right_points = _floats(matches.keyframe_right_points)
     message.points = _floats(matches.points)
     message.keyframe_indices = _integers(matches.keyframe_indices)
     message.indices = _integers(matches.indices)
@@ -145,6 +157,7 @@ def matches_from_message(message: Matches) -> FrameMatches:
         match_ms=message.match_ms,
         model=message.model,
         weights_hash=message.weights_hash,
+        keyframe_right_points=_right_points(message, count),
     )
     if not np.all((matches.confidences >= 0) & (matches.confidences <= 1)):
         raise MessageError("Matches: confidences leave [0, 1]")
@@ -183,6 +196,19 @@ def _points(values: Any, count: int, name: str) -> FloatArray:
         raise MessageError(f"{name} holds {len(points)} values for {count} points")
     if not np.all(np.isfinite(points)):
         raise MessageError(f"{name} holds values that are not finite")
+    return points.reshape(count, 2)
+
+
+def _right_points(message: Matches, count: int) -> FloatArray | None:
+    """None for an empty field, which is a rig without a right camera, or has nothing matched."""
+    points = np.frombuffer(message.keyframe_right_points, np.float32)
+    if not len(points):
+        return None
+    if len(points) != 2 * count:
+        text = f"keyframe_right_points holds {len(points)} values for {count} points"
+        raise MessageError(text)
+    if np.any(np.isinf(points)):
+        raise MessageError("keyframe_right_points holds values that are infinite")
     return points.reshape(count, 2)
 
 

@@ -1,20 +1,19 @@
-"""Depth images of the last seconds, found again by the stamp of the image they belong to."""
+"""Depth images, paired with the matches of the keyframes that they belong to."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from superglue_ros.errors import ImageError
+from superglue_ros.geometry import fit_depth
+from superglue_ros.msg import Matches
 from superglue_ros.nodes.conversions import AnyImage, stamp_to_ns
-from superglue_ros.nodes.health import Rate
+from superglue_ros.nodes.pairing import Synchronizer
 from superglue_ros.sources.encodings import depth_of_message
-from superglue_ros.stamps import Order, StampOrder
 from superglue_ros.types import FloatArray, FrameMatches
 
-_KEPT_NS = 2_000_000_000
-"""A matcher on a CPU may be late by so much."""
-_KEPT_BYTES = 200_000_000
+_QUEUE_SIZE = 60
+"""Images that wait for their matches: two seconds of them, as a matcher on a CPU may be late."""
 
 
 class DepthImages:
@@ -27,68 +26,45 @@ class DepthImages:
     def __init__(self, tolerance_s: float, report: Callable[[str, str], None]) -> None:
         self._tolerance_s = tolerance_s
         self._report = report
-        self.received = Rate()
-        self._order = StampOrder()
-        self._clear()
-
-    def _clear(self) -> None:
-        self._images: deque[tuple[int, AnyImage]] = deque()
-        self._messages: dict[int, AnyImage] = {}
-        """Of the keyframe and of the next one, by their stamps."""
+        self._pairs = Synchronizer(2, _QUEUE_SIZE, tolerance_s, self._on_pair)
+        self._of_keyframes: dict[int, AnyImage] = {}
         self._decoded: tuple[int, FloatArray | None] | None = None
 
     def add(self, message: AnyImage) -> None:
-        """Take in a depth image; a clock that jumped back leaves no other."""
-        self.received.tick()
-        stamp_ns = stamp_to_ns(message.header.stamp)
-        if self._order.follow(stamp_ns) is Order.JUMPED_BACK:
-            self._clear()
-        self._images.append((stamp_ns, message))
-        total = sum(len(image.data) for _, image in self._images)
-        while stamp_ns - self._images[0][0] > _KEPT_NS or (
-            total > _KEPT_BYTES and len(self._images) > 1
-        ):
-            total -= len(self._images.popleft()[1].data)
+        """Take in a depth image."""
+        self._pairs.add(0, message)
+
+    def add_matches(self, message: Matches) -> None:
+        """Take in a frame's matches: where it becomes a keyframe, its depth is kept."""
+        if message.is_keyframe:
+            self._pairs.add(1, message)
+
+    def _on_pair(self, depth: AnyImage, matches: Matches) -> None:
+        stamp_ns = stamp_to_ns(matches.header.stamp)
+        self._of_keyframes[stamp_ns] = depth
+        if self._decoded is not None and self._decoded[0] == stamp_ns:
+            self._decoded = None  # of the same stamp before the clock jumped back
 
     def of_keyframe(self, matches: FrameMatches) -> FloatArray | None:
-        """Depth of the keyframe that the frame was matched against; None where there is none yet.
-
-        That of a frame that becomes the next keyframe is kept for the matches to come.
-        """
-        now, later = matches.keyframe_stamp_ns, matches.stamp_ns
-        wanted = (now, later) if matches.is_keyframe else (now,)
-        found = {stamp: self._messages.get(stamp) or self._nearest(stamp) for stamp in wanted}
-        self._messages = {stamp: image for stamp, image in found.items() if image is not None}
-        message = self._messages.get(now)
+        """Depth of the keyframe that the frame was matched against; None where there is none
+        yet. That of keyframes before it is dropped."""
+        stamp_ns = matches.keyframe_stamp_ns
+        wanted = (stamp_ns, matches.stamp_ns)
+        self._of_keyframes = {s: d for s, d in self._of_keyframes.items() if s in wanted}
+        message = self._of_keyframes.get(stamp_ns)
         if message is None:
             if matches.is_keyframe and len(matches):
                 text = f"no depth image within {self._tolerance_s:g} s of a keyframe"
                 self._report("no depth", text)
             return None
-        if self._decoded is None or self._decoded[0] != now:
-            self._decoded = now, self._decode(message, matches.keyframe_image_size)
+        if self._decoded is None or self._decoded[0] != stamp_ns:
+            self._decoded = stamp_ns, self._decode(message, matches.keyframe_image_size)
         return self._decoded[1]
 
-    def _nearest(self, stamp_ns: int) -> AnyImage | None:
-        """The image nearest to a stamp, once a nearer one is no longer to be expected."""
-        if not self._images:
-            return None
-        apart, message = min(
-            ((abs(stamp - stamp_ns), image) for stamp, image in self._images),
-            key=lambda entry: entry[0],
-        )
-        awaited = apart and self._images[-1][0] < stamp_ns
-        return None if awaited or apart > self._tolerance_s * 1e9 else message
-
     def _decode(self, message: AnyImage, size: tuple[int, int]) -> FloatArray | None:
-        """The depth of images of (width, height)."""
+        """The depth for images of (width, height)."""
         try:
-            depth = depth_of_message(message)
+            return fit_depth(depth_of_message(message), size)
         except ImageError as error:
             self._report("unusable depth", f"unusable depth image: {error}")
             return None
-        if depth.shape != (size[1], size[0]):
-            text = f"depth of {depth.shape[1]}x{depth.shape[0]} for images of {size[0]}x{size[1]}"
-            self._report("unusable depth", f"{text}: it must be registered to them")
-            return None
-        return depth

@@ -110,7 +110,7 @@ class Rate:
         return silent if silent > max(SILENCE_S, 5 * apart) else 0.0
 
 
-class Awaited:
+class TopicWatchdog:
     """Says in the log that nothing has come on a topic since the start, and why that may be."""
 
     def __init__(self, node: Node, topic: str, message_type: type) -> None:
@@ -120,7 +120,7 @@ class Awaited:
         self._topic = node.resolve_topic_name(topic)
         self._due = time.monotonic() + PATIENCE_S
 
-    def look(self) -> None:
+    def check(self) -> None:
         """To be called now and then while nothing has come."""
         if time.monotonic() < self._due:
             return

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import rclpy
 import torch
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
-from superglue_ros.errors import EngineError, SuperGlueRosError
+from superglue_ros.errors import EngineError, ImageError, SuperGlueRosError
 from superglue_ros.matching import (
     ImageMatcher,
     KeyframeMatcher,
@@ -32,28 +32,21 @@ from superglue_ros.nodes.conversions import (
     camera_from_message,
     features_message,
     frame_from_image,
-    image_message,
     matches_message,
     stamp_to_ns,
 )
-from superglue_ros.nodes.health import (
-    OVERHEAD,
-    Awaited,
-    Milliseconds,
-    Problems,
-    Rate,
-    diagnose_regularly,
-    diagnostics,
-)
+from superglue_ros.nodes.decoding import make_decoder
+from superglue_ros.nodes.health import diagnose_regularly
+from superglue_ros.nodes.image_inputs import image_input
 from superglue_ros.nodes.mailbox import Mailbox
+from superglue_ros.nodes.matcher_diagnostics import REPLACED, MatcherDiagnostics
+from superglue_ros.nodes.options import MatcherNodeOptions
 from superglue_ros.nodes.parameters import NodeParameters
+from superglue_ros.nodes.right_camera import RECTIFY
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import ImageSubscription, message_type
 from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 
-NEWER = "a newer image came"
-MATCHES_DEPTH = 50
-IMAGES_DEPTH = 5
+MATCHES_QUEUE_SIZE = 50
 WARM_UP_SHAPE = (480, 640)
 MOST_FAILURES = 20
 """So many defects in a row, and nothing will be matched any more: a GPU's context that is broken
@@ -63,28 +56,30 @@ stays so for the process. Whoever started the node can start it again."""
 class MatcherNode(Node):
     """Matches the newest image against the keyframe in a worker thread.
 
-    Subscribes image and camera_info; publishes ~/matches, ~/features and ~/match_picture (where
-    someone listens) and /diagnostics. Raises ValueError, CheckpointError, DeviceError or
-    EngineError where its parameters do not suit.
+    Subscribes image and camera_info, and image_right with use_stereo; publishes ~/matches,
+    ~/features and ~/match_picture (where someone listens) and /diagnostics; ~/reset gives the
+    keyframe up. Raises ValueError, CheckpointError, DeviceError or EngineError where its
+    parameters do not suit.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__("matcher_node", **options)
         self._settings = NodeParameters(
-            self, fixed=[MatcherConfig], live=[KeyframePolicy], on_change=self._change_policy
+            self,
+            fixed=[MatcherConfig, MatcherNodeOptions],
+            live=[KeyframePolicy],
+            on_change=self._change_policy,
         )
+        self._decoder = make_decoder(self._settings.get(MatcherNodeOptions).decoder)
         core = ImageMatcher.from_config(self._settings.get(MatcherConfig))
         self._matcher = KeyframeMatcher(core, self._settings.get(KeyframePolicy))
         self.exit_status = 0
-        self._problems = Problems(self.get_logger().warning)
-        self._received, self._matched = Rate(), Rate()
-        self._latency, self._overhead = Milliseconds(), Milliseconds()
-        self._extract, self._match = Milliseconds(), Milliseconds()
+        self._diagnostics = MatcherDiagnostics(self)
+        self._problems = self._diagnostics.problems
         self._camera: CameraModel | None = None
         self._keyframe_header = Header()
-        self._last: FrameMatches | None = None
-        self._problems_shown, self._matched_shown = 0, 0
-        self._mailbox: Mailbox[tuple[AnyImage, float]] = Mailbox()
+        self._reset_asked = threading.Event()
+        self._mailbox: Mailbox[tuple[AnyImage, AnyImage | None, float]] = Mailbox()
         self._warmed_up: Future[None] = Future()
         self._worker = threading.Thread(target=self._work, name="matcher", daemon=True)
         self._worker.start()
@@ -97,12 +92,12 @@ class MatcherNode(Node):
         )
 
     def _publish_to_topics(self) -> None:
-        reliable = QoSProfile(depth=MATCHES_DEPTH)
+        reliable = QoSProfile(depth=MATCHES_QUEUE_SIZE)
         self._matches_out = self.create_publisher(Matches, "~/matches", reliable)
         self._features_out = self.create_publisher(Features, "~/features", 2)
         self._picture_out = self.create_publisher(Image, "~/match_picture", 2)
-        self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        diagnose_regularly(self, self._look_around)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        diagnose_regularly(self, self._check_topics)
 
     def _listen(self) -> None:
         self.create_subscription(
@@ -112,19 +107,25 @@ class MatcherNode(Node):
             qos_profile_sensor_data,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        self._awaited = Awaited(self, "image", message_type(self.resolve_topic_name("image")))
-        self._images_in = ImageSubscription(self, "image", self._on_image, IMAGES_DEPTH)
+        options, report = self._settings.get(MatcherNodeOptions), self._problems.report
+        self._images_in = image_input(self, options, self._on_image, report)
 
     def _change_policy(self) -> None:
         self._matcher.policy = self._settings.get(KeyframePolicy)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera = camera_from_message(message)
+        self._diagnostics.camera_received = True
 
-    def _on_image(self, message: AnyImage) -> None:
-        self._received.tick()
-        if self._mailbox.put((message, time.monotonic())):
-            self._problems.count(NEWER)
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._reset_asked.set()
+        response.success, response.message = True, "starting anew with the next image"
+        return response
+
+    def _on_image(self, message: AnyImage, right: AnyImage | None = None) -> None:
+        self._diagnostics.received.tick()
+        if self._mailbox.put((message, right, time.monotonic())):
+            self._problems.count(REPLACED)
 
     def _work(self) -> None:
         """Match the newest image, until the mailbox closes; no image ends it."""
@@ -137,9 +138,8 @@ class MatcherNode(Node):
         self._warmed_up.set_result(None)
         failures = 0
         while (item := self._mailbox.take()) is not None:
-            message, arrived = item
             try:
-                self._process(message, arrived)
+                self._process(*item)
             except SuperGlueRosError as error:
                 self._problems.report(str(error), f"image dropped: {error}")
             except Exception as error:
@@ -157,7 +157,7 @@ class MatcherNode(Node):
                     return
             else:
                 failures = 0
-                self._matched.tick()
+                self._diagnostics.matched.tick()
 
     def _give_up(self, text: str) -> None:
         self.exit_status = 1
@@ -171,42 +171,38 @@ class MatcherNode(Node):
             # Built for smaller images than the noise; those that come may well suit.
             self.get_logger().warning(f"not warmed up: {error}")
 
-    def _process(self, message: AnyImage, arrived: float) -> None:
-        frame = frame_from_image(message, self._camera)
+    def _process(self, message: AnyImage, right: AnyImage | None, arrived: float) -> None:
+        if self._reset_asked.is_set():
+            self._reset_asked.clear()
+            self._matcher.reset()
+            self.get_logger().info("reset: starting anew")
+        frame = frame_from_image(message, self._camera, self._decoder.image)
         keyframe_image = self._matcher.keyframe_image
         matches = self._matcher.process(frame)
         known = matches.keyframe_stamp_ns == stamp_to_ns(self._keyframe_header.stamp)
         keyframe_header = self._keyframe_header if known else message.header
         self._matches_out.publish(matches_message(matches, message.header, keyframe_header))
-        latency_ms = (time.monotonic() - arrived) * 1e3
-        self._latency.add(latency_ms)
-        self._overhead.add(latency_ms - matches.extract_ms - matches.match_ms)
+        self._diagnostics.add(matches, (time.monotonic() - arrived) * 1e3)
         if matches.is_keyframe:
             self._keyframe_header = message.header
-        self._note_jumps(matches)
+        if reason := matches.restart_reason:
+            self._problems.report(reason, f"{reason}: starting anew")
         if not matches.stamp_ns:
             text = "images without a stamp: no speed, no ages, and every pose at the time 0"
             self._problems.report("no stamp", text)
-        self._last = matches
-        self._extract.add(matches.extract_ms)
-        self._match.add(matches.match_ms)
         self._publish_views(message.header, frame, matches, keyframe_image)
+        if matches.is_keyframe and right is not None:
+            self._search(right)
 
-    def _note_jumps(self, matches: FrameMatches) -> None:
-        """Say what made the core start anew."""
-        last = self._last
-        if last is None:
-            return
-        behind_s = (last.stamp_ns - matches.stamp_ns) * 1e-9
-        if behind_s > 0:
-            self._problems.report(
-                "clock jumped back", f"stamps jumped back by {behind_s:.3f} s: starting anew"
-            )
-        if matches.image_size != last.image_size:
-            now, before = ("{} x {}".format(*m.image_size) for m in (matches, last))
-            self._problems.report(
-                "image size changed", f"images of {now}, before {before}: starting anew"
-            )
+    def _search(self, right: AnyImage) -> None:
+        """Find the keyframe's points in its right image, once its matches are out."""
+        started = time.perf_counter()
+        try:
+            self._matcher.search_right_image(self._decoder.image(right))
+        except ImageError as error:
+            text = f"a keyframe without right points: {error}; {RECTIFY}"
+            self._problems.report(str(error), text)
+        self._diagnostics.search.add((time.perf_counter() - started) * 1e3)
 
     def _publish_views(
         self,
@@ -228,55 +224,12 @@ class MatcherNode(Node):
                 matches.points,
                 matches.confidences,
             )
-            self._picture_out.publish(image_message(picture, header))
+            self._picture_out.publish(self._decoder.message(picture, header))
 
-    def _look_around(self) -> None:
-        self._images_in.follow()
-        if not self._received.count:
-            self._awaited.look()
-        self._publish_diagnostics()
-
-    def _publish_diagnostics(self) -> None:
-        core, last, counts = self._matcher.matcher, self._last, self._problems.counts
-        values: dict[str, object] = {
-            "images received": self._received.count,
-            "images matched": self._matched.count,
-            "rate in [Hz]": f"{self._received.per_second():.2f}",
-            "rate out [Hz]": f"{self._matched.per_second():.2f}",
-            "latency": self._latency,
-            OVERHEAD: self._overhead,
-            "extract": self._extract,
-            "match": self._match,
-            "listeners": self._matches_out.get_subscription_count(),
-            "matches": len(last) if last is not None else 0,
-            "features": last.num_features if last is not None else 0,
-            "keyframe": last.keyframe_id if last is not None else 0,
-            "camera_info": "received" if self._camera else "none yet",
-            "device": core.device,
-            "precision": core.precision,
-            "model": core.model,
-            "weights": core.weights_hash,
-        }
-        values.update(
-            {
-                f"problem: {cause}" if cause != NEWER else "dropped: " + NEWER: n
-                for cause, n in counts.items()
-            }
-        )
-        wrong = sum(n for cause, n in counts.items() if cause != NEWER)
-        problem = "" if self._received.count else "no image yet"
-        if silent_s := self._received.silent_s():
-            problem = f"no image for {silent_s:.0f} s"
-        failing = False
-        if wrong > self._problems_shown:
-            problem = f"{wrong - self._problems_shown} new problems"
-            failing = self._matched.count == self._matched_shown
-        self._problems_shown, self._matched_shown = wrong, self._matched.count
-        stamp = self.get_clock().now().to_msg()
-        name = self.get_fully_qualified_name()
-        self._diagnostics_out.publish(
-            diagnostics(stamp, name, core.device, problem, values, failing)
-        )
+    def _check_topics(self) -> None:
+        self._images_in.look_after()
+        listeners = self._matches_out.get_subscription_count()
+        self._diagnostics.publish(self._matcher.matcher, listeners)
 
     def close(self) -> None:
         """End the worker once its image is done."""

@@ -1,13 +1,9 @@
-"""Poses of the odometry to ROS messages, in ROS axes.
-
-The core's world has the axes of the first camera's optical frame (x right, y down, z forward);
-`odom` is the same place in ROS axes (x forward, y left, z up; REP 103). Poses are of the camera's
-optical frame.
-"""
+"""Poses of the odometry to ROS messages, in the frames of REP 103 and 105."""
 
 from __future__ import annotations
 
 import array
+from dataclasses import dataclass
 
 import numpy as np
 from geometry_msgs.msg import Point, Quaternion, TransformStamped
@@ -18,35 +14,30 @@ from std_msgs.msg import Header
 
 from superglue_ros.geometry import quaternions_from_rotations, rotations_from_quaternions
 from superglue_ros.msg import OdometryStatus
-from superglue_ros.odometry import OdometryEstimate
+from superglue_ros.odometry import OdometryEstimate, TrackingState
+from superglue_ros.odometry.base_frame import BaseFrame
+from superglue_ros.odometry.frames import MOST_COVARIANCE
 from superglue_ros.types import FloatArray, Pose
 
-ODOM_FROM_WORLD = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-"""Rotation (3, 3) of the first camera's optical axes into ROS axes."""
-
-UNKNOWN_VARIANCE = 1e4
-"""On the diagonal of the covariance of what is not known."""
+UNKNOWN_VARIANCE = 9999.0
+"""On the diagonal of the covariance of what is not known; rtabmap reads it so."""
 
 
-def pose_in_odom(pose: Pose) -> Pose:
-    """Pose in odom of a camera in the core's world."""
-    return Pose(ODOM_FROM_WORLD @ pose.rotation, ODOM_FROM_WORLD @ pose.position)
+@dataclass(frozen=True)
+class OdometryFrames:
+    """Names of the two frames of an Odometry, and where the core's frames are in them."""
 
+    odom_frame: str
+    child_frame: str
+    base: BaseFrame
 
-def pose_in_world(pose: Pose) -> Pose:
-    """Pose in the core's world of a camera in odom; the inverse of `pose_in_odom`."""
-    return Pose(ODOM_FROM_WORLD.T @ pose.rotation, ODOM_FROM_WORLD.T @ pose.position)
-
-
-def covariance_in_odom(covariance: FloatArray) -> FloatArray:
-    """(6, 6) covariance of (x y z rx ry rz) in odom's axes of one in the world's."""
-    turn = np.kron(np.eye(2), ODOM_FROM_WORLD)
-    turned: FloatArray = turn @ covariance @ turn.T
-    return turned
+    def header(self, image: Header) -> Header:
+        """Header of what is said in odom of an image."""
+        return Header(stamp=image.stamp, frame_id=self.odom_frame)
 
 
 def pose_message(pose: Pose) -> PoseMessage:
-    """Pose message of a camera."""
+    """Pose message of a pose."""
     x, y, z = (float(value) for value in pose.position)
     qx, qy, qz, qw = (float(value) for value in quaternions_from_rotations(pose.rotation)[0])
     return PoseMessage(
@@ -55,27 +46,45 @@ def pose_message(pose: Pose) -> PoseMessage:
 
 
 def pose_from_message(message: PoseMessage) -> Pose:
-    """Camera of a pose message, whose quaternion must not be zero (ValueError)."""
+    """Pose of a pose message, whose quaternion must not be zero (ValueError)."""
     p, q = message.position, message.orientation
     rotation = rotations_from_quaternions(np.array([[q.x, q.y, q.z, q.w]]))[0]
     return Pose(rotation, np.array([p.x, p.y, p.z]))
 
 
-def odometry_message(estimate: OdometryEstimate, header: Header, odom_frame: str) -> Odometry:
-    """Odometry of the camera's optical frame (child_frame_id: the image's) in odom.
+def odometry_message(
+    estimate: OdometryEstimate, image: Header, frames: OdometryFrames
+) -> Odometry:
+    """Odometry of the estimate for an image; its twist is in the child frame's axes."""
+    message = Odometry(header=frames.header(image), child_frame_id=frames.child_frame)
+    message.pose.pose = pose_message(frames.base.pose(estimate.pose))
+    covariance = frames.base.covariance(estimate.pose, estimate.covariance)
+    if estimate.state is TrackingState.LOST:
+        # What the camera's distance from the base adds is no reason to say that nothing is known.
+        covariance = covariance * min(1.0, MOST_COVARIANCE / covariance.diagonal().max())
+    message.pose.covariance = covariance.ravel()
+    twist, covariance = frames.base.twist(estimate.twist, estimate.twist_covariance)
+    linear, angular = message.twist.twist.linear, message.twist.twist.angular
+    linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = map(
+        float, np.nan_to_num(twist)
+    )
+    known = np.isfinite(twist)
+    covariance = np.where(known[:, None] & known, covariance, UNKNOWN_VARIANCE * np.eye(6))
+    message.twist.covariance = covariance.ravel()
+    return message
 
-    The twist is not estimated and says so by its covariance.
-    """
-    message = Odometry(header=Header(stamp=header.stamp, frame_id=odom_frame))
-    message.child_frame_id = header.frame_id
-    message.pose.pose = pose_message(pose_in_odom(estimate.pose))
-    message.pose.covariance = covariance_in_odom(estimate.covariance).ravel()
-    message.twist.covariance = (UNKNOWN_VARIANCE * np.eye(6)).ravel()
+
+def null_odometry(image: Header, frames: OdometryFrames) -> Odometry:
+    """Odometry that says that there is none: a quaternion of zero, all variances unknown."""
+    message = Odometry(header=frames.header(image), child_frame_id=frames.child_frame)
+    message.pose.pose.orientation.w = 0.0
+    unknown = (UNKNOWN_VARIANCE * np.eye(6)).ravel()
+    message.pose.covariance, message.twist.covariance = unknown, unknown
     return message
 
 
 def transform_message(odometry: Odometry) -> TransformStamped:
-    """The transform odom -> camera that an Odometry says."""
+    """The transform of an Odometry."""
     message = TransformStamped(header=odometry.header, child_frame_id=odometry.child_frame_id)
     pose = odometry.pose.pose
     translation = message.transform.translation
@@ -84,10 +93,11 @@ def transform_message(odometry: Odometry) -> TransformStamped:
     return message
 
 
-def landmarks_message(landmarks: FloatArray, header: Header, odom_frame: str) -> PointCloud2:
+def landmarks_message(landmarks: FloatArray, image: Header, frames: OdometryFrames) -> PointCloud2:
     """Unordered cloud of float32 x, y, z in odom of (L, 3) landmarks in the core's world."""
-    points = np.ascontiguousarray(np.reshape(landmarks, (-1, 3)) @ ODOM_FROM_WORLD.T, np.float32)
-    message = PointCloud2(header=Header(stamp=header.stamp, frame_id=odom_frame))
+    points = frames.base.points(np.reshape(landmarks, (-1, 3)))
+    points = np.ascontiguousarray(points, np.float32)
+    message = PointCloud2(header=frames.header(image))
     message.height, message.width = 1, len(points)
     message.fields = [
         PointField(name=name, offset=4 * place, datatype=PointField.FLOAT32, count=1)
@@ -109,4 +119,5 @@ def status_message(estimate: OdometryEstimate, header: Header) -> OdometryStatus
     message.num_matches = estimate.num_matches
     message.num_inliers = estimate.num_inliers
     message.keyframe_id = estimate.keyframe_id
+    message.reset_count = estimate.reset_count
     return message

@@ -46,7 +46,10 @@ class NodeParameters:
         for config_type in (*fixed, *self._live):
             self._configs[config_type] = self._declare(node, config_type)
         node.add_on_set_parameters_callback(self._check)
-        node.add_post_set_parameters_callback(self._apply)
+        # ROS 2 Humble has no callback after a setting; what is valid is taken in at once there.
+        self._has_post_set = hasattr(node, "add_post_set_parameters_callback")
+        if self._has_post_set:
+            node.add_post_set_parameters_callback(self._apply)
 
     def get(self, config_type: type[Config]) -> Config:
         """The config of a type, with the values that the parameters have now."""
@@ -57,8 +60,12 @@ class NodeParameters:
         values = {}
         for option in fields(config_type):
             descriptor = describe(option, read_only=config_type not in self._live)
+            whole = whole_number(node, option)
+            default = option.default if whole is None else float(whole)
             try:
-                parameter = node.declare_parameter(option.name, option.default, descriptor)
+                parameter = node.declare_parameter(
+                    option.name, default, descriptor, ignore_override=whole is not None
+                )
             except InvalidParameterValueException as error:
                 raise ValueError(f"parameter {option.name}: {error}") from error
             except (InvalidParameterTypeException, ParameterUninitializedException) as error:
@@ -82,6 +89,8 @@ class NodeParameters:
             self._changed(parameters)
         except (TypeError, ValueError) as error:
             return SetParametersResult(successful=False, reason=str(error))
+        if not self._has_post_set:
+            self._apply(parameters)
         return SetParametersResult(successful=True)
 
     def _apply(self, parameters: list[Parameter]) -> None:
@@ -89,6 +98,17 @@ class NodeParameters:
         self._configs.update(changed)
         if changed and self._on_change:
             self._on_change()
+
+
+def whole_number(node: Node, option: Field[Any]) -> int | None:
+    """A whole number that a parameter file gives for a parameter of floating point, which ROS
+    would refuse: it tells 1 from 1.0."""
+    if not isinstance(option.default, float):
+        return None
+    loose = ParameterDescriptor(dynamic_typing=True)
+    value = node.declare_parameter(option.name, option.default, loose).value
+    node.undeclare_parameter(option.name)
+    return value if type(value) is int else None
 
 
 def describe(option: Field[Any], read_only: bool) -> ParameterDescriptor:

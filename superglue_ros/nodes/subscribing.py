@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
@@ -12,6 +12,9 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from superglue_ros.nodes.conversions import AnyImage
 from superglue_ros.sources.encodings import COMPRESSED_ENDS
+
+BEST_AVAILABLE = getattr(ReliabilityPolicy, "BEST_AVAILABLE", None)
+"""The middleware's own choice, which ROS 2 Humble does not have."""
 
 
 def message_type(topic: str) -> type[AnyImage]:
@@ -33,6 +36,7 @@ class ImageSubscription:
         self._node, self._topic, self._callback, self._queue = node, topic, callback, queue
         self._subscription: Subscription | None = None
         self._reliable = False
+        self._declared = ""
         self.follow()
 
     def follow(self) -> None:
@@ -43,16 +47,59 @@ class ImageSubscription:
             camera.qos_profile.reliability == ReliabilityPolicy.RELIABLE for camera in cameras
         )
         if self._subscription is not None:
-            name = f"qos_overrides.{topic}.subscription.reliability"
-            wish = self._node.get_parameter(name).value
-            if reliable == self._reliable or wish != "best_available":
+            wish = f"qos_overrides.{topic}.subscription.reliability"
+            overridden = self._node.get_parameter(wish).value != self._declared
+            if reliable == self._reliable or overridden:
                 return
             self._node.destroy_subscription(self._subscription)
         self._reliable = reliable
-        self._subscription = self._node.create_subscription(
+        self._subscription = self._subscribe(topic, reliable)
+
+    def _subscribe(self, topic: str, reliable: bool) -> Subscription:
+        quality = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        if BEST_AVAILABLE is not None:
+            quality = BEST_AVAILABLE
+        # The parameters of the first time would have the say over another choice later on.
+        overridable = not self._declared or BEST_AVAILABLE is not None
+        self._declared = self._declared or quality.name.lower()
+        return self._node.create_subscription(
             message_type(topic),
             self._topic,
             self._callback,
-            QoSProfile(depth=self._queue, reliability=ReliabilityPolicy.BEST_AVAILABLE),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            QoSProfile(depth=self._queue, reliability=quality),
+            qos_overriding_options=(
+                QoSOverridingOptions.with_default_policies() if overridable else None
+            ),
         )
+
+
+class RectifiedCheck:
+    """Warns once where rectified images are matched and their calibration is taken for raw."""
+
+    def __init__(self, node: Node, topic: str, rectified: bool) -> None:
+        """topic: of the matches; rectified: whether the calibration is of rectified images."""
+        self._node, self._topic = node, topic
+        self._done = rectified
+
+    def check(self) -> None:
+        """To be called now and then: see by the names of topics what the matcher is sent."""
+        if self._done:
+            return
+        for matcher in self._node.get_publishers_info_by_topic(
+            self._node.resolve_topic_name(self._topic)
+        ):
+            for image in self._images_of(matcher.node_name, matcher.node_namespace):
+                self._done = True
+                self._node.get_logger().warning(
+                    f"the images of {image} look rectified by their name: with rectified:=true "
+                    "their CameraInfo's P counts, not its K and D"
+                )
+
+    def _images_of(self, name: str, namespace: str) -> list[str]:
+        """Topics of rectified images that a node listens to."""
+        try:
+            heard = self._node.get_subscriber_names_and_types_by_node(name, namespace)
+        except NodeNameNonExistentError:  # it has just gone
+            return []
+        kinds = {f"sensor_msgs/msg/{kind}" for kind in ("Image", "CompressedImage")}
+        return [topic for topic, types in heard if "image_rect" in topic and kinds & set(types)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from superglue_ros.errors import MessageError
-from superglue_ros.geometry.camera import normalize_points
+from superglue_ros.geometry.camera import check_camera_fits, normalize_points
 from superglue_ros.types import CameraModel, FloatArray, FrameMatches, IntArray
 
 _LEAST_VARIANCE = 0.28
@@ -68,8 +68,9 @@ def usable_correspondences(
     for name, (array, shape) in shapes.items():
         if np.shape(array) != shape:
             raise MessageError(f"{name} has shape {np.shape(array)}, expected {shape}")
-    keyframe_points = normalize_points(matches.keyframe_points, camera)
-    points = normalize_points(matches.points, camera)
+    check_camera_fits(camera, matches.image_size)
+    both = np.concatenate([matches.keyframe_points, matches.points])
+    keyframe_points, points = np.split(normalize_points(both, camera), 2)
     with np.errstate(invalid="ignore"):
         usable = np.asarray(matches.confidences) >= min_confidence
     usable &= np.isfinite(matches.confidences)

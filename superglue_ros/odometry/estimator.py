@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -43,8 +44,9 @@ class VisualOdometry:
     stands. Tracking resumes when the frame sees enough of the old landmarks, else by a new start,
     placed at the keyframe's own or predicted pose, without depth with the scale of old landmarks
     that are seen again, else of the last speed. A message whose keyframe is not known (a missed
-    message, a restarted matcher) counts as loss; one that in addition lies before the last one in
-    time begins a new world. The same messages give the same estimates.
+    message, a restarted matcher) counts as loss. Whoever sends the messages judges their order
+    (see `stamps`), and calls `reset` where a clock jumped back. The same messages give the same
+    estimates.
     """
 
     def __init__(self, config: OdometryConfig | None = None, use_depth: bool = False) -> None:
@@ -70,7 +72,6 @@ class VisualOdometry:
         self._started = False
         self._pending_frames = 0
         self._waiting: list[Observation] = []
-        self._last_stamp_ns: int | None = None
 
     def process(
         self,
@@ -104,8 +105,7 @@ class VisualOdometry:
         tracked, starts = self._locate(observation, keyframe, reason)
         twist = Twist.unknown()
         if tracked.ok and not starts:
-            covariance = tracked.point_covariance
-            twist = self._motion.twist_to(matches.stamp_ns, tracked.pose, covariance)
+            twist = self._motion.twist_to(matches.stamp_ns, tracked)
         if tracked.ok:
             tracked = self._extend(matches, observation, tracked, starts)
         elif matches.is_keyframe:
@@ -123,8 +123,6 @@ class VisualOdometry:
         place = self._map.find_keyframe(matches.keyframe_id, matches.keyframe_stamp_ns)
         if place is not None:
             return place, ""
-        if self._last_stamp_ns is not None and matches.stamp_ns < self._last_stamp_ns:
-            self.reset()
         self._map.clear()
         self._waiting.clear()
         if matches.keyframe_id == 0 and not len(matches):
@@ -217,7 +215,8 @@ class VisualOdometry:
             return tracked
         frame = self._map.add_frame(matches, observation, tracked, fits)
         if starts:
-            self._map.locate_frames()
+            for place in range(len(self._map.frames)):
+                self._map.locate_frame(place)
         self._pending_frames += 1
         young = sum(frame.located for frame in self._map.frames) <= _YOUNG_FRAMES
         due = young or self._pending_frames >= _MAX_PENDING_FRAMES
@@ -232,7 +231,9 @@ class VisualOdometry:
             first = next(frame for frame in self._map.frames if frame.located)
             self._map.transform(self._origin @ first.pose.inverse())
             tracked = replace(tracked, pose=self._map.frames[-1].pose)
-        poses = {frame.stamp_ns: frame.pose for frame in self._map.frames if frame.located}
+        located = [frame for frame in self._map.frames if frame.located]
+        times = Counter(frame.stamp_ns for frame in located)  # Frames may share a stamp.
+        poses = {f.stamp_ns: f.pose for f in located if times[f.stamp_ns] == 1}
         backfill = []
         for waiting in self._waiting:
             pose = poses.get(waiting.stamp_ns)
@@ -244,16 +245,13 @@ class VisualOdometry:
         return tracked, tuple(backfill)
 
     def _remember(self, observation: Observation, tracked: TrackedPose, starts: bool) -> None:
-        self._last_stamp_ns = observation.stamp_ns
         if not tracked.ok:
             self._waiting.append(observation)
             del self._waiting[: -self.config.max_backfill_frames or None]
             return
         if starts:
             self._motion.place(*self._before(observation.stamp_ns))
-        self._motion.update(
-            observation.stamp_ns, tracked.pose, tracked.deviation, tracked.point_covariance
-        )
+        self._motion.update(observation.stamp_ns, tracked)
         self._waiting.clear()
         self._covariance = tracked.covariance
         self._started = True

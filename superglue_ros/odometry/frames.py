@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from superglue_ros.geometry.camera import mean_focal
-from superglue_ros.geometry.rotations import cross_matrix
+from superglue_ros.geometry.rigid_body import carry_covariance
 from superglue_ros.odometry.config import OdometryConfig
 from superglue_ros.odometry.tracks import renumber
 from superglue_ros.types import UNMATCHED, BoolArray, CameraModel, FloatArray, IntArray, Pose
@@ -107,9 +107,7 @@ class WindowFrame:
     def carried_covariance(self, position: FloatArray) -> FloatArray:
         """Covariance (6, 6) that a pose at `position` inherits when it is known relative to this
         frame."""
-        carry = np.eye(6)
-        carry[:3, 3:] = -cross_matrix(position - self.pose.position)
-        return carry @ self.covariance @ carry.T
+        return carry_covariance(self.covariance, position - self.pose.position)
 
 
 def unknown_covariance() -> FloatArray:

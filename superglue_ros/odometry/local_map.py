@@ -175,11 +175,6 @@ class LocalMap:
         if tracked.ok:
             frame.pose, frame.covariance, frame.located = tracked.pose, tracked.covariance, True
 
-    def locate_frames(self) -> None:
-        """Measure the poses of all frames that are not located."""
-        for place in range(len(self.frames)):
-            self.locate_frame(place)
-
     def judge_landmarks(self, observation: Observation, agree: BoolArray) -> None:
         """Take in which of a frame's observations (M,) agree with their landmarks."""
         passing = [not frame.is_keyframe for frame in self.frames]

@@ -31,6 +31,7 @@ class MatchPicture:
 
 @dataclass(frozen=True)
 class _Pair:
+    number: int
     keyframe_image: ImageArray
     image: ImageArray
     matches: FrameMatches
@@ -52,7 +53,7 @@ class Gallery:
     def offer(self, image: ImageArray, matches: FrameMatches) -> None:
         """Show the gallery the next frame of the sequence."""
         if self._keyframe_image is not None and len(matches):
-            pair = _Pair(self._keyframe_image, image, matches)
+            pair = _Pair(self._seen, self._keyframe_image, image, matches)
             offsets = np.linalg.norm(matches.points - matches.keyframe_points, axis=1)
             displacement = float(np.median(offsets)) / matches.image_size[0]
             if len(matches) >= MIN_MATCHES:
@@ -74,11 +75,11 @@ class Gallery:
         reasons: dict[int, list[str]] = {}
         pairs: dict[int, _Pair] = {}
         for reason, (_, pair) in self._chosen.items():
-            reasons.setdefault(pair.matches.stamp_ns, []).append(reason)
-            pairs[pair.matches.stamp_ns] = pair
+            reasons.setdefault(pair.number, []).append(reason)
+            pairs[pair.number] = pair
         return tuple(
-            _draw(pair, ", ".join(reasons[stamp]), _inliers(pair.matches, poses or {}, camera))
-            for stamp, pair in pairs.items()
+            _draw(pair, ", ".join(reasons[number]), _inliers(pair.matches, poses or {}, camera))
+            for number, pair in pairs.items()
         )
 
     def _consider(self, reason: str, merit: float, pair: _Pair) -> None:

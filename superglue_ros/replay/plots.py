@@ -33,7 +33,7 @@ def plot_matches(path: Path, records: tuple[FrameRecord, ...]) -> None:
     axes.set_ylabel("number")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend(ncols=3, fontsize="small")
+    axes.legend(ncol=3, fontsize="small")
     save_figure(path, figure)
 
 
@@ -60,5 +60,5 @@ def plot_times(path: Path, records: tuple[FrameRecord, ...]) -> None:
     axes.set_xlabel("frame")
     axes.set_ylabel("ms")
     axes.grid(alpha=0.3)
-    axes.legend(ncols=3, fontsize="small", loc="upper right")
+    axes.legend(ncol=3, fontsize="small", loc="upper right")
     save_figure(path, figure)

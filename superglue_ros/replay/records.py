@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.odometry import TrackingState
 from superglue_ros.replay.gallery import MatchPicture
 from superglue_ros.types import CameraModel, FrameMatches, Trajectory
@@ -66,6 +68,20 @@ class ReplayResult:
     def num_lost(self) -> int:
         """Frames without a pose though an earlier one had one."""
         return sum(record.state == TrackingState.LOST for record in self.records)
+
+
+def check_poses(result: ReplayResult) -> None:
+    """SuperGlueRosError with the reason that most frames have for it, where there are frames and
+    a camera but no pose at all, or no frames at all."""
+    frames = len(result.records)
+    if not frames:
+        raise SuperGlueRosError(f"{result.name}: no frame could be read, {result.skipped} skipped")
+    if result.camera is None or len(result.trajectory):
+        return
+    reasons = Counter(record.reason or "no estimate" for record in result.records)
+    reason, count = reasons.most_common(1)[0]
+    text = f"none of {frames} frames has a pose: {reason} ({count} frames)"
+    raise SuperGlueRosError(f"{result.name}: {text}")
 
 
 def matches_record(matches: FrameMatches) -> FrameRecord:

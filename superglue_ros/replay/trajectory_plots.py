@@ -81,7 +81,7 @@ def plot_errors(path: Path, errors: TrajectoryErrors) -> None:
     axes.set_ylabel("position error (m)")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend(ncols=3)
+    axes.legend(ncol=3)
     save_figure(path, figure)
 
 

@@ -5,6 +5,7 @@ from superglue_ros.sources.bags import BagSource
 from superglue_ros.sources.calibration import camera_from_info, read_calibration
 from superglue_ros.sources.folders import (
     find_groundtruth,
+    load_stamped_trajectory,
     open_folder,
     read_stamped_trajectory,
 )
@@ -12,9 +13,13 @@ from superglue_ros.sources.image_files import ImageFileSource, read_depth, read_
 from superglue_ros.sources.opening import open_source
 from superglue_ros.sources.source import FrameSource
 from superglue_ros.sources.trajectories import (
+    RecordedTrajectory,
+    load_trajectory,
+    needs_stamps,
     poses_from_trajectory,
     read_trajectory,
     trajectory_from_poses,
+    turned_cameras,
     write_trajectory,
 )
 from superglue_ros.sources.video import VideoSource
@@ -23,9 +28,13 @@ __all__ = [
     "BagSource",
     "FrameSource",
     "ImageFileSource",
+    "RecordedTrajectory",
     "VideoSource",
     "camera_from_info",
     "find_groundtruth",
+    "load_stamped_trajectory",
+    "load_trajectory",
+    "needs_stamps",
     "open_folder",
     "open_source",
     "poses_from_trajectory",
@@ -35,6 +44,7 @@ __all__ = [
     "read_stamped_trajectory",
     "read_trajectory",
     "trajectory_from_poses",
+    "turned_cameras",
     "write_bag",
     "write_trajectory",
 ]

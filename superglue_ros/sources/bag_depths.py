@@ -7,11 +7,10 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-
-from superglue_ros.errors import ImageError
+from superglue_ros.errors import ImageError, SourceError
+from superglue_ros.sources.bag_reader import BagReader, Topic
 from superglue_ros.sources.encodings import depth_of_message
-from superglue_ros.sources.trajectories import NS_PER_S
+from superglue_ros.sources.tables import NS_PER_S
 from superglue_ros.stamps import DEPTH_TOLERANCE_S
 from superglue_ros.types import FloatArray
 
@@ -23,10 +22,13 @@ _KEPT = 60
 
 
 class BagDepths:
-    """Depth by stamp, asked for in the order of recording; reads on in the bag as it must."""
+    """Depth by stamp, asked for in the order of recording; reads on in the bag as it must.
 
-    def __init__(self, reader: AnyReader, topic: str) -> None:
-        self._messages = self._read(reader, topic)
+    by_recording: its stamps are the times of recording, as those of the images are.
+    """
+
+    def __init__(self, reader: BagReader, topic: Topic, by_recording: bool = False) -> None:
+        self._messages = self._read(reader, topic, by_recording)
         self._latest: deque[tuple[int, Any]] = deque(maxlen=_KEPT)
         self._read_ns = 0
 
@@ -48,14 +50,25 @@ class BagDepths:
             return None
 
     @staticmethod
-    def _read(reader: AnyReader, topic: str) -> Iterator[tuple[int, int, Any]]:
+    def _read(
+        reader: BagReader, topic: Topic, by_recording: bool
+    ) -> Iterator[tuple[int, int, Any]]:
         """When each was recorded, its stamp, and the message."""
-        connections = [x for x in reader.connections if x.topic == topic]
-        try:
-            for connection, logged_ns, data in reader.messages(connections):
-                message: Any = reader.deserialize(data, connection.msgtype)
+        messages = reader.messages(topic)
+        while True:
+            try:
+                logged_ns, data = next(messages)
+            except StopIteration:
+                return
+            except SourceError as error:
+                logger.warning("%s: %s", topic.name, error)
+                return
+            try:
+                message: Any = reader.deserialise(data, topic)
                 stamp = message.header.stamp
-                yield logged_ns, stamp.sec * NS_PER_S + stamp.nanosec or logged_ns, message
-        # Damaged bytes fail in as many ways as there are storages.
-        except Exception as error:
-            logger.warning("%s cannot be read any further: %s", topic, error)
+            # Deserialising damaged bytes raises whatever they happen to hit first.
+            except Exception as error:
+                logger.warning("skipped a message of %s: %s", topic.name, error)
+                continue
+            stamp_ns = stamp.sec * NS_PER_S + stamp.nanosec
+            yield logged_ns, logged_ns if by_recording else stamp_ns or logged_ns, message

@@ -4,37 +4,44 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
+import numpy as np
 
 from superglue_ros.errors import SourceError
 from superglue_ros.sources.bag_depths import BagDepths
-from superglue_ros.sources.calibration import camera_from_info, read_calibration
+from superglue_ros.sources.bag_files import BagFiles
+from superglue_ros.sources.bag_reader import BagReader, Topic
+from superglue_ros.sources.calibration import camera_from_info, load_calibration
 from superglue_ros.sources.encodings import COMPRESSED_ENDS, image_of_message
-from superglue_ros.sources.trajectories import NS_PER_S
+from superglue_ros.sources.tables import NS_PER_S, stamps_repeat
 from superglue_ros.types import CameraModel, Frame
 
 logger = logging.getLogger(__name__)
 
-BAG_SUFFIXES = (".bag", ".mcap", ".db3")
-_IMAGE = "sensor_msgs/msg/Image"
-_COMPRESSED = "sensor_msgs/msg/CompressedImage"
+_IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _INFO = "sensor_msgs/msg/CameraInfo"
+
+_STAMPS_TRIED = 30
+"""Images whose stamps are looked at before it is decided whether a camera stamps at all."""
+_INFOS_TRIED = 100
 
 
 class BagSource:
-    """Frames of one image topic of a bag, see `FrameSource`; stamps are those of the headers.
+    """Frames of one image topic of a bag, see `FrameSource`; stamps are those of the headers, or
+    the times of recording where the headers' repeat.
 
     topic: the image topic, which may be left out where the bag has exactly one;
     camera_info_topic: by default `camera_info` beside the image topic, else the only one there is;
     calibration: a file used instead; depth_topic: of depth images registered to the images, raw
     or compressed, which go with those of nearly the same stamp. Messages that cannot be decoded
     are logged, counted in `skipped`, and passed over. Raises SourceError.
+
+    info: the CameraInfo message that `camera` is of, None where it is of none.
     """
 
     def __init__(
@@ -50,50 +57,70 @@ class BagSource:
         self.skipped = 0
         self.has_depth, self.is_stereo = depth_topic is not None, False
         self._path = path
-        with _opened(path) as reader:
-            self._depth_topic = _check_depth_topic(path, reader, depth_topic)
-            self.topic = _choose_image_topic(path, reader, topic, depth_topic)
-            connections = [x for x in reader.connections if x.topic == self.topic]
-            self._count = sum(connection.msgcount for connection in connections)
-            info_topic = None
+        self._files = BagFiles(path)
+        self.camera: CameraModel | None = None
+        self.info: Any = None
+        info: Topic | None = None
+        with BagReader(self._files.paths) as reader:
+            images = [x for x in reader.topics if x.kind in _IMAGES]
+            self._depth = _named(path, images, depth_topic, "image") if depth_topic else None
+            self._topic = _choose_images(path, reader.topics, topic, self._depth)
+            self._by_recording = self._stamps_repeat(reader)
             if calibration is None:
-                info_topic = _choose_info_topic(path, reader, self.topic, camera_info_topic)
-            self.camera = _first_camera(reader, info_topic)
+                infos = [x for x in reader.topics if x.kind == _INFO]
+                info = _choose_info(path, infos, self._topic, camera_info_topic)
+                self.info = _first_info(reader, info) if info else None
+                self.camera = camera_from_info(self.info) if self.info is not None else None
+        notes = [f"images: {_said(self._topic)}, of {_listing(images)}"]
+        if self._depth is not None:
+            notes.append(f"depth: {_said(self._depth)}")
+        if len(self._files.paths) > 1:
+            notes.append(f"files: {len(self._files.paths)} parts of one recording")
+        if self._by_recording:
+            notes.append("times: those of recording, for the stamps of the images repeat")
         if calibration is not None:
-            self.camera = read_calibration(calibration, self._first_size())
+            given = load_calibration(calibration, self._first_size(), self._topic.name)
+            self.camera = given.camera
+            notes.append(f"calibration: {given.origin}")
+        elif info is not None:
+            notes.append(f"calibration: CameraInfo of {info.name}")
+        self.notes = tuple(notes)
+
+    @property
+    def topic(self) -> str:
+        """The image topic."""
+        return self._topic.name
 
     def __len__(self) -> int:
-        return self._count
+        return self._topic.count
 
     def __iter__(self) -> Iterator[Frame]:
         self.skipped = 0
         with ExitStack() as opened:
-            reader = opened.enter_context(_opened(self._path))
-            connections = [x for x in reader.connections if x.topic == self.topic]
-            messages = reader.messages(connections)
+            reader = opened.enter_context(BagReader(self._files.paths))
+            messages = reader.messages(self._topic)
             depths = None
-            if self._depth_topic is not None:
-                depths = BagDepths(opened.enter_context(_opened(self._path)), self._depth_topic)
+            if self._depth is not None:
+                other = opened.enter_context(BagReader(self._files.paths))
+                depths = BagDepths(other, self._depth, self._by_recording)
             while True:
                 try:
-                    connection, logged_ns, data = next(messages)
+                    logged_ns, data = next(messages)
                 except StopIteration:
                     return
-                # A cut or damaged file fails in as many ways as there are storages.
-                except Exception as error:
-                    logger.warning("%s: cannot be read any further: %s", self._path, error)
+                except SourceError as error:
+                    logger.warning("%s: %s", self._path, error)
                     self.skipped += 1
                     return
-                frame = self._decode(reader, connection.msgtype, data, logged_ns)
+                frame = self._decode(reader, data, logged_ns)
                 if frame is not None and depths is not None:
-                    depth_m = depths.at(frame.stamp_ns, logged_ns)
-                    frame = replace(frame, depth_m=depth_m)
+                    frame = replace(frame, depth_m=depths.at(frame.stamp_ns, logged_ns))
                 if frame is not None:
                     yield frame
 
-    def _decode(self, reader: AnyReader, kind: str, data: bytes, logged_ns: int) -> Frame | None:
+    def _decode(self, reader: BagReader, data: bytes, logged_ns: int) -> Frame | None:
         try:
-            message: Any = reader.deserialize(data, kind)
+            message: Any = reader.deserialise(data, self._topic)
             image = image_of_message(message)
             stamp = message.header.stamp
         # Deserialising damaged bytes raises whatever they happen to hit first.
@@ -102,9 +129,23 @@ class BagSource:
             logger.warning("%s: skipped a message of %s: %s", self.name, self.topic, error)
             return None
         # Drivers that do not stamp leave zero; the time of recording is the best there is then.
-        stamp_ns = stamp.sec * NS_PER_S + stamp.nanosec or logged_ns
+        stamp_ns = stamp.sec * NS_PER_S + stamp.nanosec
+        if self._by_recording or stamp_ns == 0:
+            stamp_ns = logged_ns
         frame_id = message.header.frame_id or "camera"
         return Frame(image, stamp_ns, frame_id=frame_id, camera=self.camera)
+
+    def _stamps_repeat(self, reader: BagReader) -> bool:
+        """Whether the stamps of the first images repeat, see `stamps_repeat`."""
+        stamps: list[int] = []
+        # A file that is damaged further on is read up to there, see above.
+        try:
+            for _, data in islice(reader.messages(self._topic), _STAMPS_TRIED):
+                stamp = reader.deserialise(data, self._topic).header.stamp
+                stamps.append(stamp.sec * NS_PER_S + stamp.nanosec)
+        except Exception as error:
+            logger.debug("%s: %s", self._path, error)
+        return stamps_repeat(stamps)
 
     def _first_size(self) -> tuple[int, int]:
         for frame in self:
@@ -112,94 +153,82 @@ class BagSource:
         raise SourceError(f"{self._path}: no readable image on {self.topic}")
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[AnyReader]:
-    """The bag's reader, open; every way in which a file can be no bag becomes SourceError."""
-    try:
-        # Bags older than ROS 2 Iron do not hold the definitions of their messages.
-        store = get_typestore(Stores.ROS2_JAZZY)
-        reader = AnyReader([_bag_path(path)], default_typestore=store)
-        reader.open()
-    except SourceError:
-        raise
-    except Exception as error:
-        reason = str(error) or type(error).__name__
-        raise SourceError(f"cannot read bag {path}: {reason}") from error
-    try:
-        yield reader
-    finally:
-        reader.close()
-
-
-def _bag_path(path: Path) -> Path:
-    if not path.is_dir() or (path / "metadata.yaml").is_file():
-        return path
-    files = [entry for entry in sorted(path.iterdir()) if entry.suffix in BAG_SUFFIXES]
-    if len(files) != 1:
-        raise SourceError(f"{path}: {len(files)} bag files and no metadata.yaml")
-    return files[0]
-
-
-def _choose_image_topic(
-    path: Path, reader: AnyReader, wanted: str | None, depth_topic: str | None
-) -> str:
-    kinds = {x.topic: x.msgtype for x in reader.connections}
-    images = {
-        topic for topic, kind in kinds.items()
-        if kind in (_IMAGE, _COMPRESSED) and not topic.endswith("/compressedDepth")
-    }  # fmt: skip
+def _choose_images(
+    path: Path, topics: list[Topic], wanted: str | None, depth: Topic | None
+) -> Topic:
+    images = [x for x in topics if x.kind in _IMAGES and not x.name.endswith("/compressedDepth")]
     if wanted is not None:
-        if wanted not in images:
-            raise SourceError(f"{path}: no image topic {wanted}; it has {_listing(images)}")
-        return wanted
-    # The compressed sibling of a raw topic shows the same frames.
-    distinct = {t for t in images if _raw_topic(t) not in images - {t}}
-    if depth_topic is not None:
-        distinct = {t for t in distinct if _raw_topic(t) != _raw_topic(depth_topic)}
-    if len(distinct) != 1:
-        hint = "; choose one with --topic" if distinct else ""
-        raise SourceError(
-            f"{path}: {len(distinct)} image topics where one is needed: {_listing(distinct)}{hint}"
-        )
-    return distinct.pop()
+        return _named(path, images, wanted, "image")
+    # Topics that were listened to in vain, and the compressed sibling of a raw one, which shows
+    # the same frames, need no choice.
+    distinct = [x for x in images if x.count] or images
+    names = {x.name for x in distinct}
+    distinct = [x for x in distinct if _raw_name(x.name) not in names - {x.name}]
+    if depth is not None:
+        distinct = [x for x in distinct if _raw_name(x.name) != _raw_name(depth.name)]
+    if len(distinct) == 1:
+        return distinct[0]
+    text = f"{len(distinct)} image topics where one is needed: {_listing(distinct)}"
+    if distinct:
+        raise SourceError(f"{path}: {text}; choose one with --topic")
+    others = [_said(x) for x in topics[:8]]
+    raise SourceError(f"{path}: {text}; it has {', '.join(others) or 'no topics'}")
 
 
-def _raw_topic(topic: str) -> str:
+def _named(path: Path, topics: list[Topic], wanted: str, what: str) -> Topic:
+    for topic in topics:
+        if topic.name == wanted:
+            return topic
+    raise SourceError(f"{path}: no {what} topic {wanted}; it has {_listing(topics)}")
+
+
+def _choose_info(
+    path: Path, infos: list[Topic], images: Topic, wanted: str | None
+) -> Topic | None:
+    if wanted is not None:
+        return _named(path, infos, wanted, "CameraInfo")
+    base = _raw_name(images.name).rpartition("/")[0]
+    for info in infos:
+        if info.name == f"{base}/camera_info":
+            return info
+    return infos[0] if len(infos) == 1 else None
+
+
+def _first_info(reader: BagReader, topic: Topic) -> Any:
+    """The first CameraInfo with a calibration, or the first; some drivers publish some before they
+    have read theirs."""
+    first = None
+    messages = islice(reader.messages(topic), _INFOS_TRIED)
+    while True:
+        try:
+            _, data = next(messages)
+        except StopIteration:
+            return first
+        except SourceError as error:
+            logger.warning("%s: %s", topic.name, error)
+            return first
+        try:
+            info = reader.deserialise(data, topic)
+            calibrated = np.any(camera_from_info(info).matrix)
+        # Deserialising damaged bytes raises whatever they happen to hit first.
+        except Exception as error:
+            logger.warning("skipped a message of %s: %s", topic.name, error)
+            continue
+        if calibrated:
+            return info
+        first = info if first is None else first
+
+
+def _raw_name(topic: str) -> str:
     """The raw sibling of a topic of compressed images."""
     for end in COMPRESSED_ENDS:
         topic = topic.removesuffix(end)
     return topic
 
 
-def _check_depth_topic(path: Path, reader: AnyReader, wanted: str | None) -> str | None:
-    images = {x.topic for x in reader.connections if x.msgtype in (_IMAGE, _COMPRESSED)}
-    if wanted is not None and wanted not in images:
-        raise SourceError(f"{path}: no image topic {wanted}; it has {_listing(images)}")
-    return wanted
+def _said(topic: Topic) -> str:
+    return f"{topic.name} ({topic.kind}, {topic.count} messages)"
 
 
-def _choose_info_topic(
-    path: Path, reader: AnyReader, image_topic: str, wanted: str | None
-) -> str | None:
-    infos = {x.topic for x in reader.connections if x.msgtype == _INFO}
-    if wanted is not None:
-        if wanted not in infos:
-            raise SourceError(f"{path}: no CameraInfo topic {wanted}; it has {_listing(infos)}")
-        return wanted
-    base = _raw_topic(image_topic).rpartition("/")[0]
-    if f"{base}/camera_info" in infos:
-        return f"{base}/camera_info"
-    return infos.pop() if len(infos) == 1 else None
-
-
-def _first_camera(reader: AnyReader, topic: str | None) -> CameraModel | None:
-    connections = [x for x in reader.connections if x.topic == topic]
-    if not connections:
-        return None
-    for connection, _, data in reader.messages(connections):
-        return camera_from_info(reader.deserialize(data, connection.msgtype))
-    return None
-
-
-def _listing(topics: set[str]) -> str:
-    return ", ".join(sorted(topics)) or "none"
+def _listing(topics: list[Topic]) -> str:
+    return ", ".join(sorted({topic.name for topic in topics})) or "none"

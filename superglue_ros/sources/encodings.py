@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superglue_ros.errors import ImageError
+from superglue_ros.sources.image_headers import decoded_bytes, is_complete
 from superglue_ros.types import FloatArray, ImageArray
 
 _CHANNELS: dict[str, tuple[int, int]] = {
@@ -51,10 +52,9 @@ _DEPTH_TYPES: dict[str, tuple[np.dtype[Any], float]] = {
 }
 """Encodings of depth: what a pixel is, and how much of it a metre."""
 
-# The end of a complete file; what a decoder makes of a file without it is partly invented.
 _PNG = b"\x89PNG"
-_ENDINGS = {b"\xff\xd8\xff": b"\xff\xd9", _PNG: b"IEND"}
-_ENDING_WITHIN = 1024
+_MAX_DECODED_BYTES = 150_000_000
+"""50 megapixels in colour; a file of some kilobytes can say that it has more."""
 
 COMPRESSED_ENDS = ("/compressedDepth", "/compressed")
 """Of the names of image_transport's topics of compressed images."""
@@ -195,10 +195,11 @@ def decode_unchanged(data: NDArray[np.uint8] | bytes, name: str = "image") -> ND
     buffer = np.frombuffer(data, np.uint8)
     if not len(buffer):
         raise ImageError(f"{name} is empty")
-    head, tail = buffer[:4].tobytes(), buffer[-_ENDING_WITHIN:].tobytes()
-    for start, end in _ENDINGS.items():
-        if head.startswith(start) and end not in tail:
-            raise ImageError(f"{name} is truncated")
+    content = buffer.tobytes()
+    if not is_complete(content):
+        raise ImageError(f"{name} is truncated")
+    if decoded_bytes(content) > _MAX_DECODED_BYTES:
+        raise ImageError(f"{name} has more pixels than fit {_MAX_DECODED_BYTES} bytes")
     try:
         image = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:

@@ -13,8 +13,9 @@ class FrameSource(Protocol):
 
     name: of the sequence, for reports; camera: its calibration, None if unknown; skipped: frames
     that could not be decoded in the last iteration (each was logged); has_depth, is_stereo:
-    whether frames come with depth_m, with a right image; len() counts the frames stored, 0 where
-    the container does not say.
+    whether frames come with depth_m, with a right image; notes: what it chose and took for
+    granted (layout, topics, calibration, times), a line each; len() counts the frames stored, 0
+    where the container does not say.
     """
 
     @property
@@ -25,6 +26,9 @@ class FrameSource(Protocol):
 
     @property
     def skipped(self) -> int: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
     @property
     def has_depth(self) -> bool: ...

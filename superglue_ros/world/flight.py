@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -86,18 +86,22 @@ def render_flight(
     *,
     start_ns: int = 0,
     gray: bool = False,
+    baseline_m: float = 0.0,
 ) -> Iterator[FlightFrame]:
     """Frames of the flight with exact poses and depths, the same for the same arguments.
 
-    Images are BGR, or gray. Raises ValueError as `flight_poses`, and for images under 16 pixels.
+    Images are BGR, or gray; with a baseline there is a right camera as well. Raises ValueError as
+    `flight_poses`, for images under 16 pixels, and for a negative baseline.
     """
     if min(width, height) < 16:
         raise ValueError(f"images of {width}x{height} are too small for a flight")
+    if not baseline_m >= 0:
+        raise ValueError(f"a baseline must not be negative, as {baseline_m} is")
     poses = flight_poses(num_frames, rate_hz)
-    return _render_poses(poses, width, height, rate_hz, seed, start_ns, gray)
+    return render_poses(poses, width, height, rate_hz, seed, start_ns, gray, baseline_m)
 
 
-def _render_poses(
+def render_poses(
     poses: list[Pose],
     width: int,
     height: int,
@@ -105,7 +109,9 @@ def _render_poses(
     seed: int,
     start_ns: int,
     gray: bool,
+    baseline_m: float = 0.0,
 ) -> Iterator[FlightFrame]:
+    """Frames of cameras at poses in the flight's room, `rate_hz` of them a second."""
     surfaces = flight_room(seed)
     texture_size = TEXTURE_SIZES[width > 320]
     bank = TextureBank(paint(list(TEXTURES), texture_size, seed))
@@ -121,6 +127,11 @@ def _render_poses(
         depth = picture.depth[0].numpy()
         stamp_ns = start_ns + round(index * 1e9 / rate_hz)
         frame = Frame(image, stamp_ns, camera=camera, depth_m=depth)
+        if baseline_m:
+            beside = Pose(pose.rotation, pose.position + baseline_m * pose.rotation[:, 0])
+            picture = render(surfaces, bank, view_of(beside, camera), lights)
+            right = _expose(picture.image[0].permute(1, 2, 0).numpy(), rng, gray)
+            frame = replace(frame, right=right, baseline_m=baseline_m)
         yield FlightFrame(frame, pose, depth)
 
 

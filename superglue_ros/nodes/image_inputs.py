@@ -1,0 +1,110 @@
+"""The images that are matched: of one camera, or of a stereo rig in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from rclpy.node import Node
+
+from superglue_ros.nodes.conversions import AnyImage
+from superglue_ros.nodes.health import Rate, TopicWatchdog
+from superglue_ros.nodes.options import MatcherNodeOptions
+from superglue_ros.nodes.pairing import Synchronizer
+from superglue_ros.nodes.subscribing import ImageSubscription, message_type
+
+_QUEUE_SIZE = 5
+_PAIRS_QUEUE_SIZE = 10
+
+
+class ImageInput(Protocol):
+    """Topics of images to listen to."""
+
+    def look_after(self) -> None:
+        """To be called now and then: follow the publishers, say in the log what is missing."""
+
+
+class SingleImages:
+    """Listens to `image`."""
+
+    def __init__(self, node: Node, take: Callable[[AnyImage], None]) -> None:
+        self._topic = WatchedImages(node, "image", take, _QUEUE_SIZE)
+
+    def look_after(self) -> None:
+        """As ImageInput's."""
+        self._topic.look_after()
+
+
+class StereoImages:
+    """Listens to `image` and `image_right`, and gives on those that were taken together.
+
+    report(cause, text) is told where images come on both topics and none of them are pairs.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        take: Callable[[AnyImage, AnyImage], None],
+        tolerance_s: float,
+        report: Callable[[str, str], None],
+    ) -> None:
+        self._take, self._tolerance_s, self._report = take, tolerance_s, report
+        pairs = Synchronizer(2, _PAIRS_QUEUE_SIZE, tolerance_s, self._on_pair)
+        self._left, self._right = (
+            WatchedImages(node, topic, partial(pairs.add, place), _PAIRS_QUEUE_SIZE)
+            for place, topic in enumerate(("image", "image_right"))
+        )
+        self._unpaired_since = 0, 0
+
+    def _on_pair(self, left: AnyImage, right: AnyImage) -> None:
+        self._unpaired_since = self._counts
+        self._take(left, right)
+
+    @property
+    def _counts(self) -> tuple[int, int]:
+        return self._left.received.count, self._right.received.count
+
+    def look_after(self) -> None:
+        """As ImageInput's."""
+        self._left.look_after()
+        self._right.look_after()
+        apart = [now - then for now, then in zip(self._counts, self._unpaired_since)]
+        if min(apart) > _PAIRS_QUEUE_SIZE:
+            self._unpaired_since = self._counts
+            text = f"no image and right image within {self._tolerance_s:g} s of one another"
+            self._report("no pairs", f"{text}: the cameras must be triggered together")
+
+
+class WatchedImages:
+    """A topic of images, of which the log says when nothing has come."""
+
+    def __init__(
+        self, node: Node, topic: str, take: Callable[[AnyImage], None], queue: int
+    ) -> None:
+        self.received, self._take = Rate(), take
+        kind = message_type(node.resolve_topic_name(topic))
+        self._watchdog = TopicWatchdog(node, topic, kind)
+        self._subscription = ImageSubscription(node, topic, self._on_image, queue)
+
+    def _on_image(self, message: AnyImage) -> None:
+        self.received.tick()
+        self._take(message)
+
+    def look_after(self) -> None:
+        """As ImageInput's."""
+        self._subscription.follow()
+        if not self.received.count:
+            self._watchdog.check()
+
+
+def image_input(
+    node: Node,
+    options: MatcherNodeOptions,
+    take: Callable[..., None],
+    report: Callable[[str, str], None],
+) -> ImageInput:
+    """The topics that options name; take(image) or take(image, image_right) gets what comes."""
+    if options.use_stereo:
+        return StereoImages(node, take, options.pair_tolerance_s, report)
+    return SingleImages(node, take)

@@ -1,0 +1,95 @@
+"""What matcher_node says of itself in /diagnostics."""
+
+from __future__ import annotations
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+
+from superglue_ros.matching import ImageMatcher
+from superglue_ros.nodes.health import OVERHEAD, Milliseconds, Problems, Rate, diagnostics
+from superglue_ros.types import FrameMatches
+
+REPLACED = "a newer image came"
+"""Cause of the drops that are as they should be: the newest image wins."""
+
+
+class MatcherDiagnostics:
+    """Counts what comes and goes, and publishes it when asked to.
+
+    received, matched: of images; search: of right images; problems: each dropped image is one;
+    camera_received: whether there has been a CameraInfo.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.problems = Problems(node.get_logger().warning)
+        self.received, self.matched = Rate(), Rate()
+        self.camera_received = False
+        self._latency, self._overhead = Milliseconds(), Milliseconds()
+        self._extract, self._match = Milliseconds(), Milliseconds()
+        self.search = Milliseconds()
+        self._last: FrameMatches | None = None
+        self._problems_before, self._matched_before = 0, 0
+
+    def add(self, matches: FrameMatches, latency_ms: float) -> None:
+        """Take in a result, published so long after its image came."""
+        self._last = matches
+        self._extract.add(matches.extract_ms)
+        self._match.add(matches.match_ms)
+        self._latency.add(latency_ms)
+        self._overhead.add(latency_ms - matches.extract_ms - matches.match_ms)
+
+    def publish(self, matcher: ImageMatcher, listeners: int) -> None:
+        """Publish the values, and the worst of what is wrong since the last call."""
+        problem, failing = self._judge()
+        stamp = self._node.get_clock().now().to_msg()
+        name = self._node.get_fully_qualified_name()
+        values = self._values(matcher, listeners)
+        self._publisher.publish(diagnostics(stamp, name, matcher.device, problem, values, failing))
+
+    def _judge(self) -> tuple[str, bool]:
+        """What is wrong, "" for nothing, and whether nothing is matched any more."""
+        wrong = sum(n for cause, n in self.problems.counts.items() if cause != REPLACED)
+        new, matched = wrong - self._problems_before, self.matched.count - self._matched_before
+        self._problems_before, self._matched_before = wrong, self.matched.count
+        if new:
+            return f"{new} new problems", matched == 0
+        if silent_s := self.received.silent_s():
+            return f"no image for {silent_s:.0f} s", False
+        return "" if self.received.count else "no image yet", False
+
+    def _values(self, matcher: ImageMatcher, listeners: int) -> dict[str, object]:
+        last = self._last
+        counts = {
+            f"problem: {cause}" if cause != REPLACED else "dropped: " + REPLACED: n
+            for cause, n in self.problems.counts.items()
+        }
+        return {
+            "images received": self.received.count,
+            "images matched": self.matched.count,
+            "rate in [Hz]": f"{self.received.per_second():.2f}",
+            "rate out [Hz]": f"{self.matched.per_second():.2f}",
+            "latency": self._latency,
+            OVERHEAD: self._overhead,
+            "extract": self._extract,
+            "match": self._match,
+            "search of a right image": self.search,
+            "listeners": listeners,
+            "matches": len(last) if last is not None else 0,
+            "features": last.num_features if last is not None else 0,
+            "right points": self._right_points(),
+            "keyframe": last.keyframe_id if last is not None else 0,
+            "camera_info": "received" if self.camera_received else "none yet",
+            "device": matcher.device,
+            "precision": matcher.precision,
+            "model": matcher.model,
+            "weights": matcher.weights_hash,
+            **counts,
+        }
+
+    def _right_points(self) -> int:
+        """Of the last matches, those that are found in the keyframe's right image."""
+        right = self._last.keyframe_right_points if self._last is not None else None
+        return 0 if right is None else int(np.isfinite(right[:, 0]).sum())

@@ -106,7 +106,8 @@ def refine_pose(
     (N,) of each, normalised units; landmark_covariances (N, 3, 3) or None for exact landmarks;
     threshold: error beyond which a point is left out at the start, None for no such limit. A
     Cauchy kernel limits the influence of outliers; inliers are those within the 99 % gate. The
-    covariance is that of the normal equations, enlarged where the residuals exceed what the noise explains.
+    covariance is that of the normal equations, enlarged where the residuals exceed what the noise
+    explains.
     """
     if landmark_covariances is None:
         landmark_covariances = np.zeros((len(landmarks), 3, 3))

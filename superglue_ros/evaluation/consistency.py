@@ -25,8 +25,8 @@ BASELINE_M = 0.12
 UNSCALED_S = 1.0
 """After a start without depth, in which hardly anything says how long its first step was."""
 
-_SEED = 3_000_100
-"""Of no training nor its validation."""
+_SEED = 100
+"""Of the first room; the demo flies through room 0, and no training through any."""
 _LAP_FRAMES = 240
 _STRIDE = 37
 """Frames of the lap between the starts of two flights."""

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "superglue_ros"
-MAX_LINES = 400
+MAX_LINES = 300
+MAX_NODE_LINES = 250
 MAX_NODE_LINES = 250
 
 FLOORS = {

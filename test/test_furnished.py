@@ -27,9 +27,10 @@ from superglue_ros.training.superglue.recipe import BankConfig, SuperGlueRecipe,
 from superglue_ros.training.superglue.task import SuperGlueTask, untrained
 from superglue_ros.world import WorldConfig
 from superglue_ros.world.furnished import FurnishedWorld, load_model
+from superglue_ros.world.furnished_cameras import FurnishedConfig
 from superglue_ros.world.furnished_render import Camera, DressedWorld, Lighting, render_depth
 from superglue_ros.world.furnished_textures import TexturePool
-from superglue_ros.world.furnished_views import FurnishedConfig, FurnishedViews
+from superglue_ros.world.furnished_views import FurnishedViews
 
 pytest.importorskip("trimesh", reason="furnished worlds need the extra [train]")
 pytest.importorskip("embreex", reason="furnished worlds need the extra [train]")

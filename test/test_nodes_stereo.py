@@ -158,7 +158,8 @@ def test_a_camera_info_without_a_baseline_is_refused(rig: Rig, flight: list[Flig
     for flown in flight[:2]:
         rig.send(flown.frame, baseline_m=0.0)
     reason = rig.harness.statuses[-1].reason
-    assert reason.startswith("P[3] on /camera/right/camera_info is 0, not -fx * baseline")
+    expected = "CameraInfo on /camera/right/camera_info: P[3] is 0, not -fx * baseline"
+    assert reason.startswith(expected)
     assert "ros2 launch stereo_image_proc" in reason
     # And it goes on as soon as there is one.
     rig.send(flight[2].frame)

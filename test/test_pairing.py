@@ -127,4 +127,3 @@ def test_depth_of_keyframes(classes: tuple[Any, Any], monkeypatch: pytest.Monkey
     depths.add(depth_image(1000 * MS, 4000))
     assert value(1000, 8900, is_keyframe=True) is None
     assert value(1100, 1000) == 4.0
-    assert depths.received.count == 84

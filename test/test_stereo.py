@@ -109,7 +109,7 @@ def test_a_rendered_rig_is_found_where_it_is(matcher: ImageMatcher) -> None:
         assert (frame.right.shape, frame.baseline_m) == (frame.image.shape, BASELINE_M)
         points = matcher.extract(frame.image).points
         found = find_right_points(frame.image, frame.right, points)
-        near = cv2.remap(1 / flown.depth, points, None, cv2.INTER_LINEAR)[:, 0]
+        near = cv2.remap(1 / flown.depth, points[:, :1], points[:, 1:], cv2.INTER_LINEAR)[:, 0]
         wanted = near * frame.camera.matrix[0, 0] * BASELINE_M
         known = np.isfinite(found[:, 0])
         errors.append(np.abs(points[:, 0] - found[:, 0] - wanted)[known])

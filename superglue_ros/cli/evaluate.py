@@ -42,7 +42,7 @@ from superglue_ros.reporting.tables import format_table, slashed
 from superglue_ros.sources import FrameSource, find_groundtruth
 from superglue_ros.training.data.photos import read_photos
 from superglue_ros.types import Trajectory
-from superglue_ros.world.furnished_views import FurnishedConfig
+from superglue_ros.world.furnished_cameras import FurnishedConfig
 
 SUMMARY = "relative poses, homographies and trajectories against ground truth"
 

@@ -90,6 +90,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--topic", metavar="T", help="image topic of a bag with several")
     parser.add_argument("--depth-topic", metavar="T", help="of a bag's registered depth images")
+    parser.add_argument(
+        "--right-topic", metavar="T", help="of a bag's right images, with camera_info beside them"
+    )
     parser.add_argument("--camera-info-topic", metavar="T", help="default: beside the image topic")
     parser.add_argument("--calibration", type=Path, metavar="F", help="instead of the source's")
     parser.add_argument(
@@ -112,14 +115,16 @@ def run(args: argparse.Namespace) -> int:
     odometry_config = config_from(args, OdometryConfig, prefix="odometry_")
     if args.max_frames is not None and args.max_frames < 1:
         raise SuperGlueRosError(f"--max-frames is at least 1, not {args.max_frames}")
-    if args.depth == "no" and args.depth_topic:
-        raise SuperGlueRosError("--depth no and --depth-topic contradict each other")
+    if args.depth == "no" and (args.depth_topic or args.right_topic):
+        given = "--depth-topic" if args.depth_topic else "--right-topic"
+        raise SuperGlueRosError(f"--depth no and {given} contradict each other")
     source = open_source(
         args.source,
         topic=args.topic,
         camera_info_topic=args.camera_info_topic,
         calibration=args.calibration,
         depth_topic=args.depth_topic,
+        right_topic=args.right_topic,
         rectify=args.depth == "auto",
     )
     # What can fail is tried before the minutes that a long replay takes.

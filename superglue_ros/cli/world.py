@@ -48,7 +48,8 @@ def _write_sheet(args: argparse.Namespace) -> Path:
 
     from superglue_ros.networks.device import choose_device
     from superglue_ros.world import WorldConfig, WorldPairs
-    from superglue_ros.world.furnished_views import FurnishedConfig, FurnishedViews
+    from superglue_ros.world.furnished_cameras import FurnishedConfig
+    from superglue_ros.world.furnished_views import FurnishedViews
 
     size, overlap = (args.width, args.height), tuple(args.overlap)
     source: WorldPairs | FurnishedViews

@@ -16,7 +16,8 @@ from superglue_ros.evaluation.methods import Method
 from superglue_ros.evaluation.pairs import PairResult, View, evaluate_views
 from superglue_ros.types import CameraModel, Frame, ImageArray, Pose
 from superglue_ros.world import RenderedPairs, WorldConfig, WorldPairs
-from superglue_ros.world.furnished_views import FurnishedConfig, FurnishedViews
+from superglue_ros.world.furnished_cameras import FurnishedConfig
+from superglue_ros.world.furnished_views import FurnishedViews
 
 RENDERED_SEED = 3_000_017
 """Of no training nor its validation, so that these scenes are new to the networks."""

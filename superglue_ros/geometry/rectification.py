@@ -81,13 +81,28 @@ def rectify_pair(left: CameraModel, right: CameraModel, right_in_left: Pose) -> 
     )
     matrix = np.asarray(projection[:, :3], float)
     rotations = np.asarray(rotation0, float), np.asarray(rotation1, float)
-    maps = _map(matrix, rotations[0], size, left), _map(matrix, rotations[1], size, right)
+    baseline_m = float(np.linalg.norm(right_in_left.position))
+    return rectification_by((left, right), rotations, matrix, baseline_m)
+
+
+def rectification_by(
+    cameras: tuple[CameraModel, CameraModel],
+    rotations: tuple[FloatArray, FloatArray],
+    matrix: FloatArray,
+    baseline_m: float,
+) -> Rectification:
+    """Rectification that is known: rotations (3, 3) from the left and from the right camera into
+    the rectified ones, whose intrinsics are matrix (3, 3). CameraError for an unusable camera."""
+    for camera in cameras:
+        check_camera(camera)
+    left, right = cameras
+    size = left.width, left.height
     return Rectification(
         CameraModel(*size, matrix),
-        float(np.linalg.norm(right_in_left.position)),
+        baseline_m,
         rotations[0],
         (size, (right.width, right.height)),
-        maps,
+        (_map(matrix, rotations[0], size, left), _map(matrix, rotations[1], size, right)),
     )
 
 

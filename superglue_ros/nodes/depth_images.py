@@ -9,7 +9,6 @@ from superglue_ros.errors import ImageError, LateFrame
 from superglue_ros.geometry import fit_depth
 from superglue_ros.msg import Matches
 from superglue_ros.nodes.conversions import AnyImage, stamp_to_ns
-from superglue_ros.nodes.health import Rate
 from superglue_ros.nodes.pairing import ApproximateTimeSynchronizer, SimpleFilter
 from superglue_ros.sources.encodings import depth_of_message
 from superglue_ros.stamps import StampOrder
@@ -29,7 +28,6 @@ class DepthImages:
     def __init__(self, tolerance_s: float, report: Callable[[str, str], None]) -> None:
         self._tolerance_s = tolerance_s
         self._report = report
-        self.received = Rate()
         self._order = StampOrder()
         self._clear()
 
@@ -44,7 +42,6 @@ class DepthImages:
 
     def add(self, message: AnyImage) -> None:
         """Take in a depth image; a clock that jumped back leaves no other."""
-        self.received.tick()
         with suppress(LateFrame):  # which may still be of use
             if self._order.follow(stamp_to_ns(message.header.stamp)):
                 self._clear()

@@ -8,7 +8,9 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
 
+from superglue_ros.errors import CameraError
 from superglue_ros.nodes.conversions import camera_from_message
+from superglue_ros.sources.calibration import baseline_of_info
 from superglue_ros.types import CameraModel
 
 RECTIFY = (
@@ -39,11 +41,11 @@ class RightCamera:
         """Metres from the left camera, which is of rectified images, or None and why not."""
         if self._message is None:
             return None, f"no CameraInfo on {self._topic} yet"
-        focal_px, shift = float(self._message.p[0]), float(self._message.p[3]) + 0.0  # no -0
-        if not (focal_px > 0 and shift < 0):
-            text = f"P[3] on {self._topic} is {shift:g}, not -fx * baseline"
-            return None, f"{text}: that is no right camera of a rectified pair; {RECTIFY}"
+        try:
+            baseline_m = baseline_of_info(self._message)
+        except CameraError as error:
+            return None, f"CameraInfo on {self._topic}: {error}; {RECTIFY}"
         right = camera_from_message(self._message, rectified=True)
         if not np.allclose(right.matrix, left.matrix, atol=_SAME_PX):
             return None, f"P on {self._topic} is another camera's than the left one's; {RECTIFY}"
-        return -shift / focal_px, ""
+        return baseline_m, ""

@@ -26,11 +26,13 @@ def write_bag(
     image_topic: str = "/camera/image_raw",
     info_topic: str = "/camera/camera_info",
     depth_topic: str | None = None,
+    right_topic: str | None = None,
     storage: str = "mcap",
 ) -> int:
     """Write frames as sensor_msgs/Image (mono8, bgr8), each with a CameraInfo if it has a camera.
 
-    depth_topic: where the frames' depths go (32FC1, metres), nowhere by default.
+    depth_topic, right_topic: where the frames' depths (32FC1, metres) and right images go, nowhere
+    by default; a CameraInfo goes beside the right images.
     The bag is a new folder at `path`. Returns the number of frames; raises SourceError if it
     cannot be written, ValueError for an unknown storage.
     """
@@ -46,6 +48,10 @@ def write_bag(
             depths = None
             if depth_topic is not None:
                 depths = bag.add_connection(depth_topic, image_type, typestore=store)
+            if right_topic is not None:
+                beside = right_topic.rpartition("/")[0] + "/camera_info"
+                rights = bag.add_connection(right_topic, image_type, typestore=store)
+                right_infos = bag.add_connection(beside, info_type, typestore=store)
             for frame in frames:
                 header = _header(store, frame)
                 if frame.camera is not None:
@@ -54,9 +60,15 @@ def write_bag(
                 if depths is not None and frame.depth_m is not None:
                     depth = _image(store, header, np.asarray(frame.depth_m, np.float32), "32FC1")
                     bag.write(depths, frame.stamp_ns, store.serialize_cdr(depth, image_type))
-                encoding = "mono8" if frame.image.ndim == 2 else "bgr8"
-                image = _image(store, header, frame.image, encoding)
+                image = _image(store, header, frame.image)
                 bag.write(images, frame.stamp_ns, store.serialize_cdr(image, image_type))
+                if right_topic is not None and frame.right is not None:
+                    right = _image(store, header, frame.right)
+                    bag.write(rights, frame.stamp_ns, store.serialize_cdr(right, image_type))
+                    if frame.camera is not None:
+                        info = _camera_info(store, header, frame.camera, frame.baseline_m or 0.0)
+                        data = store.serialize_cdr(info, info_type)
+                        bag.write(right_infos, frame.stamp_ns, data)
                 count += 1
     except (WriterError, OSError) as error:
         raise SourceError(f"cannot write bag {path}: {error}") from error
@@ -69,23 +81,24 @@ def _header(store: Any, frame: Frame) -> Any:
     return store.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame.frame_id)
 
 
-def _image(store: Any, header: Any, pixels: NDArray[Any], encoding: str) -> Any:
+def _image(store: Any, header: Any, pixels: NDArray[Any], encoding: str | None = None) -> Any:
     rows = np.ascontiguousarray(pixels).view(np.uint8)
     height, width = pixels.shape[:2]
     return store.types["sensor_msgs/msg/Image"](
         header=header,
         height=height,
         width=width,
-        encoding=encoding,
+        encoding=encoding or ("mono8" if pixels.ndim == 2 else "bgr8"),
         is_bigendian=0,
         step=rows[0].size,
         data=rows.ravel(),
     )
 
 
-def _camera_info(store: Any, header: Any, camera: CameraModel) -> Any:
+def _camera_info(store: Any, header: Any, camera: CameraModel, baseline_m: float = 0.0) -> Any:
     projection = np.zeros((3, 4))
     projection[:, :3] = camera.matrix
+    projection[0, 3] = -camera.matrix[0, 0] * baseline_m
     rectified = camera.model == "none"
     region = store.types["sensor_msgs/msg/RegionOfInterest"](
         x_offset=0, y_offset=0, height=0, width=0, do_rectify=False

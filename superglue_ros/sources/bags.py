@@ -40,6 +40,8 @@ class BagSource:
     calibration: a file used instead; depth_topic: of depth images registered to the images, raw
     or compressed, which go with those of nearly the same stamp. Messages that cannot be decoded
     are logged, counted in `skipped`, and passed over. Raises SourceError.
+
+    info: the CameraInfo message that `camera` is of, None where it is of none.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class BagSource:
         self._path = path
         self._files = BagFiles(path)
         self.camera: CameraModel | None = None
+        self.info: Any = None
         info: Topic | None = None
         with BagReader(self._files.paths) as reader:
             images = [x for x in reader.topics if x.kind in _IMAGES]
@@ -66,7 +69,8 @@ class BagSource:
             if calibration is None:
                 infos = [x for x in reader.topics if x.kind == _INFO]
                 info = _choose_info(path, infos, self._topic, camera_info_topic)
-                self.camera = _first_camera(reader, info) if info else None
+                self.info = _first_info(reader, info) if info else None
+                self.camera = camera_from_info(self.info) if self.info is not None else None
         notes = [f"images: {_said(self._topic)}, of {_listing(images)}"]
         if self._depth is not None:
             notes.append(f"depth: {_said(self._depth)}")
@@ -190,9 +194,9 @@ def _choose_info(
     return infos[0] if len(infos) == 1 else None
 
 
-def _first_camera(reader: BagReader, topic: Topic) -> CameraModel | None:
-    """That of the first CameraInfo with a calibration, or of the first; some drivers publish some
-    before they have read theirs."""
+def _first_info(reader: BagReader, topic: Topic) -> Any:
+    """The first CameraInfo with a calibration, or the first; some drivers publish some before they
+    have read theirs."""
     first = None
     messages = islice(reader.messages(topic), _INFOS_TRIED)
     while True:
@@ -204,14 +208,15 @@ def _first_camera(reader: BagReader, topic: Topic) -> CameraModel | None:
             logger.warning("%s: %s", topic.name, error)
             return first
         try:
-            camera = camera_from_info(reader.deserialise(data, topic))
+            info = reader.deserialise(data, topic)
+            calibrated = np.any(camera_from_info(info).matrix)
         # Deserialising damaged bytes raises whatever they happen to hit first.
         except Exception as error:
             logger.warning("skipped a message of %s: %s", topic.name, error)
             continue
-        if np.any(camera.matrix):
-            return camera
-        first = first or camera
+        if calibrated:
+            return info
+        first = info if first is None else first
 
 
 def _raw_name(topic: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from superglue_ros.errors import SourceError
+from superglue_ros.errors import CameraError, SourceError
 from superglue_ros.sources.calibration_text import camera_from_text
 from superglue_ros.sources.calibration_yaml import camera_from_yaml, read_limited
 from superglue_ros.sources.distortion import normalise
@@ -51,6 +51,18 @@ def camera_from_info(message: Any, rectified: bool = False) -> CameraModel:
             matrix[axis, 2] -= 0.5
     size = width // max(int(message.binning_x), 1), height // max(int(message.binning_y), 1)
     return CameraModel(*size, matrix, model, distortion)
+
+
+def baseline_of_info(message: Any) -> float:
+    """Metres to the right camera of a rectified pair from the left one, by the right one's
+    sensor_msgs/CameraInfo; CameraError where its P has none."""
+    projection = np.array(message.p if hasattr(message, "p") else message.P, float).ravel()
+    focal_px, shift = float(projection[0]), float(projection[3]) + 0.0  # no -0
+    if not (focal_px > 0 and shift < 0):
+        raise CameraError(
+            f"P[3] is {shift:g}, not -fx * baseline: that is no right camera of a rectified pair"
+        )
+    return -shift / focal_px
 
 
 def read_calibration(path: Path, size: tuple[int, int]) -> CameraModel:

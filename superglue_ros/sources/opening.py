@@ -6,6 +6,7 @@ from pathlib import Path
 
 from superglue_ros.errors import SourceError
 from superglue_ros.sources.bag_files import BAG_SUFFIXES, is_bag
+from superglue_ros.sources.bag_pairs import StereoBagSource
 from superglue_ros.sources.bags import BagSource
 from superglue_ros.sources.folders import open_folder
 from superglue_ros.sources.source import FrameSource
@@ -19,18 +20,24 @@ def open_source(
     camera_info_topic: str | None = None,
     calibration: str | Path | None = None,
     depth_topic: str | None = None,
+    right_topic: str | None = None,
     rectify: bool = False,
 ) -> FrameSource:
     """Frames of a bag, a video or a folder of images in one of the layouts of docs/sources.md.
 
     topic, camera_info_topic: of a bag, where it has more than one; depth_topic: of a bag's depth
-    images, none by default; rectify: make pairs that were not taken rectified such; calibration:
-    a file that replaces the source's own. Raises SourceError.
+    images, right_topic: of its right ones, none by default; rectify: make pairs of a folder that
+    were not taken rectified such; calibration: a file that replaces the source's own. Raises
+    SourceError.
     """
     path = Path(path)
     calibration = Path(calibration) if calibration is not None else None
     if not path.exists():
         raise SourceError(f"{path} does not exist")
+    if right_topic is not None and is_bag(path):
+        if topic is None or calibration is not None or depth_topic is not None:
+            raise SourceError("--right-topic needs --topic, and no --calibration or --depth-topic")
+        return StereoBagSource(path, topic, right_topic, camera_info_topic)
     if is_bag(path):
         return BagSource(
             path,
@@ -39,7 +46,7 @@ def open_source(
             calibration=calibration,
             depth_topic=depth_topic,
         )
-    if topic is not None or camera_info_topic is not None or depth_topic is not None:
+    if any(name is not None for name in (topic, camera_info_topic, depth_topic, right_topic)):
         raise SourceError(f"{path} is no bag and has no topics")
     if path.is_dir():
         source = open_folder(path, calibration)

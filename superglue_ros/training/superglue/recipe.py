@@ -9,7 +9,7 @@ from superglue_ros.networks.superglue import SuperGlueConfig
 from superglue_ros.training.data.homography_pairs import PairConfig
 from superglue_ros.training.recipes import check_stage_names
 from superglue_ros.training.schedule import ScheduleConfig
-from superglue_ros.world.furnished_views import FurnishedConfig
+from superglue_ros.world.furnished_cameras import FurnishedConfig
 from superglue_ros.world.pairs import WorldConfig
 
 

@@ -47,5 +47,9 @@ class CameraError(SuperGlueRosError):
     """A camera model is missing or unusable (K = 0, NaN, unknown distortion)."""
 
 
+class MapError(SuperGlueRosError):
+    """A map cannot be made, written or read, or is of other networks."""
+
+
 class MessageError(SuperGlueRosError):
     """The fields of a message contradict each other."""

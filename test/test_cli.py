@@ -414,6 +414,7 @@ class TestInterrupts:
         page = (tmp_path / "out" / "report.html").read_text()
         assert "Interrupted: the report is of the frames until then" in page
         assert shlex.join(["superglue_ros", *words]) in html.unescape(page)
+        assert "plain images" in page
         with np.load(tracks) as read:
             assert len(read["stamps_ns"]) == 1
 

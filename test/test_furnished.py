@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from superglue_ros.networks.superglue import SuperGlueConfig
 from superglue_ros.training.data.assignment import ground_truth_assignment
 from superglue_ros.training.data.homography_pairs import PairConfig
 from superglue_ros.training.data.photos import PhotoBank, draw_procedural
+from superglue_ros.training.options import Run
 from superglue_ros.training.superglue.bank import Bank, join_views, make_bank
 from superglue_ros.training.superglue.recipe import BankConfig, SuperGlueRecipe, SuperGlueStage
 from superglue_ros.training.superglue.task import SuperGlueTask, untrained
@@ -321,3 +323,44 @@ def test_evaluation_takes_a_furnished_world(
     assert "partner nearest %" in printed
     assert main(words[:4]) == 1
     assert "go together" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_one_command_makes_the_bank_and_mixes_in_what_a_stage_began_with(
+    folder: Path, tmp_path: Path
+) -> None:
+    from superglue_ros.training import loop, runs
+
+    recipe = tmp_path / "rooms.yaml"
+    recipe.write_text(
+        "drawings: 2\nbfloat16: false\nvalidation_batches: 1\nstart_share: 0.25\n"
+        "network: {num_layers: 2, sinkhorn_iterations: 5}\n"
+        "pairs: {size: [96, 80]}\n"
+        "world: {width: 96, height: 80, procedural: 4, texture_size: 64, scenes: 2}\n"
+        "bank: {clusters: 2, keypoints: 60, views: {size: [160, 120], views: 4}}\n"
+        "stages:\n"
+        "- {name: flat, keypoints: [20, 30], batch: 2, rendered_share: 0,\n"
+        "   schedule: &schedule {steps: 3, validate_every: 3, warmup_steps: 1}}\n"
+        "- {name: rooms, keypoints: [20, 30], batch: 3, rendered_share: 0, bank_share: 0.7,\n"
+        "   from_mean: 1, schedule: *schedule}\n"
+    )
+    run = Run(recipe, tmp_path / "run", worlds=folder)
+    weights, finished = runs.train("superglue", run)
+    assert finished
+    assert len(list((run.folder / "bank").glob("*.safetensors"))) == 2
+    first, last = (
+        loop.read_checkpoint(run.folder / place / loop.CHECKPOINT)["network"]
+        for place in ("1_flat", "2_rooms")
+    )
+    for name in ("final_proj.weight", "gnn.layers.1.mlp.1.running_var"):
+        assert (first[name] != last[name]).any()
+        expected = 0.25 * first[name] + 0.75 * last[name]
+        torch.testing.assert_close(weights.tensors[name].float(), expected, atol=2e-3, rtol=1e-3)
+    card = json.loads((run.folder / "superglue.json").read_text())
+    assert "2 clusters of views of furnished worlds" in card["data"]
+    assert card["method"].endswith("0.25 of it the weights that these began with")
+    again = replace(run, folder=tmp_path / "again", bank=run.folder / "bank", trial=True)
+    assert runs.train("superglue", again)[1]
+    assert not (again.folder / "bank").exists()
+    with pytest.raises(SuperGlueRosError, match="name --worlds"):
+        runs.train("superglue", replace(run, folder=tmp_path / "other", worlds=None))

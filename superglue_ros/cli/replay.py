@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
         accuracy = measure_accuracy(result.trajectory, groundtruth, alignment)
     if args.tracks is not None:
         tracks.write(args.tracks)
-    write_report(args.output, result, accuracy, _about(args))
+    write_report(args.output, result, accuracy, _about(args, source.notes))
     print(_table(result, accuracy))
     print(f"report: {args.output / 'report.html'}")
     if result.interrupted:
@@ -161,17 +162,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _about(args: argparse.Namespace) -> dict[str, str]:
-    """What the report says of the run that its result does not know."""
-    asked = {
-        "command": args.command,
-        "image topic": args.topic,
-        "CameraInfo topic": args.camera_info_topic,
-        "depth topic": args.depth_topic,
-        "calibration file": args.calibration,
-        "ground truth": args.groundtruth,
-    }
-    return {name: str(value) for name, value in asked.items() if value}
+def _about(args: argparse.Namespace, notes: Sequence[str]) -> dict[str, str]:
+    """What the report says of the run that its result does not know: the command, and what the
+    source was taken for."""
+    said = {"command": str(args.command)}
+    if args.groundtruth:
+        said["ground truth"] = str(args.groundtruth)
+    for note in notes:
+        name, _, text = note.partition(": ")
+        said[name] = f"{said[name]}; {text}" if name in said else text
+    return said
 
 
 def _table(result: ReplayResult, accuracy: Accuracy | None) -> str:

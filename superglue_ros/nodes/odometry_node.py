@@ -82,7 +82,7 @@ class OdometryNode(Node):
         self._order = StampOrder(late_ns=0)
         self._state, self._reset_count = "", 0
         self._rectified = self._options.rectified or use_stereo
-        self._right = RightCamera(self) if use_stereo else None
+        self._right = RightCamera(self, self._problems.report) if use_stereo else None
         self._depths: DepthImages | None = None
         self._depth_topic: WatchedImages | None = None
         if use_depth:
@@ -177,7 +177,9 @@ class OdometryNode(Node):
         depth: FloatArray | None,
         frames: OdometryFrames,
     ) -> None:
-        baseline_m, problem = self._right.baseline(camera) if self._right else (None, "")
+        baseline_m, problem = None, ""
+        if self._right is not None:
+            baseline_m, problem = self._right.baseline(camera, matches)
         if problem:
             self._refuse(message, problem)
             return

@@ -110,7 +110,8 @@ class SuperGlueRecipe:
     bfloat16: of the products while training, where the device multiplies it in hardware;
     validation_batches: of 6 pairs, of each kind;
     averaged_stages: the weights are the mean of what so many of the last stages ended with
-    (Wortsman et al., arXiv:2203.05482);
+    (Wortsman et al., arXiv:2203.05482), and for start_share of what these began with, which keeps
+    what they were not shown (Wortsman et al., arXiv:2109.01903);
     attention_keypoints: of the weights, see `attention_sharpness`; training goes without.
     """
 
@@ -125,6 +126,7 @@ class SuperGlueRecipe:
     bfloat16: bool = True
     validation_batches: int = 4
     averaged_stages: int = 1
+    start_share: float = 0.0
     attention_keypoints: int = 0
     network: SuperGlueConfig = field(default_factory=SuperGlueConfig)
     pairs: PairConfig = field(default_factory=lambda: PairConfig(size=(240, 176)))
@@ -136,6 +138,8 @@ class SuperGlueRecipe:
         check_stage_names([stage.name for stage in self.stages])
         if not 1 <= self.averaged_stages <= len(self.stages):
             raise ValueError(f"averaged_stages must be 1 to {len(self.stages)}, the stages")
+        if not 0 <= self.start_share < 1:
+            raise ValueError(f"start_share is a share under 1, not {self.start_share}")
         asked = [stage for stage in self.stages if sum(stage.bank_counts)]
         if asked and not self.bank.clusters:
             raise ValueError(f"stage {asked[0].name} asks for a bank, which has no clusters")

@@ -65,6 +65,7 @@ class SuperGlueTraining:
         if not run.resume and group.is_main:
             self._write_baselines(dtype)
         self._start = _load_start(self.network, run.start, recipe)
+        self._begun_with = {k: v.clone() for k, v in self.network.state_dict().items()}
         self._averaged = 1
         self._task: SuperGlueTask
 
@@ -111,9 +112,8 @@ class SuperGlueTraining:
     def begin_stage(self, number: int, folder: Path, resumed: bool) -> SuperGlueTask:
         """The task of a stage."""
         stage = self.recipe.stages[number]
-        earlier = range(max(0, number - stage.from_mean), number)
-        if earlier and not resumed:
-            self.network.load_state_dict(average_weights([self._end_of(i) for i in earlier]))
+        if number and not resumed:
+            self.network.load_state_dict(self._beginning(number))
         self._task = SuperGlueTask(
             self.recipe,
             stage,
@@ -126,6 +126,12 @@ class SuperGlueTraining:
         )
         return self._task
 
+    def _beginning(self, number: int) -> dict[str, Tensor]:
+        """The weights that a stage begins with."""
+        earlier = range(max(0, number - max(1, self.recipe.stages[number].from_mean)), number)
+        ends = [self._end_of(i) for i in earlier]
+        return average_weights(ends) if ends else self._begun_with
+
     def _end_of(self, number: int) -> dict[str, Tensor]:
         """The weights that a stage has ended with."""
         folder = self._run.stage_folder(number, self.recipe.stages[number].name)
@@ -136,7 +142,11 @@ class SuperGlueTraining:
         of what comes out."""
         ends = [state["network"] for state in checkpoints[-self.recipe.averaged_stages :]]
         self._averaged = len(ends)
-        self.network.load_state_dict(average_weights(ends))
+        weights = average_weights(ends)
+        if self.recipe.start_share:
+            begun_with = self._beginning(len(checkpoints) - len(ends))
+            weights = mix_weights(weights, begun_with, self.recipe.start_share)
+        self.network.load_state_dict(weights)
         if self.recipe.attention_keypoints:
             self.network.sharpen_attention(self.recipe.attention_keypoints)
         self._task.calibrate_dustbin()
@@ -150,6 +160,8 @@ class SuperGlueTraining:
         method = METHOD
         if self._averaged > 1:
             method += f"; the mean of the weights after the last {self._averaged} stages"
+        if self.recipe.start_share:
+            method += f"; {self.recipe.start_share:g} of it the weights that these began with"
         data = f"{image_data(self._run)}; a procedurally rendered world"
         if self._furnished is not None:
             data += f"; {len(self._furnished.paths)} clusters of views of furnished worlds"
@@ -191,6 +203,17 @@ def average_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         if last.is_floating_point()
         else last
         for name, last in states[-1].items()
+    }
+
+
+def mix_weights(
+    first: dict[str, Tensor], second: dict[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """First weights with a share of the second, tensor by tensor; the batch norms' counters are
+    the first's."""
+    return {
+        name: torch.lerp(own, second[name].to(own), share) if own.is_floating_point() else own
+        for name, own in first.items()
     }
 
 

@@ -45,6 +45,12 @@ HEIGHT_PX, PLOT_WIDTH_PX = 360, 360
 PAIR = (0, 44)
 """Frames of the flight whose matches are shown."""
 
+HIDDEN = (
+    "nav, .cards, #what-was-run, #what-was-run + .wide, #trajectory, #trajectory + figure, "
+    "#trajectory + figure + figure"
+)
+"""What the picture of the report leaves out: other pictures show it, or it tells of a machine."""
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -105,7 +111,7 @@ def _draw_pair(path: Path, source: FrameSource, matcher: ImageMatcher) -> None:
 
 
 def _photograph(page: Path, path: Path, work: Path) -> None:
-    """The first screen of a page, if there is a browser."""
+    """A page from its errors on, if there is a browser."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         print(f"{path.name} left as it was: no browser ({', '.join(BROWSERS)})", file=sys.stderr)
@@ -113,10 +119,13 @@ def _photograph(page: Path, path: Path, work: Path) -> None:
     quiet = (
         "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--hide-scrollbars", "--window-size=1000,1250",
+        "--hide-scrollbars", "--window-size=1000,1045",
     )  # fmt: skip
+    shown = work / "shown.html"
+    text = page.read_text(encoding="utf-8")
+    shown.write_text(text.replace("</style>", f"{HIDDEN} {{ display: none }}</style>", 1))
     command = [browser, *quiet, f"--user-data-dir={work / 'browser'}", f"--screenshot={path}"]
-    subprocess.run([*command, page.as_uri()], check=True, capture_output=True)
+    subprocess.run([*command, shown.as_uri()], check=True, capture_output=True)
 
 
 def _animation(

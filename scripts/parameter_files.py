@@ -15,7 +15,9 @@ from typing import Any
 
 import yaml
 
+from superglue_ros.mapping import LocalizerConfig
 from superglue_ros.matching import KeyframePolicy, MatcherConfig
+from superglue_ros.nodes.localization_options import LocalizationNodeOptions
 from superglue_ros.nodes.options import MatcherNodeOptions, OdometryNodeOptions, OdometryOutputs
 from superglue_ros.nodes.rtabmap_options import RtabmapNodeOptions
 from superglue_ros.nodes.tracks_options import TracksNodeOptions
@@ -24,6 +26,11 @@ from superglue_ros.odometry import OdometryConfig
 NODES: dict[str, tuple[tuple[type, bool], ...]] = {
     "matcher": ((MatcherConfig, False), (MatcherNodeOptions, False), (KeyframePolicy, True)),
     "odometry": ((OdometryConfig, True), (OdometryNodeOptions, False), (OdometryOutputs, True)),
+    "localization": (
+        (LocalizationNodeOptions, False),
+        (LocalizerConfig, False),
+        (MatcherConfig, False),
+    ),
     "rtabmap": ((RtabmapNodeOptions, False),),
     "tracks": ((TracksNodeOptions, False),),
 }

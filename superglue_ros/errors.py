@@ -2,7 +2,13 @@
 
 
 class SuperGlueRosError(Exception):
-    """Base of every error that the command line prints in one line and exits with 1."""
+    """Base of every error that the command line prints in one line and exits with 1.
+
+    Names and words of files, which may have line ends in them, stay on that line.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(" ".join(message.splitlines()))
 
 
 class CheckpointError(SuperGlueRosError):
@@ -39,6 +45,10 @@ class SourceError(SuperGlueRosError):
 
 class CameraError(SuperGlueRosError):
     """A camera model is missing or unusable (K = 0, NaN, unknown distortion)."""
+
+
+class MapError(SuperGlueRosError):
+    """A map cannot be made, written or read, or is of other networks."""
 
 
 class MessageError(SuperGlueRosError):

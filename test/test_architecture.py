@@ -30,6 +30,7 @@ FLOORS = {
     "training": 3,
     "exporters": 4,
     "tracks": 4,
+    "mapping": 4,
     "reporting": 4,
     "evaluation": 5,
     "replay": 6,
@@ -50,7 +51,8 @@ ALLOWED = {
     "exporters": {*GROUND, "geometry", "networks", "engines", "matching"},
     "reporting": GROUND,
     "tracks": {*GROUND, "geometry"},
-    "nodes": {*GROUND, "sources", "geometry", "matching", "odometry", "tracks"},
+    "mapping": {*GROUND, "geometry", "matching"},
+    "nodes": {*GROUND, "sources", "geometry", "matching", "odometry", "tracks", "mapping"},
 }
 """Where the floor alone would allow too much (matching must not need a bag reader)."""
 

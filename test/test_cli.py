@@ -315,7 +315,10 @@ class TestTrajectory:
         (tmp_path / "a.txt").write_text("\n".join(tum))
         words = [str(tmp_path / name) for name in ("a.txt", "poses.txt")]
         assert console.main(["evaluate", "trajectory", *words, "--alignment", "none"]) == 0
-        assert "4 of 4" in capsys.readouterr().out
+        text = capsys.readouterr().out
+        assert "4 of 4" in text
+        assert f"estimate: {words[0]} (TUM, times in s)" in text
+        assert f"ground truth: {words[1]} (KITTI), times: none, 10 Hz assumed" in text
 
     def test_bad_files(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "a.txt").write_text("1 0 0 0 0 0 0 1\n")
@@ -411,6 +414,7 @@ class TestInterrupts:
         page = (tmp_path / "out" / "report.html").read_text()
         assert "Interrupted: the report is of the frames until then" in page
         assert shlex.join(["superglue_ros", *words]) in html.unescape(page)
+        assert "plain images" in page
         with np.load(tracks) as read:
             assert len(read["stamps_ns"]) == 1
 

@@ -281,9 +281,11 @@ class TestHarness:
 @pytest.mark.slow
 def test_rendered_pairs_have_the_pose_that_good_matches_give() -> None:
     methods = [sift_method(500)]
-    results = evaluate_rendered((0.7, 0.95), 4, methods, {"opencv": estimate_opencv})
+    found = evaluate_rendered((0.7, 0.95), 4, methods, {"opencv": estimate_opencv})
     again = evaluate_rendered((0.7, 0.95), 4, methods, {"opencv": estimate_opencv})
-    assert results == again
+    assert found == again
+    results, diagnoses = found
+    assert [row.method for row in diagnoses] == ["SIFT"] * 4
     assert [result.gap for result in results] == [0] * 4
     matches = sum(result.num_matches for result in results)
     assert matches > 100
@@ -300,7 +302,7 @@ def test_a_card_says_poses_and_precision_and_of_pairs_apart_the_matches() -> Non
     lines = {}
     for overlap in ((0.7, 0.95), (0.0, 0.0)):
         found = summarise_pairs(
-            rendered_name(overlap), evaluate_rendered(overlap, 2, methods, estimators)
+            rendered_name(overlap), evaluate_rendered(overlap, 2, methods, estimators)[0]
         )
         lines |= card_scores(plain_numbers({"scores": found}), "ORB")
         orb = next(row for row in found if row.method == "ORB")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-LAUNCH_FILES = ("matcher", "odometry", "replay", "rtabmap", "tracks")
+LAUNCH_FILES = ("matcher", "localization", "odometry", "replay", "rtabmap", "tracks")
 
 
 def file_of(repository: Path, name: str) -> Path:

@@ -17,7 +17,7 @@ from nav_msgs.msg import Odometry
 from node_harness import SMALL, TOPICS, Harness, wait_for
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
 from superglue_ros.demo.node_process import NodeProcess, spinning
@@ -46,6 +46,12 @@ MOUNT = "0.30 -0.10 1.25 -1.92 0.0 -1.5708"
 
 BASE = ("-p", "base_frame:=base_link", "-p", f"base_to_camera:='{MOUNT}'")
 DEPTH = ("-p", "use_depth:=true", "-r", "depth:=/camera/depth")
+STEREO = (
+    *("-p", "use_stereo:=true", "-r", "image_right:=/camera/right/image_rect"),
+    *("-r", "camera_info_right:=/camera/right/camera_info"),
+    *("-p", "qos_overrides./camera/right/camera_info.subscription.reliability:=reliable"),
+)
+BASELINE_M = 0.12
 
 
 def base_pose(time_s: float) -> Pose:
@@ -61,28 +67,39 @@ def drive() -> list[FlightFrame]:
     start = pose_from_text("-2.6 -1.6 0 0 0 0.6")  # in the room
     mount = pose_from_text(MOUNT)
     cameras = [start @ base_pose(i / RATE_HZ) @ mount for i in range(FRAMES)]
-    return list(render_poses(cameras, 320, 240, RATE_HZ, 0, 100 * S, True))
+    return list(render_poses(cameras, 320, 240, RATE_HZ, 0, 100 * S, True, BASELINE_M))
 
 
 @dataclass
 class Robot:
-    """The running nodes, and a harness that sends them a drive."""
+    """The running nodes, and a harness that sends them a drive with depth or right images."""
 
     harness: Harness
     odometry: NodeProcess
     matcher: NodeProcess
+    stereo: bool
 
     def __post_init__(self) -> None:
-        self.depths = self.harness.create_publisher(Image, "/camera/depth", 100)
-        wait_for(self.depths.get_subscription_count, "a listener to depth")
+        topic = "/camera/right/image_rect" if self.stereo else "/camera/depth"
+        self.beside = self.harness.create_publisher(Image, topic, 100)
+        wait_for(self.beside.get_subscription_count, f"a listener to {topic}")
+        self.right_infos = self.harness.create_publisher(
+            CameraInfo, "/camera/right/camera_info", 100
+        )
+        if self.stereo:
+            wait_for(self.right_infos.get_subscription_count, "a listener to the right camera")
 
     def send(self, view: FlightFrame) -> None:
-        """Send a frame with its depth, and wait for the odometry's answer."""
+        """Send a frame with its depth or pair, and wait for the odometry's answer."""
         header = make_header(view.frame.stamp_ns, "eye")
         camera = view.frame.camera
         assert camera is not None
         self.harness.infos.publish(camera_info_message(camera, header))
-        self.depths.publish(depth_message(view.depth, header))
+        if self.stereo and view.frame.right is not None:
+            self.right_infos.publish(camera_info_message(camera, header, BASELINE_M))
+            self.beside.publish(image_message(view.frame.right, header))
+        else:
+            self.beside.publish(depth_message(view.depth, header))
         image = image_message(view.frame.image, header)
 
         def answered() -> bool:
@@ -123,16 +140,19 @@ def harness() -> Iterator[Harness]:
 
 @pytest.fixture
 def robot(harness: Harness, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Robot]:
-    matcher_options = [*TOPICS, *SMALL, "-p", "max_keypoints:=256"]
-    options = [*TOPICS, *BASE, *DEPTH, *getattr(request, "param", ())]
+    parameters = getattr(request, "param", DEPTH)
+    stereo = parameters is STEREO
+    matcher_options = [*TOPICS, *SMALL, "-p", "max_keypoints:=256", *(STEREO if stereo else ())]
+    options = [*TOPICS, *BASE, *parameters]
     with (
         NodeProcess("matcher_node", matcher_options, tmp_path / "matcher.log") as matcher,
         NodeProcess("odometry_node", options, tmp_path / "odometry.log") as odometry,
     ):
         harness.wait_until_heard(matcher, odometry)
-        yield Robot(harness, odometry, matcher)
+        yield Robot(harness, odometry, matcher, stereo)
 
 
+@pytest.mark.parametrize("robot", [DEPTH, STEREO], indirect=True, ids=["depth", "stereo"])
 def test_base_of_a_pitched_and_shifted_camera(robot: Robot, drive: list[FlightFrame]) -> None:
     found = robot.drive(drive)
     assert len(found) >= FRAMES - 2
@@ -181,7 +201,9 @@ def reset(harness: Harness, node: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "robot", [("-p", "initial_pose:='10 20 0 0 0 1.5708'", "-p", "when_lost:=null")], indirect=True
+    "robot",
+    [(*DEPTH, "-p", "initial_pose:='10 20 0 0 0 1.5708'", "-p", "when_lost:=null")],
+    indirect=True,
 )
 def test_loss_and_reset(robot: Robot, drive: list[FlightFrame]) -> None:
     harness = robot.harness

@@ -152,6 +152,7 @@ def test_a_pair_that_is_not_rectified_is_refused(rig: Rig, flight: list[FlightFr
     said = [line for line in rig.matcher.output().splitlines() if "right points" in line]
     assert len(said) == 1
     assert "stereo_image_proc.launch.py rectifies a pair" in said[0]
+    wait_for(lambda: rig.harness.problems("/odometry_node").get("no right points"), "the problem")
 
 
 def test_a_camera_info_without_a_baseline_is_refused(rig: Rig, flight: list[FlightFrame]) -> None:

@@ -13,7 +13,7 @@ pytest.importorskip("superglue_ros.msg", reason="the messages are not built (mak
 from node_harness import depth_image, some_matches
 from std_msgs.msg import Header
 
-from superglue_ros.nodes import depth_images
+from superglue_ros.nodes import pairing
 from superglue_ros.nodes.conversions import make_header, matches_message, stamp_to_ns
 from superglue_ros.nodes.depth_images import DepthImages
 from superglue_ros.nodes.pairing import StandInFilter, StandInSynchronizer
@@ -80,9 +80,31 @@ def test_three_topics_and_arguments(classes: tuple[Any, Any]) -> None:
     assert found == ["a100 b105 c103 more"]
 
 
+def use(classes: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairing, "ApproximateTimeSynchronizer", classes[0])
+    monkeypatch.setattr(pairing, "SimpleFilter", classes[1])
+
+
+def test_pairs_go_on_after_the_clock_jumped_back(
+    classes: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the queues are full of what found no partner before."""
+    use(classes, monkeypatch)
+    found: list[str] = []
+    pairs = pairing.Synchronizer(2, 5, 0.02, lambda *both: found.append("-".join(map(str, both))))
+    for stamp_ms in range(10_000, 11_000, 100):
+        pairs.add(0, Stamped(stamp_ms, "l"))
+        pairs.add(1, Stamped(stamp_ms + 50, "r"))
+    pairs.add(0, Stamped(10_950, "l"))  # late, and yet one of a pair
+    assert found == ["l10950-r10950"]
+    for stamp_ms in (100, 200):
+        pairs.add(0, Stamped(stamp_ms, "l"))
+        pairs.add(1, Stamped(stamp_ms + 20, "r"))
+    assert found[1:] == ["l100-r120", "l200-r220"]
+
+
 def test_depth_of_keyframes(classes: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depth_images, "ApproximateTimeSynchronizer", classes[0])
-    monkeypatch.setattr(depth_images, "SimpleFilter", classes[1])
+    use(classes, monkeypatch)
     told: list[tuple[str, str]] = []
     depths = DepthImages(0.02, lambda cause, text: told.append((cause, text)))
     frame = replace(some_matches(5), image_size=(160, 120), keyframe_image_size=(160, 120))
@@ -127,4 +149,3 @@ def test_depth_of_keyframes(classes: tuple[Any, Any], monkeypatch: pytest.Monkey
     depths.add(depth_image(1000 * MS, 4000))
     assert value(1000, 8900, is_keyframe=True) is None
     assert value(1100, 1000) == 4.0
-    assert depths.received.count == 84

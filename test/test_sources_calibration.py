@@ -337,6 +337,7 @@ def test_yaml_that_is_no_calibration(tmp_path: Path) -> None:
         ("when: 2001-99-99", "no camera calibration"),
         ("? [a]\n: b\n", "no camera calibration"),
         ("a: 1\nb: 2\n", "no camera calibration in it, only a, b"),
+        ('"of two\\nlines": 1\n', "no camera calibration in it, only of two lines"),
         ("a: " + "x" * 100_000, "over 64000 bytes"),
         ("camera_matrix: {data: [1, 2]}\ndistortion_model: none\n", "no camera calibration"),
     ):

@@ -22,14 +22,14 @@ from superglue_ros.replay.trajectory_plots import (
 )
 from superglue_ros.reporting.files import make_folder, write_json
 from superglue_ros.reporting.tables import format_table
-from superglue_ros.sources import read_stamped_trajectory
+from superglue_ros.sources import load_stamped_trajectory
 
 
 def add_trajectory(kinds: Any) -> None:
     """Add the subcommand to those of `evaluate`."""
     summary = "absolute and relative errors of a trajectory file"
     parser = kinds.add_parser("trajectory", help=summary, description=summary)
-    parser.add_argument("estimate", type=Path, metavar="ESTIMATE", help="TUM or KITTI format")
+    parser.add_argument("estimate", type=Path, metavar="ESTIMATE", help="see docs/sources.md")
     parser.add_argument("groundtruth", type=Path, metavar="GROUNDTRUTH")
     parser.add_argument("--alignment", choices=ALIGNMENTS, default="sim3")
     parser.add_argument(
@@ -44,8 +44,9 @@ def run_trajectory(args: argparse.Namespace) -> int:
     """Errors of a trajectory file against ground truth."""
     if args.metres is not None and not 0 < args.metres < math.inf:
         raise SuperGlueRosError(f"--metres is a length above 0, not {args.metres}")
-    estimate = read_stamped_trajectory(args.estimate)
-    groundtruth = read_stamped_trajectory(args.groundtruth)
+    given = load_stamped_trajectory(args.estimate), load_stamped_trajectory(args.groundtruth)
+    print(f"estimate: {given[0].origin}\nground truth: {given[1].origin}")
+    estimate, groundtruth = given[0].trajectory, given[1].trajectory
     output = make_folder(args.output) if args.output else None
     accuracy = measure_accuracy(estimate, groundtruth, args.alignment, args.max_gap)
     errors = accuracy.absolute

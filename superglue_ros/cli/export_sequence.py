@@ -12,6 +12,7 @@ from superglue_ros.cli.options import (
     keyframe_policy,
     matcher_config,
 )
+from superglue_ros.cli.source_options import add_source_options, open_chosen_source
 from superglue_ros.errors import ExportError, SuperGlueRosError
 from superglue_ros.exporters.colmap import MODELS, write_database, write_model
 from superglue_ros.exporters.hloc import write_hloc
@@ -22,7 +23,6 @@ from superglue_ros.odometry import VisualOdometry
 from superglue_ros.replay.run import run_replay
 from superglue_ros.reporting.files import make_folder
 from superglue_ros.sources import (
-    open_source,
     poses_from_trajectory,
     trajectory_from_poses,
     write_trajectory,
@@ -57,7 +57,7 @@ def add_parsers(kinds: Any) -> None:
 
 def _parser(kinds: Any, kind: str, summary: str, description: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = kinds.add_parser(kind, help=summary, description=description)
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="bag, video, or folder")
+    add_source_options(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument(
         "--pairs",
@@ -72,10 +72,6 @@ def _parser(kinds: Any, kind: str, summary: str, description: str) -> argparse.A
         "--every", type=int, default=1, metavar="N", help="take one of N frames (default 1)"
     )
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
-    parser.add_argument("--topic", metavar="T", help="image topic of a bag with several")
-    parser.add_argument("--depth-topic", metavar="T", help="of a bag's registered depth images")
-    parser.add_argument("--camera-info-topic", metavar="T", help="default: beside the image topic")
-    parser.add_argument("--calibration", type=Path, metavar="F", help="instead of the source's")
     add_matcher_options(parser)
     add_keyframe_options(parser)
     return parser
@@ -117,13 +113,7 @@ def run_hloc(args: argparse.Namespace) -> int:
 
 def _collect(args: argparse.Namespace) -> tuple[MatchedSequence, dict[int, Pose]]:
     """The matched sequence and, where the model is of our poses, these by stamp."""
-    source = open_source(
-        args.source,
-        topic=args.topic,
-        camera_info_topic=args.camera_info_topic,
-        calibration=args.calibration,
-        depth_topic=args.depth_topic,
-    )
+    source = open_chosen_source(args, rectify=True)
     odometry = None
     if args.model == "poses" and source.camera is not None:
         check_camera(source.camera)

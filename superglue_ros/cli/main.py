@@ -19,10 +19,12 @@ SUBCOMMANDS: dict[str, str] = {
     "match": "match two images",
     "replay": "run matching and odometry over a bag, folder, video or dataset",
     "demo": "play a flight or a recording through both nodes, with ROS 2",
+    "map": "make a map of keyframes from a recording",
+    "localize": "find the images of a recording in a map",
     "evaluate": "relative poses, homographies and trajectories against ground truth",
     "train": "train SuperPoint or SuperGlue",
     "bench": "milliseconds per stage, frames/s and memory",
-    "export": "export the networks",
+    "export": "export the networks, or a sequence's matches",
     "weights": "list, verify and import checkpoints",
     "world": "write pictures of the procedural world",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from superglue_ros.cli.options import (
     matcher_config,
 )
 from superglue_ros.cli.progress import said_if_slow
+from superglue_ros.cli.source_options import add_source_options, open_chosen_source
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.accuracy import Accuracy, accuracy_rows, measure_accuracy
 from superglue_ros.evaluation.pairs import frame_stamps
@@ -37,7 +39,6 @@ from superglue_ros.sources import (
     ImageFileSource,
     load_trajectory,
     needs_stamps,
-    open_source,
     turned_cameras,
 )
 from superglue_ros.tracks import TrackRecorder
@@ -68,12 +69,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=FORMATS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "source",
-        type=Path,
-        metavar="SOURCE",
-        help="bag, video, or folder of images",
-    )
+    add_source_options(parser)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="report folder")
     parser.add_argument("--groundtruth", type=Path, metavar="F", help="a trajectory, see below")
     parser.add_argument(
@@ -88,13 +84,6 @@ def add_parser(subparsers: Any) -> None:
         default="auto",
         help="auto: metric scale from the source's depth or right images where it has them",
     )
-    parser.add_argument("--topic", metavar="T", help="image topic of a bag with several")
-    parser.add_argument("--depth-topic", metavar="T", help="of a bag's registered depth images")
-    parser.add_argument(
-        "--right-topic", metavar="T", help="of a bag's right images, with camera_info beside them"
-    )
-    parser.add_argument("--camera-info-topic", metavar="T", help="default: beside the image topic")
-    parser.add_argument("--calibration", type=Path, metavar="F", help="instead of the source's")
     parser.add_argument(
         "--tracks",
         type=Path,
@@ -118,15 +107,7 @@ def run(args: argparse.Namespace) -> int:
     if args.depth == "no" and (args.depth_topic or args.right_topic):
         given = "--depth-topic" if args.depth_topic else "--right-topic"
         raise SuperGlueRosError(f"--depth no and {given} contradict each other")
-    source = open_source(
-        args.source,
-        topic=args.topic,
-        camera_info_topic=args.camera_info_topic,
-        calibration=args.calibration,
-        depth_topic=args.depth_topic,
-        right_topic=args.right_topic,
-        rectify=args.depth == "auto",
-    )
+    source = open_chosen_source(args, rectify=args.depth == "auto")
     # What can fail is tried before the minutes that a long replay takes.
     make_folder(args.output)
     if args.tracks is not None:
@@ -171,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
         accuracy = measure_accuracy(result.trajectory, groundtruth, alignment)
     if args.tracks is not None:
         tracks.write(args.tracks)
-    write_report(args.output, result, accuracy, _about(args))
+    write_report(args.output, result, accuracy, _about(args, source.notes))
     print(_table(result, accuracy))
     print(f"report: {args.output / 'report.html'}")
     if result.interrupted:
@@ -181,17 +162,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _about(args: argparse.Namespace) -> dict[str, str]:
-    """What the report says of the run that its result does not know."""
-    asked = {
-        "command": args.command,
-        "image topic": args.topic,
-        "CameraInfo topic": args.camera_info_topic,
-        "depth topic": args.depth_topic,
-        "calibration file": args.calibration,
-        "ground truth": args.groundtruth,
-    }
-    return {name: str(value) for name, value in asked.items() if value}
+def _about(args: argparse.Namespace, notes: Sequence[str]) -> dict[str, str]:
+    """What the report says of the run that its result does not know: the command, and what the
+    source was taken for."""
+    said = {"command": str(args.command)}
+    if args.groundtruth:
+        said["ground truth"] = str(args.groundtruth)
+    for note in notes:
+        name, _, text = note.partition(": ")
+        said[name] = f"{said[name]}; {text}" if name in said else text
+    return said
 
 
 def _table(result: ReplayResult, accuracy: Accuracy | None) -> str:

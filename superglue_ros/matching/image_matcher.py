@@ -158,6 +158,22 @@ class ImageMatcher:
         return found, self.superglue.encode(keypoints, scores, descriptors, size)
 
     @torch.inference_mode()
+    def encode_features(self, features: Features) -> ExtractedFeatures:
+        """Features that were extracted before, as of a map, on the device again; DeviceError with
+        cuda_graphs, which take those of their own alone."""
+        if self._captured is not None:
+            raise DeviceError("stored features cannot be matched with cuda_graphs")
+        keypoints, scores, descriptors = (
+            torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self._device)
+            for values in (features.keypoints, features.scores, features.descriptors)
+        )
+        encoded = self.superglue.encode(
+            keypoints[None], scores[None], descriptors[None], features.image_size
+        )
+        points = np.asarray(features.keypoints, np.float32)
+        return ExtractedFeatures(features.image_size, points, scores, descriptors, encoded)
+
+    @torch.inference_mode()
     def match_features(
         self, keyframe: ExtractedFeatures, frame: ExtractedFeatures
     ) -> FeatureMatches:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
-from superglue_ros.errors import ImageError, LateFrame
+from superglue_ros.errors import ImageError
 from superglue_ros.geometry import fit_depth
 from superglue_ros.msg import Matches
 from superglue_ros.nodes.conversions import AnyImage, stamp_to_ns
-from superglue_ros.nodes.health import Rate
-from superglue_ros.nodes.pairing import ApproximateTimeSynchronizer, SimpleFilter
+from superglue_ros.nodes.pairing import Synchronizer
 from superglue_ros.sources.encodings import depth_of_message
-from superglue_ros.stamps import StampOrder
 from superglue_ros.types import FloatArray, FrameMatches
 
 _QUEUE_SIZE = 60
@@ -29,34 +26,24 @@ class DepthImages:
     def __init__(self, tolerance_s: float, report: Callable[[str, str], None]) -> None:
         self._tolerance_s = tolerance_s
         self._report = report
-        self.received = Rate()
-        self._order = StampOrder()
-        self._clear()
-
-    def _clear(self) -> None:
-        self._keyframes_in, self._depths_in = SimpleFilter(), SimpleFilter()
-        pairs = ApproximateTimeSynchronizer(
-            [self._keyframes_in, self._depths_in], _QUEUE_SIZE, self._tolerance_s + 1e-9
-        )
-        pairs.registerCallback(self._on_pair)
+        self._pairs = Synchronizer(2, _QUEUE_SIZE, tolerance_s, self._on_pair)
         self._of_keyframes: dict[int, AnyImage] = {}
         self._decoded: tuple[int, FloatArray | None] | None = None
 
     def add(self, message: AnyImage) -> None:
-        """Take in a depth image; a clock that jumped back leaves no other."""
-        self.received.tick()
-        with suppress(LateFrame):  # which may still be of use
-            if self._order.follow(stamp_to_ns(message.header.stamp)):
-                self._clear()
-        self._depths_in.signalMessage(message)
+        """Take in a depth image."""
+        self._pairs.add(0, message)
 
     def add_matches(self, message: Matches) -> None:
         """Take in a frame's matches: where it becomes a keyframe, its depth is kept."""
         if message.is_keyframe:
-            self._keyframes_in.signalMessage(message)
+            self._pairs.add(1, message)
 
-    def _on_pair(self, matches: Matches, depth: AnyImage) -> None:
-        self._of_keyframes[stamp_to_ns(matches.header.stamp)] = depth
+    def _on_pair(self, depth: AnyImage, matches: Matches) -> None:
+        stamp_ns = stamp_to_ns(matches.header.stamp)
+        self._of_keyframes[stamp_ns] = depth
+        if self._decoded is not None and self._decoded[0] == stamp_ns:
+            self._decoded = None  # of the same stamp before the clock jumped back
 
     def of_keyframe(self, matches: FrameMatches) -> FloatArray | None:
         """Depth of the keyframe that the frame was matched against; None where there is none

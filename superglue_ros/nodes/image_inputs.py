@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 from rclpy.node import Node
 
-from superglue_ros.errors import LateFrame
-from superglue_ros.nodes.conversions import AnyImage, stamp_to_ns
+from superglue_ros.nodes.conversions import AnyImage
 from superglue_ros.nodes.health import Rate, TopicWatchdog
 from superglue_ros.nodes.options import MatcherNodeOptions
-from superglue_ros.nodes.pairing import ApproximateTimeSynchronizer, SimpleFilter
+from superglue_ros.nodes.pairing import Synchronizer
 from superglue_ros.nodes.subscribing import ImageSubscription, message_type
-from superglue_ros.stamps import StampOrder
 
 _QUEUE_SIZE = 5
 _PAIRS_QUEUE_SIZE = 10
@@ -52,28 +50,12 @@ class StereoImages:
         report: Callable[[str, str], None],
     ) -> None:
         self._take, self._tolerance_s, self._report = take, tolerance_s, report
-        self._order = StampOrder()
-        self._pair_up()
-        self._left = WatchedImages(node, "image", self._on_left, _PAIRS_QUEUE_SIZE)
-        self._right = WatchedImages(node, "image_right", self._on_right, _PAIRS_QUEUE_SIZE)
-        self._unpaired_since = 0, 0
-
-    def _pair_up(self) -> None:
-        """Begin to pair, without what may still wait for its partner."""
-        self._lefts_in, self._rights_in = SimpleFilter(), SimpleFilter()
-        pairs = ApproximateTimeSynchronizer(
-            [self._lefts_in, self._rights_in], _PAIRS_QUEUE_SIZE, self._tolerance_s + 1e-9
+        pairs = Synchronizer(2, _PAIRS_QUEUE_SIZE, tolerance_s, self._on_pair)
+        self._left, self._right = (
+            WatchedImages(node, topic, partial(pairs.add, place), _PAIRS_QUEUE_SIZE)
+            for place, topic in enumerate(("image", "image_right"))
         )
-        pairs.registerCallback(self._on_pair)
-
-    def _on_left(self, message: AnyImage) -> None:
-        with suppress(LateFrame):  # which the matcher judges
-            if self._order.follow(stamp_to_ns(message.header.stamp)):
-                self._pair_up()
-        self._lefts_in.signalMessage(message)
-
-    def _on_right(self, message: AnyImage) -> None:
-        self._rights_in.signalMessage(message)
+        self._unpaired_since = 0, 0
 
     def _on_pair(self, left: AnyImage, right: AnyImage) -> None:
         self._unpaired_since = self._counts

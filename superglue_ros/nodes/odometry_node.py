@@ -25,6 +25,7 @@ from superglue_ros.nodes.conversions import (
 )
 from superglue_ros.nodes.depth_images import DepthImages
 from superglue_ros.nodes.health import TopicWatchdog, diagnose_regularly
+from superglue_ros.nodes.image_inputs import WatchedImages
 from superglue_ros.nodes.odometry_diagnostics import OdometryDiagnostics
 from superglue_ros.nodes.odometry_messages import OdometryFrames, status_message
 from superglue_ros.nodes.odometry_publisher import OdometryPublisher
@@ -32,7 +33,7 @@ from superglue_ros.nodes.options import OdometryNodeOptions, OdometryOutputs
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.right_camera import RightCamera
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import ImageSubscription, RectifiedCheck, message_type
+from superglue_ros.nodes.subscribing import RectifiedCheck
 from superglue_ros.odometry import OdometryConfig, TrackingState, VisualOdometry
 from superglue_ros.odometry.base_frame import BaseFrame
 from superglue_ros.stamps import StampOrder
@@ -81,8 +82,9 @@ class OdometryNode(Node):
         self._order = StampOrder(late_ns=0)
         self._state, self._reset_count = "", 0
         self._rectified = self._options.rectified or use_stereo
-        self._right = RightCamera(self) if use_stereo else None
+        self._right = RightCamera(self, self._problems.report) if use_stereo else None
         self._depths: DepthImages | None = None
+        self._depth_topic: WatchedImages | None = None
         if use_depth:
             self._listen_to_depth()
         self._listen()
@@ -103,9 +105,7 @@ class OdometryNode(Node):
 
     def _listen_to_depth(self) -> None:
         self._depths = DepthImages(self._options.depth_tolerance_s, self._problems.report)
-        self._depths_in = ImageSubscription(self, "depth", self._depths.add, DEPTH_QUEUE_SIZE)
-        kind = message_type(self.resolve_topic_name("depth"))
-        self._depth_watchdog = TopicWatchdog(self, "depth", kind)
+        self._depth_topic = WatchedImages(self, "depth", self._depths.add, DEPTH_QUEUE_SIZE)
 
     def _change_settings(self) -> None:
         self._odometry.configure(self._settings.get(OdometryConfig))
@@ -177,7 +177,9 @@ class OdometryNode(Node):
         depth: FloatArray | None,
         frames: OdometryFrames,
     ) -> None:
-        baseline_m, problem = self._right.baseline(camera) if self._right else (None, "")
+        baseline_m, problem = None, ""
+        if self._right is not None:
+            baseline_m, problem = self._right.baseline(camera, matches)
         if problem:
             self._refuse(message, problem)
             return
@@ -234,11 +236,9 @@ class OdometryNode(Node):
         self._rectified_check.check()
         if not self._diagnostics.received.count:
             self._matches_watchdog.check()
-        if self._depths is not None:
-            self._depths_in.follow()
-            if not self._depths.received.count:
-                self._depth_watchdog.check()
-        depth = self._depths.received if self._depths else None
+        if self._depth_topic is not None:
+            self._depth_topic.look_after()
+        depth = self._depth_topic.received if self._depth_topic else None
         self._diagnostics.publish(self._state, depth)
 
 

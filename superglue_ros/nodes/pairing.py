@@ -7,10 +7,13 @@ calls stand in for what this package uses of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import product
 from typing import Any
 
+from superglue_ros.errors import LateFrame
 from superglue_ros.nodes.conversions import NS_PER_S, stamp_to_ns
+from superglue_ros.stamps import StampOrder
 
 
 class StandInFilter:
@@ -62,4 +65,35 @@ try:
 except ImportError:
     ApproximateTimeSynchronizer, SimpleFilter = StandInSynchronizer, StandInFilter
 
-__all__ = ["ApproximateTimeSynchronizer", "SimpleFilter"]
+
+class Synchronizer:
+    """Gives messages of several topics that were taken together to `callback`.
+
+    queue_size: messages of each topic that wait for the others; tolerance_s: by which stamps may
+    differ. Where the clock of topic 0 jumped back it begins anew: in message_filters' queues, from
+    which the earliest goes first, nothing that comes then would last.
+    """
+
+    def __init__(
+        self, topics: int, queue_size: int, tolerance_s: float, callback: Callable[..., None]
+    ) -> None:
+        self._topics, self._queue_size = topics, queue_size
+        self._tolerance_s, self._callback = tolerance_s, callback
+        self._order = StampOrder()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._filters = [SimpleFilter() for _ in range(self._topics)]
+        # Messages are to be less than a slop apart.
+        joined = ApproximateTimeSynchronizer(
+            self._filters, self._queue_size, self._tolerance_s + 1e-9
+        )
+        joined.registerCallback(self._callback)
+
+    def add(self, topic: int, message: Any) -> None:
+        """Take in a message of a topic, by its place; a late one may still be of use."""
+        if topic == 0:
+            with suppress(LateFrame):
+                if self._order.follow(stamp_to_ns(message.header.stamp)):
+                    self._begin()
+        self._filters[topic].signalMessage(message)

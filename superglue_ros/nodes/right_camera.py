@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
@@ -11,7 +13,7 @@ from sensor_msgs.msg import CameraInfo
 from superglue_ros.errors import CameraError
 from superglue_ros.nodes.conversions import camera_from_message
 from superglue_ros.sources.calibration import baseline_of_info
-from superglue_ros.types import CameraModel
+from superglue_ros.types import CameraModel, FrameMatches
 
 RECTIFY = (
     "ros2 launch stereo_image_proc stereo_image_proc.launch.py rectifies a pair: take its "
@@ -21,9 +23,13 @@ _SAME_PX = 0.5
 
 
 class RightCamera:
-    """What `camera_info_right` says: how far the right camera of a rectified pair is."""
+    """What `camera_info_right` says: how far the right camera of a rectified pair is.
 
-    def __init__(self, node: Node) -> None:
+    report(cause, text) is told of matches that carry no right points.
+    """
+
+    def __init__(self, node: Node, report: Callable[[str, str], None]) -> None:
+        self._report = report
         self._topic = node.resolve_topic_name("camera_info_right")
         self._message: CameraInfo | None = None
         node.create_subscription(
@@ -37,8 +43,14 @@ class RightCamera:
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._message = message
 
-    def baseline(self, left: CameraModel) -> tuple[float | None, str]:
-        """Metres from the left camera, which is of rectified images, or None and why not."""
+    def baseline(self, left: CameraModel, matches: FrameMatches) -> tuple[float | None, str]:
+        """Metres from the left camera, which is of rectified images and matches, or None and why
+        not."""
+        if len(matches) and matches.keyframe_right_points is None:
+            text = (
+                "matches without right points: is the matcher's use_stereo on? Its log says more"
+            )
+            self._report("no right points", text)
         if self._message is None:
             return None, f"no CameraInfo on {self._topic} yet"
         try:

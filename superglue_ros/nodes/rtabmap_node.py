@@ -23,7 +23,7 @@ from superglue_ros.nodes.health import (
     diagnostics,
 )
 from superglue_ros.nodes.image_inputs import WatchedImages
-from superglue_ros.nodes.pairing import ApproximateTimeSynchronizer, SimpleFilter
+from superglue_ros.nodes.pairing import Synchronizer
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.rtabmap_messages import import_rtabmap_msgs, rgbd_image
 from superglue_ros.nodes.rtabmap_options import RtabmapNodeOptions
@@ -60,21 +60,18 @@ class RtabmapNode(Node):
         diagnose_regularly(self, self._check_topics)
 
     def _listen(self) -> None:
-        self._filters = [SimpleFilter() for _ in range(3)]
-        joined = ApproximateTimeSynchronizer(
-            self._filters, QUEUE_SIZE, self._options.tolerance_s + 1e-9
-        )
-        joined.registerCallback(self._on_joined)
-        images, depths, features = self._filters
+        self._joined = Synchronizer(3, QUEUE_SIZE, self._options.tolerance_s, self._on_joined)
         other = "image_right" if self._options.use_stereo else "depth"
-        self._images = WatchedImages(self, "image", images.signalMessage, IMAGES_QUEUE_SIZE)
-        self._depths = WatchedImages(self, other, depths.signalMessage, IMAGES_QUEUE_SIZE)
+        self._images, self._depths = (
+            WatchedImages(self, topic, partial(self._joined.add, place), IMAGES_QUEUE_SIZE)
+            for place, topic in enumerate(("image", other))
+        )
         self._watchdog = TopicWatchdog(self, "features", Features)
         overriding = QoSOverridingOptions.with_default_policies()
 
         def on_features(message: Features) -> None:
             self._received.tick()
-            features.signalMessage(message)
+            self._joined.add(2, message)
 
         self.create_subscription(
             Features,

@@ -80,9 +80,9 @@ def _overview(result: ReplayResult, accuracy: Accuracy | None) -> str:
 def _run(result: ReplayResult, about: Mapping[str, str]) -> str:
     scale = "metric" if result.scale_is_metric else "up to scale: one camera without depth"
     rows: list[tuple[str, object]] = [
-        ("source", result.name),
+        ("name", result.name),
         *about.items(),
-        ("calibration", _camera_text(result.camera)),
+        ("camera", _camera_text(result.camera)),
         ("scale", scale if result.camera is not None else "no odometry without a calibration"),
         ("networks", f"{result.model}, weights {result.weights_hash}"),
         ("device", f"{result.device}, {result.precision}"),

@@ -5,6 +5,7 @@ from superglue_ros.sources.bags import BagSource
 from superglue_ros.sources.calibration import camera_from_info, read_calibration
 from superglue_ros.sources.folders import (
     find_groundtruth,
+    load_stamped_trajectory,
     open_folder,
     read_stamped_trajectory,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "VideoSource",
     "camera_from_info",
     "find_groundtruth",
+    "load_stamped_trajectory",
     "load_trajectory",
     "needs_stamps",
     "open_folder",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,11 @@ from superglue_ros.sources.image_files import (
     list_images,
 )
 from superglue_ros.sources.tables import NS_PER_S, Row, parse_stamps, read_table, stamp_unit
-from superglue_ros.sources.trajectories import needs_stamps, read_trajectory
+from superglue_ros.sources.trajectories import (
+    RecordedTrajectory,
+    load_trajectory,
+    needs_stamps,
+)
 from superglue_ros.types import Trajectory
 
 _LAYOUTS: tuple[Callable[[Path, bool], ImageFileSource | None], ...] = (
@@ -79,15 +84,21 @@ def find_groundtruth(folder: Path) -> Path | None:
 
 
 def read_stamped_trajectory(path: str | Path) -> Trajectory:
+    """Trajectory of a file on its own, see `load_stamped_trajectory`."""
+    return load_stamped_trajectory(path).trajectory
+
+
+def load_stamped_trajectory(path: str | Path) -> RecordedTrajectory:
     """Trajectory of a file on its own: KITTI poses take times.txt beside them, or 10 Hz.
 
     Raises SourceError.
     """
     path = Path(path)
-    if needs_stamps(path):
-        stamps, _ = kitti_stamps(path.parent, len(read_table(path)))
-        return read_trajectory(path, np.array(stamps, np.int64))
-    return read_trajectory(path)
+    if not needs_stamps(path):
+        return load_trajectory(path)
+    stamps, origin = kitti_stamps(path.parent, len(read_table(path)))
+    found = load_trajectory(path, np.array(stamps, np.int64))
+    return replace(found, origin=f"{found.origin}, {origin}")
 
 
 def _open_images(path: Path) -> ImageFileSource:

@@ -149,16 +149,19 @@ class LocalMap:
 
     def locate(self, observation: Observation, prior: Pose | None = None) -> TrackedPose:
         """Pose of a frame on the landmarks that it sees, near a predicted one if that fits."""
-        return locate_on_landmarks(
-            self.tracks.positions[observation.tracks],
-            self.tracks.covariances[observation.tracks],
+        seen, tracks = observation.tracks, self.tracks
+        settled, moving = tracks.are_settled[seen], tracks.moving[seen]
+        tracked = locate_on_landmarks(
+            tracks.positions[seen],
+            tracks.covariances[seen],
             observation.points,
             observation.noise,
-            self.tracks.are_settled[observation.tracks],
+            settled,
             self.tolerances,
             self.config.min_inliers,
             prior,
         )
+        return tracked.confirmed_by(settled) if 2 * moving.sum() > len(seen) else tracked
 
     def locate_frame(self, place: int) -> None:
         """Measure the pose of a frame that is not located, if the landmarks that it sees allow

@@ -38,6 +38,15 @@ class TrackedPose:
     deviation: float = 0.0
     contradicted: bool = False
 
+    def confirmed_by(self, settled: BoolArray) -> TrackedPose:
+        """The same if enough settled landmarks (M,) are inliers, else no pose: where most of the
+        view moves, new landmarks are of what moves as well."""
+        count = int((self.inliers & settled).sum())
+        if self.ok and count >= _FEWEST_SETTLED:
+            return self
+        reason = f"most of the view moves, and {count} landmarks that stood still for long agree"
+        return replace(self, reason=self.reason or reason, contradicted=True)
+
     @staticmethod
     def predicted(pose: Pose, covariance: FloatArray, count: int, reason: str) -> TrackedPose:
         """Where the frame, of `count` observations, is not located."""

@@ -86,12 +86,8 @@ def _spread(ranked: IntArray, tracks: FrameTracks, count: int) -> IntArray:
     width, height = tracks.image_size
     least2 = _SPACING**2 * width * height / count
     chosen: list[int] = []
-    points: FloatArray = np.empty((count, 2), np.float32)
-    for row in ranked:
-        offsets = points[: len(chosen)] - tracks.points[row]
-        if (np.einsum("ni,ni->n", offsets, offsets) >= least2).all():
-            points[len(chosen)] = tracks.points[row]
-            chosen.append(int(row))
-            if len(chosen) == count:
-                break
+    while len(ranked) and len(chosen) < count:
+        chosen.append(int(ranked[0]))
+        offsets = tracks.points[ranked] - tracks.points[ranked[0]]
+        ranked = ranked[np.einsum("ni,ni->n", offsets, offsets) >= least2]
     return np.sort(np.array(chosen, np.int64))

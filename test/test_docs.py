@@ -163,7 +163,7 @@ def test_launch_files_have_such_arguments(command: Command) -> None:
                 assert f"`{word.partition(':=')[0]}`" in parameters
     else:
         # Of others: no test can know their arguments here.
-        assert command.words[1] in ("topic", "launch")
+        assert command.words[1] in ("bag", "launch", "param", "service", "topic")
 
 
 weights = pytest.mark.skipif(not shipped_path("superpoint").is_file(), reason="no weights")

@@ -399,6 +399,8 @@ def test_options_are_validated(options: dict[str, object]) -> None:
 def test_options_describe_themselves() -> None:
     for option in OdometryConfig.__dataclass_fields__.values():
         assert option.metadata["description"][0].isupper()
+        if isinstance(option.default, bool):
+            continue
         low, high = option.metadata["range"]
         assert low <= option.default <= high
 

@@ -106,7 +106,7 @@ def test_a_depth_that_proved_wrong_is_not_taken_again() -> None:
     keyframe = WindowFrame(0, 0, Pose.identity(), np.eye(6), True, np.full(3, UNMATCHED))
     place = local_map.add_keyframe(keyframe)
     features, points = np.arange(3), np.array([[0.1, 0], [0.2, 0], [0, 0.1]])
-    found = Correspondences(points, points, points, points, features, features)
+    found = Correspondences(points, points, points, points, np.ones(3), features, features)
     depths = InverseDepths.of_known(np.array([0.5, np.nan, 0.25]), 0.002)
     seen = local_map.observe(place, 1, found, depths)
     np.testing.assert_allclose(local_map.tracks.positions[0], [0.2, 0, 2])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from superglue_ros.cli.evaluate_agreement import add_agreement
+from superglue_ros.cli.evaluate_consistency import add_consistency
 from superglue_ros.cli.evaluate_trajectory import add_trajectory
 from superglue_ros.cli.options import add_matcher_options, matcher_config
 from superglue_ros.errors import SuperGlueRosError
@@ -56,6 +57,7 @@ def add_parser(subparsers: Any) -> None:
     _add_features(kinds)
     add_trajectory(kinds)
     add_agreement(kinds)
+    add_consistency(kinds)
 
 
 def run_pairs(args: argparse.Namespace) -> int:

@@ -96,17 +96,18 @@ def refine_pose(
     landmarks: FloatArray,
     points: FloatArray,
     start: Pose,
-    noise: float,
+    noise: float | FloatArray,
     landmark_covariances: FloatArray | None = None,
     threshold: float | None = None,
 ) -> PoseEstimate:
     """Gauss-Newton on the reprojection errors, each weighted by its own 2x2 covariance.
 
-    landmarks (N, 3), points (N, 2) normalised, noise: standard deviation of a point in normalised
-    units, landmark_covariances (N, 3, 3) or None for exact landmarks; threshold: error beyond
-    which a point is left out at the start, None for no such limit. A Cauchy kernel limits the
-    influence of outliers; inliers are those within the 99 % gate. The covariance is that of the
-    normal equations, enlarged where the residuals exceed what the noise explains.
+    landmarks (N, 3), points (N, 2) normalised, noise: standard deviation of the points, of all or
+    (N,) of each, normalised units; landmark_covariances (N, 3, 3) or None for exact landmarks;
+    threshold: error beyond which a point is left out at the start, None for no such limit. A
+    Cauchy kernel limits the influence of outliers; inliers are those within the 99 % gate. The
+    covariance is that of the normal equations, enlarged where the residuals exceed what the noise
+    explains.
     """
     if landmark_covariances is None:
         landmark_covariances = np.zeros((len(landmarks), 3, 3))
@@ -120,13 +121,14 @@ def refine_pose(
         return _failed(result, f"{len(chosen)} landmarks to refine on, 4 needed")
     landmarks, points = landmarks[chosen], np.asarray(points, float)[chosen]
     landmark_covariances = landmark_covariances[chosen]
+    noises = np.broadcast_to(noise, used.shape)[chosen]
     pose = start
     normal: FloatArray = np.eye(6)
     by_points: FloatArray = np.eye(6)
     distances: FloatArray = np.zeros(len(chosen))
     for _ in range(_REFINE_ITERATIONS):
         normal, gradient, distances, by_points = _normal_equations(
-            landmarks, points, pose, noise, landmark_covariances
+            landmarks, points, pose, noises, landmark_covariances
         )
         step = _solve(normal, gradient)
         if step is None:
@@ -171,7 +173,7 @@ def _normal_equations(
     landmarks: FloatArray,
     points: FloatArray,
     pose: Pose,
-    noise: float,
+    noise: FloatArray,
     landmark_covariances: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Hessian (6, 6), gradient (6,) and squared Mahalanobis distances (N,) at a pose, and the
@@ -194,7 +196,8 @@ def _normal_equations(
     right = information @ by_pose
     hessian = np.einsum("nij,njk->ik", left, right)
     gradient = np.einsum("nij,nj->i", left, weighted)
-    by_points = noise**2 * np.einsum("nji,njk->ik", right, right * kernel[:, None, None] ** 2)
+    spread_by_points = (noise * kernel)[:, None, None] ** 2
+    by_points = np.einsum("nji,njk->ik", right, right * spread_by_points)
     return hessian, gradient, distances, by_points
 
 

@@ -16,6 +16,10 @@ class OdometryConfig:
         "Matches of lower confidence are left out",
         range=(0.0, 1.0),
     )
+    use_confidence: bool = option(
+        False,
+        "Points of less confident matches count as less exact",
+    )
     point_noise_px: float = option(
         1.0,
         "Standard deviation of a matched point's position",

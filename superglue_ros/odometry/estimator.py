@@ -89,7 +89,9 @@ class VisualOdometry:
         MessageError where the message contradicts itself or the depth is of another size, and
         ValueError for a baseline that is not positive; the state is then as before the call.
         """
-        found = usable_correspondences(matches, camera, self.config.min_confidence)
+        found = usable_correspondences(
+            matches, camera, self.config.min_confidence, self.config.use_confidence
+        )
         depths = InverseDepths.of_none(len(found))
         if self.use_depth:
             depths = measured_depths(
@@ -103,8 +105,7 @@ class VisualOdometry:
         tracked, starts = self._locate(observation, keyframe, reason)
         twist = Twist.unknown()
         if tracked.ok and not starts:
-            covariance = tracked.point_covariance
-            twist = self._motion.twist_to(matches.stamp_ns, tracked.pose, covariance)
+            twist = self._motion.twist_to(matches.stamp_ns, tracked)
         if tracked.ok:
             tracked = self._extend(matches, observation, tracked, starts)
         elif matches.is_keyframe:
@@ -214,7 +215,8 @@ class VisualOdometry:
             return tracked
         frame = self._map.add_frame(matches, observation, tracked, fits)
         if starts:
-            self._map.locate_frames()
+            for place in range(len(self._map.frames)):
+                self._map.locate_frame(place)
         self._pending_frames += 1
         young = sum(frame.located for frame in self._map.frames) <= _YOUNG_FRAMES
         due = young or self._pending_frames >= _MAX_PENDING_FRAMES
@@ -249,9 +251,7 @@ class VisualOdometry:
             return
         if starts:
             self._motion.place(*self._before(observation.stamp_ns))
-        self._motion.update(
-            observation.stamp_ns, tracked.pose, tracked.deviation, tracked.point_covariance
-        )
+        self._motion.update(observation.stamp_ns, tracked)
         self._waiting.clear()
         self._covariance = tracked.covariance
         self._started = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from superglue_ros.types import UNMATCHED, BoolArray, CameraModel, FloatArray, I
 UNKNOWN_COVARIANCE = 1e4
 """Variance of every pose component before there is a measurement."""
 
+_KEYFRAME_NOISE = 0.5
+"""A keyframe's point over a match's: it is what the others are to be found at."""
+
 MOST_COVARIANCE = 9e3
 """Most variance of a pose that was measured once: consumers take 9999 and more for none at all."""
 
@@ -24,10 +27,12 @@ FLOOR_COVARIANCE = 1e-9
 
 @dataclass(frozen=True)
 class Tolerances:
-    """Thresholds of one camera: threshold and noise in units of its normalised plane."""
+    """Thresholds of one camera: threshold and noise in units of its normalised plane, noise of a
+    match and of the keyframe's point that it goes from."""
 
     threshold: float
     noise: float
+    keyframe_noise: float
     min_parallax_rad: float
 
     @staticmethod
@@ -37,25 +42,27 @@ class Tolerances:
         return Tolerances(
             config.inlier_threshold_px / focal,
             config.point_noise_px / focal,
+            _KEYFRAME_NOISE * config.point_noise_px / focal,
             float(np.radians(config.min_parallax_deg)),
         )
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What a frame sees: tracks (M,) at normalised points (M, 2), and features (M,): indices into
-    the frame's list of features."""
+    """What a frame sees: tracks (M,) at normalised points (M, 2) with standard deviations noise
+    (M,), and features (M,): indices into the frame's list of features."""
 
     stamp_ns: int
     tracks: IntArray
     points: FloatArray
+    noise: FloatArray
     features: IntArray
 
     @staticmethod
     def nothing(stamp_ns: int) -> Observation:
         """Of a frame without matches."""
         none: IntArray = np.zeros(0, np.int64)
-        return Observation(stamp_ns, none, np.zeros((0, 2)), none)
+        return Observation(stamp_ns, none, np.zeros((0, 2)), np.zeros(0), none)
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -63,14 +70,17 @@ class Observation:
     def only(self, chosen: BoolArray | IntArray) -> Observation:
         """Those of the M that are chosen."""
         return Observation(
-            self.stamp_ns, self.tracks[chosen], self.points[chosen], self.features[chosen]
+            self.stamp_ns,
+            self.tracks[chosen],
+            self.points[chosen],
+            self.noise[chosen],
+            self.features[chosen],
         )
 
     def renumbered(self, new_numbers: IntArray) -> Observation:
         """What is left after tracks were dropped (see Tracks.drop_frame)."""
         tracks = renumber(self.tracks, new_numbers)
-        kept = tracks != UNMATCHED
-        return Observation(self.stamp_ns, tracks[kept], self.points[kept], self.features[kept])
+        return replace(self, tracks=tracks).only(tracks != UNMATCHED)
 
 
 @dataclass

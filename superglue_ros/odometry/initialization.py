@@ -59,9 +59,11 @@ def start_from_two_frames(
         shared = np.isfinite(first[:, 0])
         geometry = _try_pair(first[shared], observation.points[shared], tolerances, min_inliers)
         if geometry.ok:
-            points = np.stack([first[shared], observation.points[shared]], axis=1)
             tracks = observation.tracks[shared]
-            pair = _refine(tracks, points, geometry, tolerances, min_inliers)
+            points = np.stack([first[shared], observation.points[shared]], axis=1)
+            before = local_map.tracks.noise[tracks, candidate]
+            noise = np.stack([before, observation.noise[shared]], axis=1)
+            pair = _refine(tracks, points, noise, geometry, tolerances, min_inliers)
             if not pair.reason:
                 elapsed_ns = abs(observation.stamp_ns - local_map.frames[candidate].stamp_ns)
                 return _place(local_map, candidate, pair, speed * elapsed_ns * 1e-9, guess)
@@ -133,6 +135,7 @@ class _Pair:
 def _refine(
     tracks: IntArray,
     points: FloatArray,
+    noise: FloatArray,
     geometry: TwoViewGeometry,
     tolerances: Tolerances,
     min_inliers: int,
@@ -140,13 +143,13 @@ def _refine(
     """Adjust the pair on all inliers, far ones too, since these hold the rotation."""
     start = geometry.triangulation
     used = geometry.inliers & np.isfinite(start.points).all(axis=1)
-    tracks, points = tracks[used], points[used]
+    tracks, points, noise = tracks[used], points[used], noise[used]
     solution = adjust_window(
         (Pose.identity(), Pose(geometry.rotation.T, -geometry.rotation.T @ geometry.translation)),
         start.points[used],
         points,
         np.array([True, False]),
-        tolerances.noise,
+        noise,
         iterations=10,
     )
     pose = solution.poses[1]
@@ -166,7 +169,7 @@ def _refine(
     good = fits & (
         found.parallax_rad >= required_parallax(found.parallax_rad[fits], 0, tolerances)
     )
-    covariances = found.covariances[good] * tolerances.noise**2
+    covariances = found.covariances[good] * noise[good, 1, None, None] ** 2
     return _Pair(pose, tracks[good], solution.landmarks[good], covariances, reason)
 
 

@@ -65,7 +65,7 @@ class LocalMap:
 
     def add_keyframe(self, keyframe: WindowFrame) -> int:
         """Add a keyframe of which nothing is known but its features; returns its place."""
-        self.tracks.add_frame(np.zeros(0, np.int64), np.zeros((0, 2)))
+        self.tracks.add_frame(np.zeros(0, np.int64), np.zeros((0, 2)), np.zeros(0))
         self.frames.append(keyframe)
         return len(self.frames) - 1
 
@@ -91,7 +91,7 @@ class LocalMap:
             tracked.ok,
             track_of_feature,
         )
-        self.tracks.add_frame(chosen.tracks, chosen.points)
+        self.tracks.add_frame(chosen.tracks, chosen.points, chosen.noise)
         self.frames.append(frame)
         return frame
 
@@ -108,7 +108,8 @@ class LocalMap:
         self.tracks.measure(keyframe, tracks, depths)
         if self.frames[keyframe].located:
             self.place_measured_depths(keyframe)
-        return Observation(stamp_ns, tracks, found.points, found.features)
+        noise = self.tolerances.noise * found.noise_ratios
+        return Observation(stamp_ns, tracks, found.points, noise, found.features)
 
     def _tracks_of(self, keyframe: int, features: IntArray, points: FloatArray) -> IntArray:
         """Tracks (M,) of a keyframe's features, seen by it at points (M, 2); new ones begun."""
@@ -120,7 +121,7 @@ class LocalMap:
             )
         tracks: IntArray = frame.track_of_feature[features]
         fresh = tracks == UNMATCHED
-        tracks[fresh] = self.tracks.begin(keyframe, points[fresh])
+        tracks[fresh] = self.tracks.begin(keyframe, points[fresh], self.tolerances.keyframe_noise)
         frame.track_of_feature[features[fresh]] = tracks[fresh]
         return tracks
 
@@ -152,6 +153,7 @@ class LocalMap:
             self.tracks.positions[observation.tracks],
             self.tracks.covariances[observation.tracks],
             observation.points,
+            observation.noise,
             self.tracks.are_settled[observation.tracks],
             self.tolerances,
             self.config.min_inliers,
@@ -165,15 +167,13 @@ class LocalMap:
         if frame.located:
             return
         tracks = np.flatnonzero(self.tracks.seen_in(place))
-        points = self.tracks.observations[tracks, place, :2]
-        tracked = self.locate(Observation(frame.stamp_ns, tracks, points, tracks))
+        points, noise = (
+            self.tracks.observations[tracks, place, :2],
+            self.tracks.noise[tracks, place],
+        )
+        tracked = self.locate(Observation(frame.stamp_ns, tracks, points, noise, tracks))
         if tracked.ok:
             frame.pose, frame.covariance, frame.located = tracked.pose, tracked.covariance, True
-
-    def locate_frames(self) -> None:
-        """Measure the poses of all frames that are not located."""
-        for place in range(len(self.frames)):
-            self.locate_frame(place)
 
     def judge_landmarks(self, observation: Observation, agree: BoolArray) -> None:
         """Take in which of a frame's observations (M,) agree with their landmarks."""
@@ -182,10 +182,7 @@ class LocalMap:
 
     def set_moving(self, observation: Observation, moving: BoolArray) -> None:
         """Take the landmarks of those of a frame's observations (M,) for what moves."""
-        tracks = observation.tracks[moving]
-        tracks = tracks[self.tracks.are_landmarks[tracks]]
-        self.tracks.moving[tracks] = True
-        self.tracks.unset_landmarks(tracks)
+        self.tracks.set_moving(observation.tracks[moving])
 
     def doubt_everything(self) -> None:
         """What seemed to move may stand, and the poses of all frames may be wrong."""
@@ -217,7 +214,7 @@ class LocalMap:
         known = int(tracks.are_landmarks[observation.tracks].sum())
         least = required_parallax(found.parallax_rad[fits], known, self.tolerances)
         good = fits & (found.parallax_rad >= least)
-        covariances = found.covariances[good] * self.tolerances.noise**2
+        covariances = found.covariances[good] * chosen.noise[good, None, None] ** 2
         tracks.set_landmarks(chosen.tracks[good], found.points[good], covariances)
         with np.errstate(invalid="ignore"):
             agrees = found.residuals <= self.tolerances.threshold
@@ -264,7 +261,7 @@ class LocalMap:
             positions,
             block,
             np.arange(len(places)) == 0,
-            self.tolerances.noise,
+            tracks.noise[np.ix_(chosen, places)],
             self.config.window_iterations,
             priors,
             tracks.depth_noise[np.ix_(chosen, places)],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from superglue_ros.geometry.rotations import exp_rotation, log_motion, log_rotation
+from superglue_ros.odometry.tracking import TrackedPose
 from superglue_ros.types import FloatArray, Pose
 
 _SMOOTHING = 0.5
@@ -69,30 +70,26 @@ class MotionModel:
         angle = min((float(np.linalg.norm(self._angular)) + 0.1) * elapsed_s, np.pi)
         return np.diag([position**2] * 3 + [angle**2] * 3)
 
-    def twist_to(self, stamp_ns: int, pose: Pose, point_covariance: FloatArray) -> Twist:
-        """Twist between the last measured pose and this one, which the same landmarks measured;
-        point_covariance (6, 6): of the pose given these, in world axes."""
+    def twist_to(self, stamp_ns: int, tracked: TrackedPose) -> Twist:
+        """Twist between the last measured pose and this one, which the same landmarks measured."""
         elapsed_s = self.seconds_since(stamp_ns)
         if self._point_covariance is None or not 0 < elapsed_s <= self.max_coast_s:
             return Twist.unknown()
-        motion = self.pose.inverse() @ pose
-        turn = np.kron(np.eye(2), pose.rotation.T) / elapsed_s
-        covariance = turn @ (self._point_covariance + point_covariance) @ turn.T
+        motion = self.pose.inverse() @ tracked.pose
+        turn = np.kron(np.eye(2), tracked.pose.rotation.T) / elapsed_s
+        covariance = turn @ (self._point_covariance + tracked.point_covariance) @ turn.T
         return Twist(log_motion(motion.rotation, motion.position) / elapsed_s, covariance)
 
-    def update(
-        self, stamp_ns: int, pose: Pose, deviation: float, point_covariance: FloatArray
-    ) -> None:
-        """Take in a measured pose, the standard deviation of its position and its covariance
-        given the landmarks; where the clock did not advance the speeds stay."""
+    def update(self, stamp_ns: int, tracked: TrackedPose) -> None:
+        """Take in a measured pose; where the clock did not advance the speeds stay."""
+        pose, before = tracked.pose, self.pose.rotation
         elapsed_s = self.seconds_since(stamp_ns)
         if 0 < elapsed_s <= self.max_coast_s:
-            before = self.pose.rotation
             self._linear = before.T @ (pose.position - self.pose.position) / elapsed_s
             self._angular = log_rotation(before.T @ pose.rotation) / elapsed_s
-        self._measure_speed(stamp_ns, pose.position, deviation)
+        self._measure_speed(stamp_ns, pose.position, tracked.deviation)
         self.stamp_ns, self.pose = stamp_ns, pose
-        self._point_covariance = point_covariance
+        self._point_covariance = tracked.point_covariance
 
     def place(self, stamp_ns: int, pose: Pose) -> None:
         """Set the pose without a speed, as after a new start."""

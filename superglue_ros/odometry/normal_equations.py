@@ -201,6 +201,21 @@ class Eliminated:
         right = self.halfway - from_poses
         return _solve_upper(self.factors, right)
 
+    def whitened(self, directions: FloatArray) -> FloatArray:
+        """(L, 3) whose squared norms are the landmarks' variances along directions (L, 3), given
+        the poses."""
+        return _solve_lower(self.factors, directions)
+
+    def combination(self, directions: FloatArray) -> tuple[FloatArray, float]:
+        """The sum of the landmarks' steps along directions (L, 3): how it follows the (6F,) steps
+        of the poses, and its variance given these."""
+        whitened = self.whitened(directions)
+        padded = np.zeros((self.cross.shape[0] * self.cross.shape[2] // 3, 3))
+        padded[: len(whitened)] = whitened
+        blocks = padded.reshape(len(self.cross), -1, 1)
+        by_poses = -np.matmul(self.cross, blocks).sum(axis=0).ravel()
+        return by_poses, float((whitened**2).sum())
+
     def landmark_covariances(self) -> FloatArray:
         """(L, 3, 3) inverses of the landmarks' blocks: covariances given the poses."""
         columns = [

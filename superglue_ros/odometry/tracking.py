@@ -55,19 +55,22 @@ def locate_on_landmarks(
     positions: FloatArray,
     covariances: FloatArray,
     points: FloatArray,
+    noise: FloatArray,
     settled: BoolArray,
     tolerances: Tolerances,
     min_inliers: int,
     prior: Pose | None = None,
 ) -> TrackedPose:
-    """Robust pose on landmarks (M, 3) seen at points (M, 2), those without position left out;
-    then refined with their covariances (M, 3, 3).
+    """Robust pose on landmarks (M, 3) seen at points (M, 2) with standard deviations noise
+    (M,), those without position left out; then refined with their covariances (M, 3, 3).
 
     settled (M,): landmarks that many frames have confirmed. Where most of these contradict the
     majority and agree among themselves, the majority moves, and they have the say.
     """
     known = np.flatnonzero(np.isfinite(positions).all(axis=1))
-    seen = _Seen(positions[known], covariances[known], points[known], tolerances)
+    seen = _Seen(
+        positions[known], covariances[known], points[known], noise[known], tolerances.threshold
+    )
     estimate = estimate_pose(seen.positions, seen.points, tolerances.threshold, prior, min_inliers)
     if estimate.ok:
         estimate = seen.refine(estimate.pose)
@@ -97,23 +100,26 @@ def locate_on_landmarks(
 
 @dataclass(frozen=True)
 class _Seen:
-    """Landmarks (N, 3) with covariances (N, 3, 3), seen at points (N, 2)."""
+    """Landmarks (N, 3) with covariances (N, 3, 3), seen at points (N, 2) with noise (N,)."""
 
     positions: FloatArray
     covariances: FloatArray
     points: FloatArray
-    tolerances: Tolerances
+    noise: FloatArray
+    threshold: float
 
     def only(self, chosen: IntArray) -> _Seen:
         return _Seen(
-            self.positions[chosen], self.covariances[chosen], self.points[chosen], self.tolerances
+            self.positions[chosen],
+            self.covariances[chosen],
+            self.points[chosen],
+            self.noise[chosen],
+            self.threshold,
         )
 
     def refine(self, pose: Pose) -> PoseEstimate:
-        reach = _REFINE_REACH * self.tolerances.threshold
-        return refine_pose(
-            self.positions, self.points, pose, self.tolerances.noise, self.covariances, reach
-        )
+        reach = _REFINE_REACH * self.threshold
+        return refine_pose(self.positions, self.points, pose, self.noise, self.covariances, reach)
 
     def errors(self, pose: Pose) -> FloatArray:
         return reprojection_errors(self.positions, self.points, pose)
@@ -127,7 +133,7 @@ class _Seen:
         needed = max(_FEWEST_SETTLED, int(np.ceil(_SETTLED_SHARE * len(settled))))
         if not majority.ok or len(settled) < needed:
             return None
-        old, threshold = self.only(settled), self.tolerances.threshold
+        old, threshold = self.only(settled), self.threshold
         errors = old.errors(majority.pose)
         start = majority.pose
         if np.sum(errors <= threshold) < needed:

@@ -15,15 +15,16 @@ class Tracks:
     """N tracks with their observations in the V frames of a window.
 
     observations (N, V, 3): normalised point and inverse depth (1 / unit of length), NaN where not
-    seen and where the depth was not measured, infinite where it was but proved wrong; depth_noise
-    (N, V): standard deviations of the inverse depths that were measured; positions (N, 3) in the
-    world, NaN of a track that is no landmark yet; covariances (N, 3, 3) of the
+    seen and where the depth was not measured, infinite where it was but proved wrong; noise and
+    depth_noise (N, V): standard deviations of the points and of the inverse depths; positions
+    (N, 3) in the world, NaN of a track that is no landmark yet; covariances (N, 3, 3) of the
     positions given the frames; support (N,): frames that agreed with the landmark less those
     that did not; moving (N,): tracks of what was seen to move, which are no landmarks.
     """
 
     def __init__(self) -> None:
         self.observations: FloatArray = np.zeros((0, 0, 3))
+        self.noise: FloatArray = np.zeros((0, 0))
         self.depth_noise: FloatArray = np.zeros((0, 0))
         self.positions: FloatArray = np.zeros((0, 3))
         self.covariances: FloatArray = np.zeros((0, 3, 3))
@@ -57,25 +58,31 @@ class Tracks:
         seen = self.observations[tracks, place]
         return np.concatenate([seen[:, :2], np.ones((len(seen), 1))], axis=1) / seen[:, 2:]
 
-    def begin(self, place: int, points: FloatArray) -> IntArray:
+    def begin(self, place: int, points: FloatArray, noise: float) -> IntArray:
         """Numbers (M,) of new tracks that the frame at `place` sees at points (M, 2)."""
         first, count = len(self), len(points)
         begun = np.full((count, self.observations.shape[1], 3), np.nan)
         begun[:, place, :2] = points
         self.observations = np.concatenate([self.observations, begun])
-        self.depth_noise = np.concatenate([self.depth_noise, np.full(begun.shape[:2], np.nan)])
+        begun_noise = np.full(begun.shape[:2], np.nan)
+        self.depth_noise = np.concatenate([self.depth_noise, begun_noise])
+        begun_noise[:, place] = noise
+        self.noise = np.concatenate([self.noise, begun_noise])
         self.positions = np.concatenate([self.positions, np.full((count, 3), np.nan)])
         self.covariances = np.concatenate([self.covariances, np.full((count, 3, 3), np.nan)])
         self.support = np.concatenate([self.support, np.zeros(count, np.int64)])
         self.moving = np.concatenate([self.moving, np.zeros(count, bool)])
         return np.arange(first, first + count)
 
-    def add_frame(self, tracks: IntArray, points: FloatArray) -> None:
-        """Append a frame that sees `points` (M, 2) of `tracks` (M,)."""
+    def add_frame(self, tracks: IntArray, points: FloatArray, noise: FloatArray) -> None:
+        """Append a frame that sees `points` (M, 2) of `tracks` (M,), with their noise (M,)."""
         column = np.full((len(self), 1, 3), np.nan)
         column[tracks, 0, :2] = points
         self.observations = np.concatenate([self.observations, column], axis=1)
-        self.depth_noise = np.concatenate([self.depth_noise, column[..., 2]], axis=1)
+        column_noise = np.full((len(self), 1), np.nan)
+        self.depth_noise = np.concatenate([self.depth_noise, column_noise], axis=1)
+        column_noise[tracks, 0] = noise
+        self.noise = np.concatenate([self.noise, column_noise], axis=1)
 
     def drop_frame(self, place: int) -> IntArray:
         """Forget a frame and the tracks that no other frame sees; returns the new number of each
@@ -84,6 +91,7 @@ class Tracks:
         kept = np.isfinite(self.observations[..., 0]).any(axis=1)
         new_numbers = np.where(kept, np.cumsum(kept) - 1, UNMATCHED)
         self.observations = self.observations[kept]
+        self.noise = np.delete(self.noise, place, axis=1)[kept]
         self.depth_noise = np.delete(self.depth_noise, place, axis=1)[kept]
         self.positions = self.positions[kept]
         self.covariances = self.covariances[kept]
@@ -109,6 +117,12 @@ class Tracks:
         """Take their positions from tracks (M,)."""
         self.positions[tracks] = np.nan
         self.covariances[tracks] = np.nan
+
+    def set_moving(self, tracks: IntArray) -> None:
+        """Take those of the tracks (M,) that are landmarks for what moves."""
+        landmarks = tracks[self.are_landmarks[tracks]]
+        self.moving[landmarks] = True
+        self.unset_landmarks(landmarks)
 
     def unset_all_landmarks(self) -> None:
         """Keep the observations alone, and with them no judgement of the landmarks."""

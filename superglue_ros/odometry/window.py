@@ -14,6 +14,7 @@ from superglue_ros.geometry.pnp import CHI2_2DOF
 from superglue_ros.geometry.rotations import exp_rotation, nearest_rotation
 from superglue_ros.odometry.normal_equations import (
     CHI2_1DOF,
+    Eliminated,
     NormalEquations,
     Problem,
     State,
@@ -163,6 +164,8 @@ def _solution(
         scale = np.sqrt(np.maximum(np.diag(held), 1e-12))
         normed = held / np.outer(scale, scale) + _REGULARIZATION * np.eye(len(held))
         inverse = np.linalg.inv(normed) / np.outer(scale, scale)
+        if gauge.any():
+            inverse = _with_scale(inverse, problem, state, eliminated)
         blocks = inverse.reshape(len(problem.free), 6, len(problem.free), 6)
         covariances[problem.free] = np.einsum("fifj->fij", blocks) * max(1.0, excess)
     poses = tuple(
@@ -177,3 +180,25 @@ def _solution(
         inliers,
         float(np.sqrt(excess)),
     )
+
+
+def _with_scale(
+    covariance: FloatArray, problem: Problem, state: State, eliminated: Eliminated
+) -> FloatArray:
+    """Covariance (6F, 6F) of the free poses, given that where the length of the poses' arms is
+    held, with the uncertainty of the scale between these arms and the landmarks' distances.
+
+    The next poses are measured on the landmarks: their scale goes on, not that of the arms, in
+    which a start would know its first step exactly.
+    """
+    origin = state.positions[problem.fixed][0]
+    arms = state.landmarks - origin
+    along = arms / np.maximum((arms**2).sum(axis=1), 1e-12)[:, None]
+    weights = 1 / np.maximum((eliminated.whitened(along) ** 2).sum(axis=1), 1e-12)
+    along *= (weights / weights.sum())[:, None]
+    by_poses, own = eliminated.combination(along)
+    scaling = np.zeros((len(problem.free), 6))
+    scaling[:, :3] = state.positions[problem.free] - origin
+    variance = own + by_poses @ covariance @ by_poses
+    grown: FloatArray = covariance + variance * np.outer(scaling, scaling)
+    return grown

@@ -8,6 +8,7 @@ from pathlib import Path
 
 # Set before anything imports numpy, torch or rclpy: two threads at most, DDS on this machine only.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # other work on the cores must not stop both
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 

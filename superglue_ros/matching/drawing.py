@@ -141,14 +141,11 @@ def _scaled(width: int, height: int, scale: float) -> tuple[int, int]:
 
 
 def _shown(image: ImageArray, scale: float) -> ImageArray:
-    colour: ImageArray = image
-    if image.ndim == 2:
-        colour = np.repeat(image[:, :, None], 3, axis=2)
-    if scale == 1:
-        return colour
-    size = _scaled(image.shape[1], image.shape[0], scale)
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(colour, size, interpolation=way))
+    if scale != 1:
+        size = _scaled(image.shape[1], image.shape[0], scale)
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        image = np.asarray(cv2.resize(image, size, interpolation=way))
+    return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
 
 
 def _to_canvas(points: FloatArray, scale: float) -> FloatArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import cv2
@@ -22,11 +22,13 @@ ALL_KEYPOINTS = 16384
 
 @dataclass(frozen=True)
 class Detected:
-    """Keypoints (N, 2) pixels and descriptors (N, D) of one image; `extracted` if ours."""
+    """Keypoints (N, 2) pixels and descriptors (N, D) of one image; `extracted` and the image
+    itself if ours."""
 
     keypoints: FloatArray
     descriptors: NDArray[Any]
     extracted: ExtractedFeatures | None = None
+    image: ImageArray | None = None
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -34,14 +36,21 @@ class Detected:
 
 @dataclass(frozen=True)
 class Matched:
-    """Matched indices (M,) into two keypoint lists, and confidences (M,) in [0, 1]."""
+    """Matched indices (M,) into two keypoint lists, and confidences (M,) in [0, 1]; refined
+    (M, 2): pixels of the second image, None where they are those of its keypoints."""
 
     indices0: IntArray
     indices1: IntArray
     confidences: FloatArray
+    refined: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.indices0)
+
+    def points(self, first: Detected, second: Detected) -> tuple[FloatArray, FloatArray]:
+        """(M, 2) pixels in each of the two images that were matched."""
+        points1 = second.keypoints[self.indices1] if self.refined is None else self.refined
+        return first.keypoints[self.indices0], points1
 
 
 class Detector(Protocol):
@@ -69,14 +78,21 @@ class SuperPointDetector:
         """Features of a gray or BGR image."""
         extracted = self.matcher.extract(image)
         features = extracted.features
-        return Detected(features.keypoints, features.descriptors, extracted)
+        return Detected(features.keypoints, features.descriptors, extracted, image)
 
     def match(self, first: Detected, second: Detected) -> Matched:
         """SuperGlue's matches; raises ValueError for features of another detector."""
-        if first.extracted is None or second.extracted is None:
+        if (
+            first.extracted is None
+            or second.extracted is None
+            or first.image is None
+            or second.image is None
+        ):
             raise ValueError("SuperGlue takes features of SuperPointDetector")
         found = self.matcher.match_features(first.extracted, second.extracted)
-        return Matched(found.indices0, found.indices1, found.confidences)
+        matched = Matched(found.indices0, found.indices1, found.confidences)
+        refined = self.matcher.refine(first.image, second.image, *matched.points(first, second))
+        return replace(matched, refined=refined)
 
 
 class OpenCvDetector:

@@ -16,6 +16,7 @@ from torch import Tensor
 from superglue_ros.engines.cuda_graphs import CapturedNetworks
 from superglue_ros.engines.exported import open_engine
 from superglue_ros.errors import DeviceError, ImageError
+from superglue_ros.matching.alignment import refine_points
 from superglue_ros.networks.config import MatcherConfig
 from superglue_ros.networks.device import choose_device
 from superglue_ros.networks.keypoints import Keypoints
@@ -32,7 +33,9 @@ class ImageMatches:
     """What two images share; the arrays of an `.npz` of `superglue_ros match`.
 
     keypoints (N, 2) in pixels of the image as given, scores (N,), descriptors (N, 256);
-    matches0 (N0,): index into keypoints1 or UNMATCHED; confidence0 (N0,) in [0, 1].
+    matches0 (N0,): index into keypoints1 or UNMATCHED; confidence0 (N0,) in [0, 1]; points1
+    (N0, 2): where in image 1 keypoint i of image 0 is, NaN where unmatched: keypoints1 of its
+    match, refined if the matcher refines.
     """
 
     keypoints0: FloatArray
@@ -43,6 +46,7 @@ class ImageMatches:
     descriptors1: FloatArray
     matches0: IntArray
     confidence0: FloatArray
+    points1: FloatArray
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,28 @@ class ImageMatcher:
             indices0.numpy().astype(np.int32), matched[0].astype(np.int32), matched[1]
         )
 
+    def refine(
+        self,
+        image0: ImageArray,
+        image1: ImageArray,
+        points0: FloatArray,
+        points1: FloatArray,
+    ) -> FloatArray:
+        """Matched points1 (M, 2) of image1, moved by some tenths of a pixel to where it looks as
+        image0 does at points0 (M, 2); as they are without `refine`. ImageError as `extract`."""
+        if not self.config.refine or not len(points0):
+            return points1
+        # At the size that the networks saw: there points are off by less than a pixel.
+        gray0, gray1 = (shrink(as_gray(image), self.config.resize) for image in (image0, image1))
+        scale0, scale1 = (
+            np.array(gray.shape[::-1]) / image.shape[1::-1]
+            for gray, image in ((gray0, image0), (gray1, image1))
+        )
+        found = refine_points(
+            gray0, gray1, (points0 + 0.5) * scale0 - 0.5, (points1 + 0.5) * scale1 - 0.5
+        )
+        return ((found + 0.5) / scale1 - 0.5).astype(np.float32)
+
     def match(self, image0: ImageArray, image1: ImageArray) -> ImageMatches:
         """Matches of two images, gray (H, W) or BGR (H, W, 3) uint8; ImageError for any other."""
         extracted0, extracted1 = self.extract(image0), self.extract(image1)
@@ -195,6 +221,10 @@ class ImageMatcher:
         confidence0 = np.zeros(len(extracted0), np.float32)
         matches0[found.indices0] = found.indices1
         confidence0[found.indices0] = found.confidences
+        points1 = np.full((len(extracted0), 2), np.nan, np.float32)
+        points1[found.indices0] = self.refine(
+            image0, image1, extracted0.points[found.indices0], extracted1.points[found.indices1]
+        )
         f0, f1 = extracted0.features, extracted1.features
         return ImageMatches(
             f0.keypoints,
@@ -205,6 +235,7 @@ class ImageMatcher:
             f1.descriptors,
             matches0,
             confidence0,
+            points1,
         )
 
 

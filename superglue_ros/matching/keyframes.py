@@ -42,6 +42,7 @@ class KeyframeMatcher:
     def reset(self) -> None:
         """Forget the keyframe; identifiers keep growing."""
         self._keyframe: tuple[Frame, ExtractedFeatures] | None = None
+        self._keyframe_points: FloatArray = np.zeros((0, 2), np.float32)
         self._last: tuple[Frame, ExtractedFeatures] | None = None
         self._right_points: FloatArray | None = None
 
@@ -54,6 +55,12 @@ class KeyframeMatcher:
     def last_extracted(self) -> ExtractedFeatures | None:
         """The same on the device, as pairs of other images are matched."""
         return self._last[1] if self._last else None
+
+    @property
+    def keyframe_points(self) -> FloatArray:
+        """(N, 2) pixels of the keyframe's features: of those that were matched when it was a
+        frame the refined ones, so that a point stays the same from keyframe to keyframe."""
+        return self._keyframe_points
 
     @property
     def keyframe_image(self) -> ImageArray | None:
@@ -75,11 +82,13 @@ class KeyframeMatcher:
         found = _NOTHING
         if self._keyframe is not None:
             found = self.matcher.match_features(self._keyframe[1], extracted)
+        key_frame, key_extracted = self._keyframe or (frame, extracted)
+        points0 = self._keyframe_points[found.indices0]
+        points1 = self.matcher.refine(
+            key_frame.image, frame.image, points0, extracted.points[found.indices1]
+        )
         finished = time.perf_counter()
         right = self._right_points
-        key_frame, key_extracted = self._keyframe or (frame, extracted)
-        points0 = key_extracted.points[found.indices0]
-        points1 = extracted.points[found.indices1]
         is_keyframe = self._becomes_keyframe(frame, extracted, points0, points1)
         result = FrameMatches(
             stamp_ns=frame.stamp_ns,
@@ -107,6 +116,9 @@ class KeyframeMatcher:
         if is_keyframe:
             self._keyframe_id += 1
             self._keyframe = (frame, extracted)
+            # What was followed up to here is followed on from where it was found.
+            self._keyframe_points = extracted.points.copy()
+            self._keyframe_points[found.indices1] = points1
             self._right_points = None
         self._last = (frame, extracted)
         return result
@@ -119,9 +131,9 @@ class KeyframeMatcher:
         the keyframe then has no right points.
         """
         if self._keyframe is not None:
-            frame, extracted = self._keyframe
-            found = find_right_points(frame.image, right, extracted.points)
-            check_rectified(extracted.points, found)
+            frame, _ = self._keyframe
+            found = find_right_points(frame.image, right, self._keyframe_points)
+            check_rectified(self._keyframe_points, found)
             self._right_points = found
 
     def _start_anew(self, reason: str) -> None:

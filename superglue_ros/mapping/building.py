@@ -78,7 +78,7 @@ class MapBuilder:
         if extracted is None:
             raise ValueError("the matcher has not processed the frame")
         features = extracted.features
-        points = normalize_points(self._matcher.keyframe_points, camera)
+        points = normalize_points(features.keypoints, camera)
         draft = _Draft(frame.stamp_ns, camera, features, points, frame.depth_m)
         if self._drafts and self._drafts[-1].stamp_ns == matches.keyframe_stamp_ns:
             keyframe = self._drafts[-1]

@@ -42,7 +42,6 @@ class KeyframeMatcher:
     def reset(self) -> None:
         """Forget the keyframe; identifiers keep growing."""
         self._keyframe: tuple[Frame, ExtractedFeatures] | None = None
-        self._keyframe_points: FloatArray = np.zeros((0, 2), np.float32)
         self._last: tuple[Frame, ExtractedFeatures] | None = None
         self._right_points: FloatArray | None = None
 
@@ -55,12 +54,6 @@ class KeyframeMatcher:
     def last_extracted(self) -> ExtractedFeatures | None:
         """The same on the device, as pairs of other images are matched."""
         return self._last[1] if self._last else None
-
-    @property
-    def keyframe_points(self) -> FloatArray:
-        """(N, 2) pixels of the keyframe's features: of those that were matched when it was a
-        frame the refined ones, so that a point stays the same from keyframe to keyframe."""
-        return self._keyframe_points
 
     @property
     def keyframe_image(self) -> ImageArray | None:
@@ -83,7 +76,7 @@ class KeyframeMatcher:
         if self._keyframe is not None:
             found = self.matcher.match_features(self._keyframe[1], extracted)
         key_frame, key_extracted = self._keyframe or (frame, extracted)
-        points0 = self._keyframe_points[found.indices0]
+        points0 = key_extracted.points[found.indices0]
         points1 = self.matcher.refine(
             key_frame.image, frame.image, points0, extracted.points[found.indices1]
         )
@@ -116,9 +109,6 @@ class KeyframeMatcher:
         if is_keyframe:
             self._keyframe_id += 1
             self._keyframe = (frame, extracted)
-            # What was followed up to here is followed on from where it was found.
-            self._keyframe_points = extracted.points.copy()
-            self._keyframe_points[found.indices1] = points1
             self._right_points = None
         self._last = (frame, extracted)
         return result
@@ -131,9 +121,9 @@ class KeyframeMatcher:
         the keyframe then has no right points.
         """
         if self._keyframe is not None:
-            frame, _ = self._keyframe
-            found = find_right_points(frame.image, right, self._keyframe_points)
-            check_rectified(self._keyframe_points, found)
+            frame, extracted = self._keyframe
+            found = find_right_points(frame.image, right, extracted.points)
+            check_rectified(extracted.points, found)
             self._right_points = found
 
     def _start_anew(self, reason: str) -> None:

@@ -49,7 +49,7 @@ $(PACKAGES): versions.txt setup.py scripts/setup_environment.py
 	@$(SETUP) packages
 	@rm -f $(VENV)/.packages-* && touch $@
 
-$(WORKSPACE): $(PACKAGES) $(FILES) package.xml CMakeLists.txt scripts/node.in $(wildcard msg/*.msg)
+$(WORKSPACE): $(PACKAGES) $(FILES) package.xml CMakeLists.txt $(wildcard scripts/*.in) $(wildcard msg/*.msg)
 	@$(SETUP) workspace
 	@rm -f $(INSTALL)/.workspace-* && touch $@
 

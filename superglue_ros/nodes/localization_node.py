@@ -32,7 +32,7 @@ from superglue_ros.nodes.health import (
 )
 from superglue_ros.nodes.image_inputs import WatchedImages
 from superglue_ros.nodes.localization_options import LocalizationNodeOptions
-from superglue_ros.nodes.mailbox import Mailbox
+from superglue_ros.nodes.mailbox import CLOSE_TIMEOUT_S, Mailbox
 from superglue_ros.nodes.odometry_messages import pose_from_message, pose_message
 from superglue_ros.nodes.odometry_publisher import make_broadcaster
 from superglue_ros.nodes.parameters import NodeParameters
@@ -221,9 +221,9 @@ class LocalizationNode(Node):
         self._diagnostics_out.publish(diagnostics(stamp, name, "", problem, values))
 
     def close(self) -> None:
-        """End the worker once its image is done."""
+        """End the worker once its image is done, or leave it behind where that takes too long."""
         self._mailbox.close()
-        self._worker.join()
+        self._worker.join(CLOSE_TIMEOUT_S)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

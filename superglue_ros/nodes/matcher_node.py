@@ -38,7 +38,7 @@ from superglue_ros.nodes.conversions import (
 from superglue_ros.nodes.decoding import make_decoder
 from superglue_ros.nodes.health import diagnose_regularly
 from superglue_ros.nodes.image_inputs import image_input
-from superglue_ros.nodes.mailbox import Mailbox
+from superglue_ros.nodes.mailbox import CLOSE_TIMEOUT_S, Mailbox
 from superglue_ros.nodes.matcher_diagnostics import REPLACED, MatcherDiagnostics
 from superglue_ros.nodes.options import MatcherNodeOptions
 from superglue_ros.nodes.parameters import NodeParameters
@@ -71,6 +71,8 @@ class MatcherNode(Node):
             on_change=self._change_policy,
         )
         self._decoder = make_decoder(self._settings.get(MatcherNodeOptions).decoder)
+        # Before the weights are loaded: whoever waits for matches sees that they are to come.
+        self._publish_to_topics()
         core = ImageMatcher.from_config(self._settings.get(MatcherConfig))
         self._matcher = KeyframeMatcher(core, self._settings.get(KeyframePolicy))
         self.exit_status = 0
@@ -83,8 +85,11 @@ class MatcherNode(Node):
         self._warmed_up: Future[None] = Future()
         self._worker = threading.Thread(target=self._work, name="matcher", daemon=True)
         self._worker.start()
-        self._warmed_up.result()
-        self._publish_to_topics()
+        try:
+            self._warmed_up.result()
+        except BaseException:
+            self.close()
+            raise
         self._listen()
         self.get_logger().info(
             f"matching on {core.device} in {core.precision} with {core.model} "
@@ -232,9 +237,9 @@ class MatcherNode(Node):
         self._diagnostics.publish(self._matcher.matcher, listeners)
 
     def close(self) -> None:
-        """End the worker once its image is done."""
+        """End the worker once its image is done, or leave it behind where that takes too long."""
         self._mailbox.close()
-        self._worker.join()
+        self._worker.join(CLOSE_TIMEOUT_S)
 
 
 def warm_up(matcher: ImageMatcher) -> None:

@@ -9,10 +9,11 @@ from typing import Protocol
 from rclpy.node import Node
 
 from superglue_ros.nodes.conversions import AnyImage
-from superglue_ros.nodes.health import Rate, TopicWatchdog
+from superglue_ros.nodes.health import Rate
 from superglue_ros.nodes.options import MatcherNodeOptions
 from superglue_ros.nodes.pairing import Synchronizer
 from superglue_ros.nodes.subscribing import ImageSubscription, message_type
+from superglue_ros.nodes.watchdog import TopicWatchdog
 
 _QUEUE_SIZE = 5
 _PAIRS_QUEUE_SIZE = 10

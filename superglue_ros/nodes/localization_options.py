@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from superglue_ros.geometry.rigid_body import pose_from_text
+from superglue_ros.nodes.options import FRAME_PREFIX, check_pose
 from superglue_ros.options import check_options, option
 
 
@@ -19,6 +19,7 @@ class LocalizationNodeOptions:
         "Frame whose pose is published, as base_link: the odometry's child frame. Empty: the "
         "camera's optical frame",
     )
+    frame_prefix: str = option("", FRAME_PREFIX + "base_frame; the map is shared by all robots")
     base_to_camera: str = option(
         "",
         "Place of the camera's optical frame in base_frame, 'x y z roll pitch yaw' or "
@@ -48,7 +49,9 @@ class LocalizationNodeOptions:
         if self.base_to_camera:
             if not self.base_frame:
                 raise ValueError("base_to_camera needs a base_frame")
-            try:
-                pose_from_text(self.base_to_camera)
-            except ValueError as error:
-                raise ValueError(f"base_to_camera: {error}") from error
+            check_pose("base_to_camera", self.base_to_camera)
+
+    @property
+    def base(self) -> str:
+        """base_frame with its prefix, "" where there is none."""
+        return self.base_frame and self.frame_prefix + self.base_frame

@@ -12,8 +12,7 @@ import numpy as np
 import rclpy
 import torch
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -44,6 +43,7 @@ from superglue_ros.nodes.options import MatcherNodeOptions
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.right_camera import RECTIFY
 from superglue_ros.nodes.running import run_node
+from superglue_ros.nodes.subscribing import listen_to_camera_info
 from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 
 MATCHES_QUEUE_SIZE = 50
@@ -105,13 +105,7 @@ class MatcherNode(Node):
         diagnose_regularly(self, self._check_topics)
 
     def _listen(self) -> None:
-        self.create_subscription(
-            CameraInfo,
-            "camera_info",
-            self._on_camera_info,
-            qos_profile_sensor_data,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        listen_to_camera_info(self, "camera_info", self._on_camera_info)
         options, report = self._settings.get(MatcherNodeOptions), self._problems.report
         self._images_in = image_input(self, options, self._on_image, report)
 

@@ -8,6 +8,11 @@ from superglue_ros.geometry.rigid_body import pose_from_text
 from superglue_ros.options import check_options, option
 from superglue_ros.stamps import DEPTH_TOLERANCE_S, PAIR_TOLERANCE_S
 
+FRAME_PREFIX = (
+    "As robot_state_publisher's: what the robot's frames begin with, as robot1/, before "
+)
+"""Description of a prefix, but for the frames that it goes before."""
+
 
 @dataclass(frozen=True)
 class MatcherNodeOptions:
@@ -47,6 +52,7 @@ class OdometryNodeOptions:
         "Frame whose pose is published, as base_link; empty: the camera's optical frame, with "
         "odom_frame the first camera's place in ROS axes",
     )
+    frame_prefix: str = option("", FRAME_PREFIX + "odom_frame and base_frame")
     base_to_camera: str = option(
         "",
         "Place of the camera's optical frame in base_frame, 'x y z roll pitch yaw' or "
@@ -94,6 +100,16 @@ class OdometryNodeOptions:
                 raise ValueError("base_to_camera needs a base_frame")
             check_pose("base_to_camera", self.base_to_camera)
         check_options(self)
+
+    @property
+    def odom(self) -> str:
+        """odom_frame with its prefix."""
+        return self.frame_prefix + self.odom_frame
+
+    @property
+    def base(self) -> str:
+        """base_frame with its prefix, "" where there is none."""
+        return self.base_frame and self.frame_prefix + self.base_frame
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,28 @@
-"""Listening to images as reliably as they are sent."""
+"""Listening to images as reliably as they are sent, and to calibrations that are sent once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from rclpy.node import Node, NodeNameNonExistentError
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from superglue_ros.nodes.conversions import AnyImage
 from superglue_ros.sources.encodings import COMPRESSED_ENDS
 
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # ROS 2 Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
 BEST_AVAILABLE = getattr(ReliabilityPolicy, "BEST_AVAILABLE", None)
 """The middleware's own choice, which ROS 2 Humble does not have."""
+
+
+IMAGE_KINDS = {f"sensor_msgs/msg/{kind.__name__}" for kind in (Image, CompressedImage)}
 
 
 def message_type(topic: str) -> type[AnyImage]:
@@ -73,6 +81,34 @@ class ImageSubscription:
         )
 
 
+def listen_to_camera_info(node: Node, topic: str, callback: Callable[[CameraInfo], None]) -> None:
+    """Listen to CameraInfo that is sent with each image, and to one that was sent once and is kept
+    for those who come later (latched, transient local).
+
+    Who asks for what is kept does not hear who keeps nothing, so there are two subscriptions; what
+    comes on both comes twice.
+    """
+    node.create_subscription(
+        CameraInfo,
+        topic,
+        callback,
+        qos_profile_sensor_data,
+        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+    )
+    node.create_subscription(
+        CameraInfo,
+        topic,
+        callback,
+        QoSProfile(
+            depth=1,
+            reliability=ReliabilityPolicy.RELIABLE,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL,
+        ),
+        # They would warn of every publisher that keeps nothing.
+        event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+    )
+
+
 class RectifiedCheck:
     """Warns once where rectified images are matched and their calibration is taken for raw."""
 
@@ -88,18 +124,20 @@ class RectifiedCheck:
         for matcher in self._node.get_publishers_info_by_topic(
             self._node.resolve_topic_name(self._topic)
         ):
-            for image in self._images_of(matcher.node_name, matcher.node_namespace):
+            for image in images_heard_by(self._node, matcher.node_name, matcher.node_namespace):
+                if "image_rect" not in image:
+                    continue
                 self._done = True
                 self._node.get_logger().warning(
                     f"the images of {image} look rectified by their name: with rectified:=true "
                     "their CameraInfo's P counts, not its K and D"
                 )
 
-    def _images_of(self, name: str, namespace: str) -> list[str]:
-        """Topics of rectified images that a node listens to."""
-        try:
-            heard = self._node.get_subscriber_names_and_types_by_node(name, namespace)
-        except NodeNameNonExistentError:  # it has just gone
-            return []
-        kinds = {f"sensor_msgs/msg/{kind}" for kind in ("Image", "CompressedImage")}
-        return [topic for topic, types in heard if "image_rect" in topic and kinds & set(types)]
+
+def images_heard_by(node: Node, name: str, namespace: str) -> list[str]:
+    """Topics of images that a node of this name listens to, by what `node` knows of it."""
+    try:
+        heard = node.get_subscriber_names_and_types_by_node(name, namespace)
+    except (NodeNameNonExistentError, RuntimeError):
+        return []  # it has just gone, or just come: then a publisher's node is not named yet
+    return [topic for topic, types in heard if IMAGE_KINDS & set(types)]

@@ -136,8 +136,10 @@ class RectifiedCheck:
 
 def images_heard_by(node: Node, name: str, namespace: str) -> list[str]:
     """Topics of images that a node of this name listens to, by what `node` knows of it."""
+    if not namespace.startswith("/"):  # a publisher is known before its node's name is
+        return []
     try:
         heard = node.get_subscriber_names_and_types_by_node(name, namespace)
-    except (NodeNameNonExistentError, RuntimeError):
-        return []  # it has just gone, or just come: then a publisher's node is not named yet
+    except NodeNameNonExistentError:  # it has just gone
+        return []
     return [topic for topic, types in heard if IMAGE_KINDS & set(types)]

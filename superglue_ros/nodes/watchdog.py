@@ -73,20 +73,20 @@ class TopicWatchdog:
         what is awaited beside it, or else anywhere."""
         above = self._topic.rpartition("/")[0]
         kinds = IMAGE_KINDS if self._kind in IMAGE_KINDS else {self._kind}
-        there = self._published()
+        there = published_by_others(self._node)
         related = {name for name in there if name.startswith(f"{self._topic}/") or name == above}
         meant = {name for name in there if kinds & set(there[name])}
         found = related | {name for name in meant if name.startswith(f"{above}/")} or meant
         named = [f"{name} ({', '.join(there[name])})" for name in sorted(found)[:MOST_NAMED]]
         return f", but on {', '.join(named)}" if named else ""
 
-    def _published(self) -> dict[str, list[str]]:
-        """Topics, with their types, that another node publishes on."""
-        node = self._node
-        own = node.get_publisher_names_and_types_by_node(node.get_name(), node.get_namespace())
-        own_names = {name for name, _ in own}
-        return {
-            name: types
-            for name, types in node.get_topic_names_and_types()
-            if name not in own_names and node.count_publishers(name)
-        }
+
+def published_by_others(node: Node) -> dict[str, list[str]]:
+    """Topics, with their types, that other nodes publish on."""
+    own = node.get_publisher_names_and_types_by_node(node.get_name(), node.get_namespace())
+    own_names = {name for name, _ in own}
+    return {
+        name: types
+        for name, types in node.get_topic_names_and_types()
+        if name not in own_names and node.count_publishers(name)
+    }

@@ -37,7 +37,7 @@ from superglue_ros.nodes.odometry_messages import pose_from_message, pose_messag
 from superglue_ros.nodes.odometry_publisher import make_broadcaster
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import listen_to_camera_info
+from superglue_ros.nodes.subscribing import CameraInfoSubscription
 from superglue_ros.odometry.base_frame import BaseFrame
 from superglue_ros.sources.encodings import image_of_message
 from superglue_ros.types import CameraModel, FloatArray, Pose
@@ -92,7 +92,7 @@ class LocalizationNode(Node):
 
     def _listen(self) -> None:
         self._images = WatchedImages(self, "image", self._on_image, IMAGES_QUEUE_SIZE)
-        listen_to_camera_info(self, "camera_info", self._on_camera_info)
+        CameraInfoSubscription(self, "camera_info", self._on_camera_info)
         if self._options.publish_tf:
             self.create_subscription(
                 Odometry,

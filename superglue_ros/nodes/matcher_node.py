@@ -43,7 +43,7 @@ from superglue_ros.nodes.options import MatcherNodeOptions
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.right_camera import RECTIFY
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import listen_to_camera_info
+from superglue_ros.nodes.subscribing import CameraInfoSubscription
 from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 
 MATCHES_QUEUE_SIZE = 50
@@ -105,7 +105,7 @@ class MatcherNode(Node):
         diagnose_regularly(self, self._check_topics)
 
     def _listen(self) -> None:
-        listen_to_camera_info(self, "camera_info", self._on_camera_info)
+        CameraInfoSubscription(self, "camera_info", self._on_camera_info)
         options, report = self._settings.get(MatcherNodeOptions), self._problems.report
         self._images_in = image_input(self, options, self._on_image, report)
 

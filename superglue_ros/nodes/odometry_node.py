@@ -33,7 +33,7 @@ from superglue_ros.nodes.options import OdometryNodeOptions, OdometryOutputs
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.right_camera import RightCamera
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import RectifiedCheck, listen_to_camera_info
+from superglue_ros.nodes.subscribing import CameraInfoSubscription, RectifiedCheck
 from superglue_ros.nodes.watchdog import TopicWatchdog
 from superglue_ros.odometry import OdometryConfig, TrackingState, VisualOdometry
 from superglue_ros.odometry.base_frame import BaseFrame
@@ -102,7 +102,7 @@ class OdometryNode(Node):
             QoSProfile(depth=MATCHES_QUEUE_SIZE),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        listen_to_camera_info(self, "camera_info", self._on_camera_info)
+        CameraInfoSubscription(self, "camera_info", self._on_camera_info)
 
     def _listen_to_depth(self) -> None:
         self._depths = DepthImages(self._options.depth_tolerance_s, self._problems.report)

@@ -10,7 +10,7 @@ from sensor_msgs.msg import CameraInfo
 
 from superglue_ros.errors import CameraError
 from superglue_ros.nodes.conversions import camera_from_message
-from superglue_ros.nodes.subscribing import listen_to_camera_info
+from superglue_ros.nodes.subscribing import CameraInfoSubscription
 from superglue_ros.sources.calibration import baseline_of_info
 from superglue_ros.types import CameraModel, FrameMatches
 
@@ -31,7 +31,7 @@ class RightCamera:
         self._report = report
         self._topic = node.resolve_topic_name("camera_info_right")
         self._message: CameraInfo | None = None
-        listen_to_camera_info(node, "camera_info_right", self._on_camera_info)
+        CameraInfoSubscription(node, "camera_info_right", self._on_camera_info)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._message = message

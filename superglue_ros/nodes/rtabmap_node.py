@@ -27,7 +27,7 @@ from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.rtabmap_messages import import_rtabmap_msgs, rgbd_image
 from superglue_ros.nodes.rtabmap_options import RtabmapNodeOptions
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import listen_to_camera_info
+from superglue_ros.nodes.subscribing import CameraInfoSubscription
 from superglue_ros.nodes.watchdog import TopicWatchdog
 
 QUEUE_SIZE = 60
@@ -81,7 +81,7 @@ class RtabmapNode(Node):
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         for topic in set(self._camera_topics):
-            listen_to_camera_info(self, topic, partial(self._cameras.__setitem__, topic))
+            CameraInfoSubscription(self, topic, partial(self._cameras.__setitem__, topic))
 
     @property
     def _camera_topics(self) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Start and end of a node's process, around imports that take seconds and threads that compute."""
+"""Start and end of a node's process, whose imports take seconds, and its interpreter's end too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import importlib
 import os
 import signal
 import sys
-import threading
 from types import FrameType
 from typing import NoReturn
 
@@ -19,21 +18,17 @@ def start(module: str) -> NoReturn:
     Told to stop during the import, the process ends at once with status 0, as it does later on.
     """
     for number in STOP_SIGNALS:
-        signal.signal(number, _end_at_once)
-    status = int(importlib.import_module(module).main())
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # it ends already
-    if threading.active_count() > 1:
-        # The interpreter would end under a thread that is busy in C++, which aborts the process.
-        _end(status)
-    sys.exit(status)
+        signal.signal(number, _on_signal)
+    _end(int(importlib.import_module(module).main()))
 
 
-def _end_at_once(number: int, frame: FrameType | None) -> None:
+def _on_signal(number: int, frame: FrameType | None) -> None:
     _end(0)
 
 
 def _end(status: int) -> NoReturn:
+    """End the process, and not the interpreter first: with torch that takes seconds on a busy
+    machine, and aborts where a thread still computes. ROS has been shut down by then."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

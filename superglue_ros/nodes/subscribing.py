@@ -11,12 +11,8 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from superglue_ros.nodes.conversions import AnyImage
+from superglue_ros.nodes.health import diagnose_regularly
 from superglue_ros.sources.encodings import COMPRESSED_ENDS
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # ROS 2 Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
 
 BEST_AVAILABLE = getattr(ReliabilityPolicy, "BEST_AVAILABLE", None)
 """The middleware's own choice, which ROS 2 Humble does not have."""
@@ -81,32 +77,35 @@ class ImageSubscription:
         )
 
 
-def listen_to_camera_info(node: Node, topic: str, callback: Callable[[CameraInfo], None]) -> None:
-    """Listen to CameraInfo that is sent with each image, and to one that was sent once and is kept
-    for those who come later (latched, transient local).
+class CameraInfoSubscription:
+    """Listens to CameraInfo that is sent with each image, and to one that was sent once and is
+    kept for those who come later (latched, transient local).
 
-    Who asks for what is kept does not hear who keeps nothing, so there are two subscriptions; what
-    comes on both comes twice.
+    A subscription to what is kept hears nobody who keeps nothing, and these would warn of it in
+    their logs: so it is a second one, made once someone is there who keeps.
     """
-    node.create_subscription(
-        CameraInfo,
-        topic,
-        callback,
-        qos_profile_sensor_data,
-        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-    )
-    node.create_subscription(
-        CameraInfo,
-        topic,
-        callback,
-        QoSProfile(
-            depth=1,
-            reliability=ReliabilityPolicy.RELIABLE,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL,
-        ),
-        # They would warn of every publisher that keeps nothing.
-        event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-    )
+
+    def __init__(self, node: Node, topic: str, callback: Callable[[CameraInfo], None]) -> None:
+        self._node, self._topic, self._callback = node, topic, callback
+        self._latched: Subscription | None = None
+        node.create_subscription(
+            CameraInfo,
+            topic,
+            callback,
+            qos_profile_sensor_data,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._follow()
+        diagnose_regularly(node, self._follow)
+
+    def _follow(self) -> None:
+        topic = self._node.resolve_topic_name(self._topic)
+        kept = DurabilityPolicy.TRANSIENT_LOCAL
+        cameras = self._node.get_publishers_info_by_topic(topic)
+        if self._latched is None and any(c.qos_profile.durability == kept for c in cameras):
+            self._latched = self._node.create_subscription(
+                CameraInfo, self._topic, self._callback, QoSProfile(depth=1, durability=kept)
+            )
 
 
 class RectifiedCheck:

@@ -24,7 +24,7 @@ from superglue_ros.nodes.health import (
 )
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import listen_to_camera_info
+from superglue_ros.nodes.subscribing import CameraInfoSubscription
 from superglue_ros.nodes.tracks_messages import tracks_message, vins_message
 from superglue_ros.nodes.tracks_options import TracksNodeOptions
 from superglue_ros.nodes.watchdog import TopicWatchdog
@@ -74,7 +74,7 @@ class TracksNode(Node):
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         if self._options.needs_camera:
-            listen_to_camera_info(self, "camera_info", self._on_camera_info)
+            CameraInfoSubscription(self, "camera_info", self._on_camera_info)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera = camera_from_message(message, self._options.rectified)

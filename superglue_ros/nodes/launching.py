@@ -46,15 +46,16 @@ def superglue_node(
 ) -> Node:
     """NAME_node of this package, as the arguments that all launch files have say.
 
-    parameters: beside config/NAME.yaml and the file of the argument NAME_params, over which they
-    have the say; options: more of Node's.
+    parameters: beside the file of the argument NAME_params, over which they have the say; options:
+    more of Node's.
     """
     return Node(
         package=PACKAGE,
         executable=f"{name}_node",
         name=f"{name}_node",
         parameters=[
-            config(f"{name}.yaml"),
+            # Not after config/NAME.yaml, which holds the nodes' own defaults: of two files rcl
+            # takes a whole number of the first before any other number of the second.
             LaunchConfiguration(f"{name}_params"),
             {"use_sim_time": typed("use_sim_time", bool), **parameters},
         ],

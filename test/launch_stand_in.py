@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+SHARED = "superglue_ros.nodes.launching"
 
 
 def performed(context: Context, value: Any) -> Any:
@@ -215,8 +216,10 @@ def run_launch_file(
             module = types.ModuleType(module_name)
             module.__dict__.update(contents)
             patched.setitem(sys.modules, module_name, module)
-        patched.delitem(sys.modules, "superglue_ros.nodes.launching", raising=False)
+        patched.delitem(sys.modules, SHARED, raising=False)
         launched = Launched(Context(arguments))
-        launched.run(ROOT / "launch" / f"{name}.launch.py")
-        patched.delitem(sys.modules, "superglue_ros.nodes.launching")
+        try:
+            launched.run(ROOT / "launch" / f"{name}.launch.py")
+        finally:
+            sys.modules.pop(SHARED, None)  # whose names are the stand-ins
     return launched

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Set before anything imports numpy, torch or rclpy: two threads at most, DDS on this machine only.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -16,6 +17,9 @@ import random
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from node_harness import Harness
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -68,6 +72,23 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no shared data at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="module")
+def harness() -> Iterator[Harness]:
+    """A node that sends to the nodes and keeps what they publish, with ROS in this process."""
+    import rclpy
+    from node_harness import Harness
+
+    from superglue_ros.demo.node_process import spinning
+
+    rclpy.init()
+    node = Harness()
+    try:
+        with spinning(node):
+            yield node
+    finally:
+        rclpy.try_shutdown()
 
 
 def _shows_something(path: Path) -> bool:

@@ -49,6 +49,7 @@ class TopicWatchdog:
             self._first_seen, self._due = now, now + PATIENCE_S
         if self._is_loading(publishers, now):
             self._due = now + PATIENCE_S
+            return
         if now < self._due:
             return
         self._due = now + REMIND_S
@@ -62,7 +63,7 @@ class TopicWatchdog:
 
     def _is_loading(self, publishers: Sequence[TopicEndpointInfo], now: float) -> bool:
         """Whether there is a matcher that does not listen to images yet: it does so last."""
-        if not self._from_matcher or self._first_seen is None:
+        if not (self._from_matcher and publishers and self._first_seen is not None):
             return False
         return now < self._first_seen + LOADING_S and not any(
             images_heard_by(self._node, p.node_name, p.node_namespace) for p in publishers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from superglue_ros.nodes.options import FRAME_PREFIX, check_pose
+from superglue_ros.nodes.options import check_pose
 from superglue_ros.options import check_options, option
 
 
@@ -19,7 +19,11 @@ class LocalizationNodeOptions:
         "Frame whose pose is published, as base_link: the odometry's child frame. Empty: the "
         "camera's optical frame",
     )
-    frame_prefix: str = option("", FRAME_PREFIX + "base_frame; the map is shared by all robots")
+    frame_prefix: str = option(
+        "",
+        "Goes before base_frame, as robot_state_publisher's frame_prefix does before its robot's "
+        "frames: robot1/. Not before map_frame: robots share a map",
+    )
     base_to_camera: str = option(
         "",
         "Place of the camera's optical frame in base_frame, 'x y z roll pitch yaw' or "

@@ -8,11 +8,6 @@ from superglue_ros.geometry.rigid_body import pose_from_text
 from superglue_ros.options import check_options, option
 from superglue_ros.stamps import DEPTH_TOLERANCE_S, PAIR_TOLERANCE_S
 
-FRAME_PREFIX = (
-    "As robot_state_publisher's: what the robot's frames begin with, as robot1/, before "
-)
-"""Description of a prefix, but for the frames that it goes before."""
-
 
 @dataclass(frozen=True)
 class MatcherNodeOptions:
@@ -52,7 +47,11 @@ class OdometryNodeOptions:
         "Frame whose pose is published, as base_link; empty: the camera's optical frame, with "
         "odom_frame the first camera's place in ROS axes",
     )
-    frame_prefix: str = option("", FRAME_PREFIX + "odom_frame and base_frame")
+    frame_prefix: str = option(
+        "",
+        "Goes before odom_frame and base_frame, as robot_state_publisher's frame_prefix does "
+        "before its robot's frames: robot1/",
+    )
     base_to_camera: str = option(
         "",
         "Place of the camera's optical frame in base_frame, 'x y z roll pitch yaw' or "

@@ -47,6 +47,7 @@ def player(context: LaunchContext) -> list[Node]:
             remappings=[
                 ("image", LaunchConfiguration("image")),
                 ("matches", "matcher_node/matches"),
+                ("status", "odometry_node/status"),
             ],
             **common(),
         )

@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 
 from superglue_ros.demo.node_process import spinning
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.msg import Matches
+from superglue_ros.msg import Matches, OdometryStatus
 from superglue_ros.nodes import bag_player
 from superglue_ros.nodes.bag_player import BagPlayer
 from superglue_ros.nodes.running import run_node
@@ -41,8 +41,9 @@ class Bag:
         self.matcher = Node("matcher_node", cli_args=["--ros-args", "-r", "__ns:=/robot1"])
         self.others = Node("odometry_node")
         self.matches = self.matcher.create_publisher(Matches, "~/matches", 10)
-        self.others.create_subscription(Matches, "/robot1/matcher_node/matches", print, 10)
+        self.others.create_publisher(OdometryStatus, "/robot1/odometry_node/status", 10)
         names = ["-r", "__ns:=/robot1", "-r", "matches:=matcher_node/matches"]
+        names += ["-r", "status:=odometry_node/status"]
         values = ["-r", "image:=cam/image", "-p", f"bag:={folder / 'bag'}", "-p", "rate:=2.0"]
         self.player = BagPlayer(cli_args=["--ros-args", *names, *values])
         self.ended: list[str] = []
@@ -85,9 +86,10 @@ def bag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bag]:
 
 
 def test_it_plays_once_the_matcher_is_ready(bag: Bag) -> None:
-    topic = "/robot1/matcher_node/matches"
-    wait_for(lambda: bag.player.count_publishers(topic), "the matcher to be there, and loading")
-    wait_for(lambda: bag.player.count_subscribers(topic) == 2, "the odometry to be there")
+    for topic in ("matcher_node/matches", "odometry_node/status"):
+        wait_for(
+            lambda t=f"/robot1/{topic}": bag.player.count_publishers(t), f"{topic} to be there"
+        )
     bag.player._poll()
     assert not bag.played()
     bag.is_ready()
@@ -124,7 +126,7 @@ def test_a_matcher_that_never_is_ready_is_given_up(
 ) -> None:
     monkeypatch.setattr(bag_player, "LOADING_S", 0.0)
     wait_for(lambda: bag.ended, "the end")
-    assert bag.ended[0].startswith("no matcher is ready after ")
+    assert bag.ended[0].startswith("matcher and odometry are not ready after ")
 
 
 def test_told_to_stop_it_ends_the_playing(bag: Bag) -> None:

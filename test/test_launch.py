@@ -168,6 +168,7 @@ def test_a_replay_ends_with_its_bag_and_with_an_error_where_something_failed(
     player = found.nodes["bag_player"]
     assert player.values == {"bag": "/bags/drive", "rate": 2.0}
     assert player.topic("matches") == "/robot1/matcher_node/matches"
+    assert player.topic("status") == "/robot1/odometry_node/status"
     assert all(found.nodes[n].values["use_sim_time"] for n in ("matcher_node", "odometry_node"))
     assert ends("bag_player", 0) == ["bag_player has ended"]
     assert ends("bag_player", 0, rviz="true") == []

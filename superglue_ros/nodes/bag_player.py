@@ -1,4 +1,4 @@
-"""Plays a bag once the matcher is ready, and says how many of its images were matched."""
+"""Plays a bag once the nodes are ready, and says how many of its images were matched."""
 
 from __future__ import annotations
 
@@ -24,9 +24,6 @@ from superglue_ros.nodes.running import run_node
 from superglue_ros.nodes.subscribing import IMAGE_KINDS, images_heard_by
 from superglue_ros.nodes.watchdog import LOADING_S, published_by_others
 from superglue_ros.options import check_options, option
-
-LISTENERS = 2
-"""Of the matches: this node, and the one that they are played for."""
 
 MATCHES_QUEUE_SIZE = 50
 POLL_S = 0.1
@@ -60,8 +57,9 @@ class BagPlayerOptions:
 class BagPlayer(Node):
     """Plays the bag by `ros2 bag play` with a clock, and ends ROS in this process with it.
 
-    Subscribes matches; `image` only names the topic that the matcher listens to. exit_status is 1
-    where nothing was matched. Raises SuperGlueRosError without rosbag2.
+    Subscribes matches; `image` and `status` only name the topics that the matcher listens to and
+    the odometry publishes on. exit_status is 1 where nothing was matched. Raises SuperGlueRosError
+    without rosbag2.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -91,7 +89,7 @@ class BagPlayer(Node):
             if self._is_ready():
                 self._play()
             elif waited_s > LOADING_S:
-                self._end(f"no matcher is ready after {waited_s:.0f} s")
+                self._end(f"matcher and odometry are not ready after {waited_s:.0f} s")
             return
         status = self._player.poll()
         if status is None:
@@ -104,11 +102,10 @@ class BagPlayer(Node):
             self._end("" if self._matched else f"nothing was matched: {self._what_came()}")
 
     def _is_ready(self) -> bool:
-        """Whether there is a matcher, which listens to images last, and one who listens to it."""
-        topic = self.resolve_topic_name("matches")
-        return self.count_subscribers(topic) >= LISTENERS and any(
-            images_heard_by(self, p.node_name, p.node_namespace)
-            for p in self.get_publishers_info_by_topic(topic)
+        """Whether there are an odometry, and a matcher, which listens to images last."""
+        matchers = self.get_publishers_info_by_topic(self.resolve_topic_name("matches"))
+        return self.count_publishers(self.resolve_topic_name("status")) > 0 and any(
+            images_heard_by(self, m.node_name, m.node_namespace) for m in matchers
         )
 
     def _play(self) -> None:
@@ -117,7 +114,7 @@ class BagPlayer(Node):
             *("ros2", "bag", "play", options.bag, "--clock"),
             *("--rate", str(options.rate), "--delay", str(options.delay_s)),
         ]
-        self.get_logger().info(f"the matcher is ready: {shlex.join(command)}")
+        self.get_logger().info(f"the nodes are ready: {shlex.join(command)}")
         try:
             self._player = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         except OSError as error:

@@ -10,12 +10,15 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # other work on the cores must not stop both
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 import random
 
 import numpy as np
 import pytest
+
+from superglue_ros.cli.ros_module import loopback_only
+
+os.environ.update(loopback_only())
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from superglue_ros.cli.ros_module import loopback_only
 os.environ.update(loopback_only())
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "scripts"))  # Humble's pytest has no setting for it
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 SEED = 20250728
 

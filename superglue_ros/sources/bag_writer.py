@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import yaml
@@ -20,7 +20,7 @@ from superglue_ros.types import CameraModel, Frame
 METADATA_VERSION = 5
 """Of metadata.yaml: the newest that ROS 2 Humble has, which later distributions read as well."""
 
-_WRITTEN_VERSION = 8
+_WRITTEN_VERSION: Literal[8] = 8
 """The oldest that rosbags writes. Up to it the qualities of a topic are text, as Humble wants
 them; what else it has more than 5 is left out."""
 _LATER_FIELDS = "custom_data", "ros_distro"

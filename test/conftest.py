@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +12,21 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # other work on the cores must not stop both
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 import random
 
 import numpy as np
 import pytest
 
+from superglue_ros.cli.ros_module import loopback_only
+
 if TYPE_CHECKING:
     from node_harness import Harness
 
+os.environ.update(loopback_only())
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "scripts"))  # Humble's pytest has no setting for it
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 SEED = 20250728
 

@@ -403,7 +403,7 @@ def test_compressed_images_by_the_topics_names(harness: Harness) -> None:
             for publisher in (images, depths, harness.infos, matcher._matches_out):
                 wait_for(publisher.get_subscription_count, "the nodes to listen")
             harness.infos.publish(camera_info(300 * S))
-            wait_for(lambda: odometry._camera, "the CameraInfo")
+            wait_for(lambda: odometry._infos, "the CameraInfo")
             for i in range(6):
                 send(i)
             send(6, length=2000)

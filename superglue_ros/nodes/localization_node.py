@@ -21,8 +21,9 @@ from superglue_ros.errors import CameraError, SuperGlueRosError
 from superglue_ros.geometry import check_camera, check_camera_fits
 from superglue_ros.mapping import LocalizerConfig, MapLocalizer, read_map
 from superglue_ros.matching import ImageMatcher, MatcherConfig
+from superglue_ros.nodes.camera_infos import CameraInfos
 from superglue_ros.nodes.camera_mount import CameraMount
-from superglue_ros.nodes.conversions import AnyImage, camera_from_message, stamp_to_ns
+from superglue_ros.nodes.conversions import AnyImage, stamp_to_ns
 from superglue_ros.nodes.health import (
     Milliseconds,
     Problems,
@@ -39,8 +40,9 @@ from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
 from superglue_ros.nodes.subscribing import CameraInfoSubscription
 from superglue_ros.odometry.base_frame import BaseFrame
+from superglue_ros.sources import GrayRange, ImageOptions
 from superglue_ros.sources.encodings import image_of_message
-from superglue_ros.types import CameraModel, FloatArray, Pose
+from superglue_ros.types import FloatArray, Pose
 
 IMAGES_QUEUE_SIZE = 5
 ODOMETRY_QUEUE_SIZE = 50
@@ -59,9 +61,10 @@ class LocalizationNode(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__("localization_node", **options)
         settings = NodeParameters(
-            self, fixed=[LocalizationNodeOptions, LocalizerConfig, MatcherConfig]
+            self, fixed=[LocalizationNodeOptions, LocalizerConfig, MatcherConfig, ImageOptions]
         )
         self._options = settings.get(LocalizationNodeOptions)
+        self._gray = GrayRange(settings.get(ImageOptions).image_bits, self.get_logger().warning)
         keyframe_map = read_map(self._options.map)
         if self._options.publish_tf and not keyframe_map.is_metric:
             raise ValueError("publish_tf needs a map in metres: made with depth, stereo or poses")
@@ -75,7 +78,7 @@ class LocalizationNode(Node):
         self._problems = Problems(self.get_logger().warning)
         self._asked, self._found, self._took = Rate(), Rate(), Milliseconds()
         self._last = ""
-        self._camera: CameraModel | None = None
+        self._infos = CameraInfos(self._problems.report, self._options.rectified)
         self._asked_for = threading.Event()
         self._looked_at = -float("inf")
         self._odometry: dict[int, Odometry] = {}
@@ -91,7 +94,8 @@ class LocalizationNode(Node):
         diagnose_regularly(self, self._check_topics)
 
     def _listen(self) -> None:
-        self._images = WatchedImages(self, "image", self._on_image, IMAGES_QUEUE_SIZE)
+        report = self._problems.report
+        self._images = WatchedImages(self, "image", self._on_image, IMAGES_QUEUE_SIZE, report)
         CameraInfoSubscription(self, "camera_info", self._on_camera_info)
         if self._options.publish_tf:
             self.create_subscription(
@@ -103,7 +107,7 @@ class LocalizationNode(Node):
             )
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera = camera_from_message(message, self._options.rectified)
+        self._infos.add(message)
 
     def _on_localize(
         self, request: Trigger.Request, response: Trigger.Response
@@ -146,11 +150,11 @@ class LocalizationNode(Node):
             self._took.add((time.perf_counter() - started) * 1e3)
 
     def _process(self, message: AnyImage) -> None:
-        camera = self._camera
+        camera = self._infos.of(message.header.frame_id)
         if camera is None:
             raise CameraError(f"no CameraInfo on {self.resolve_topic_name('camera_info')} yet")
         check_camera(camera)
-        image = image_of_message(message)
+        image = image_of_message(message, self._gray)
         check_camera_fits(camera, (image.shape[1], image.shape[0]))
         base = BaseFrame(Pose.identity(), Pose.identity())
         if self._mount is not None:
@@ -203,6 +207,7 @@ class LocalizationNode(Node):
             "images looked for": self._asked.count,
             "images found": self._found.count,
             "localisation": self._took,
+            "grey levels": self._gray,
             "last": self._last or "none yet",
         }
         counts = self._problems.counts

@@ -44,6 +44,7 @@ from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.right_camera import RECTIFY
 from superglue_ros.nodes.running import run_node
 from superglue_ros.nodes.subscribing import CameraInfoSubscription
+from superglue_ros.sources import GrayRange, ImageOptions
 from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 
 MATCHES_QUEUE_SIZE = 50
@@ -66,17 +67,18 @@ class MatcherNode(Node):
         super().__init__("matcher_node", **options)
         self._settings = NodeParameters(
             self,
-            fixed=[MatcherConfig, MatcherNodeOptions],
+            fixed=[MatcherConfig, MatcherNodeOptions, ImageOptions],
             live=[KeyframePolicy],
             on_change=self._change_policy,
         )
-        self._decoder = make_decoder(self._settings.get(MatcherNodeOptions).decoder)
+        gray = GrayRange(self._settings.get(ImageOptions).image_bits, self.get_logger().warning)
+        self._decoder = make_decoder(self._settings.get(MatcherNodeOptions).decoder, gray)
         # Before the weights are loaded: whoever waits for matches sees that they are to come.
         self._publish_to_topics()
         core = ImageMatcher.from_config(self._settings.get(MatcherConfig))
         self._matcher = KeyframeMatcher(core, self._settings.get(KeyframePolicy))
         self.exit_status = 0
-        self._diagnostics = MatcherDiagnostics(self)
+        self._diagnostics = MatcherDiagnostics(self, gray)
         self._problems = self._diagnostics.problems
         self._camera: CameraModel | None = None
         self._keyframe_header = Header()
@@ -204,11 +206,7 @@ class MatcherNode(Node):
         self._diagnostics.search.add((time.perf_counter() - started) * 1e3)
 
     def _publish_views(
-        self,
-        header: Header,
-        frame: Frame,
-        matches: FrameMatches,
-        keyframe_image: ImageArray | None,
+        self, header: Header, frame: Frame, matches: FrameMatches, keyframe: ImageArray | None
     ) -> None:
         """Publish what is costly, where someone listens."""
         if self._features_out.get_subscription_count():
@@ -217,7 +215,7 @@ class MatcherNode(Node):
                 self._features_out.publish(features_message(features, header))
         if self._picture_out.get_subscription_count():
             picture = draw_matches(
-                frame.image if keyframe_image is None else keyframe_image,
+                frame.image if keyframe is None else keyframe,
                 frame.image,
                 matches.keyframe_points,
                 matches.points,

@@ -14,15 +14,12 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from superglue_ros.errors import CameraError, MessageError
+from superglue_ros.errors import CameraError, MessageError, OtherCamera
 from superglue_ros.geometry.rigid_body import pose_from_text
 from superglue_ros.msg import Matches, OdometryStatus
+from superglue_ros.nodes.camera_infos import CameraInfos
 from superglue_ros.nodes.camera_mount import CameraMount
-from superglue_ros.nodes.conversions import (
-    camera_from_message,
-    matches_from_message,
-    stamp_to_ns,
-)
+from superglue_ros.nodes.conversions import matches_from_message, stamp_to_ns
 from superglue_ros.nodes.depth_images import DepthImages
 from superglue_ros.nodes.health import diagnose_regularly
 from superglue_ros.nodes.image_inputs import WatchedImages
@@ -37,6 +34,7 @@ from superglue_ros.nodes.subscribing import CameraInfoSubscription, RectifiedChe
 from superglue_ros.nodes.watchdog import TopicWatchdog
 from superglue_ros.odometry import OdometryConfig, TrackingState, VisualOdometry
 from superglue_ros.odometry.base_frame import BaseFrame
+from superglue_ros.one_camera import OneCamera
 from superglue_ros.stamps import StampOrder
 from superglue_ros.types import CameraModel, FloatArray, FrameMatches
 
@@ -75,14 +73,14 @@ class OdometryNode(Node):
         outputs = self._settings.get(OdometryOutputs)
         self._publisher = OdometryPublisher(self, self._options, outputs, self._problems)
         self._status_out = self.create_publisher(OdometryStatus, "~/status", MATCHES_QUEUE_SIZE)
-        self._camera: CameraModel | None = None
         base, base_to_camera = self._options.base, self._options.base_to_camera
         self._mount = CameraMount(self, base, base_to_camera) if base else None
         self._waiting: deque[Waiting] = deque(maxlen=MATCHES_QUEUE_SIZE)
         self._frames: OdometryFrames | None = None
-        self._order = StampOrder(late_ns=0)
+        self._order, self._one_camera = StampOrder(late_ns=0), OneCamera()
         self._state, self._reset_count = "", 0
         self._rectified = self._options.rectified or use_stereo
+        self._infos = CameraInfos(self._problems.report, self._rectified)
         self._right = RightCamera(self, self._problems.report) if use_stereo else None
         self._depths: DepthImages | None = None
         self._depth_topic: WatchedImages | None = None
@@ -105,15 +103,17 @@ class OdometryNode(Node):
         CameraInfoSubscription(self, "camera_info", self._on_camera_info)
 
     def _listen_to_depth(self) -> None:
-        self._depths = DepthImages(self._options.depth_tolerance_s, self._problems.report)
-        self._depth_topic = WatchedImages(self, "depth", self._depths.add, DEPTH_QUEUE_SIZE)
+        report = self._problems.report
+        self._depths = DepthImages(self._options.depth_tolerance_s, report)
+        take = self._depths.add
+        self._depth_topic = WatchedImages(self, "depth", take, DEPTH_QUEUE_SIZE, report)
 
     def _change_settings(self) -> None:
         self._odometry.configure(self._settings.get(OdometryConfig))
         self._publisher.outputs = self._settings.get(OdometryOutputs)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera = camera_from_message(message, self._rectified)
+        self._infos.add(message)
         self._diagnostics.camera_received = True
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -126,11 +126,13 @@ class OdometryNode(Node):
         self._diagnostics.received.tick()
         try:
             matches = matches_from_message(message)
-        except MessageError as error:
-            self._diagnostics.refusal = f"bad message: {error}"
-            self._problems.report("bad message", f"message dropped: {error}")
+            change = self._one_camera.follow(matches.frame_id, matches.stamp_ns)
+        except (MessageError, OtherCamera) as error:
+            cause = "bad message" if isinstance(error, MessageError) else "two cameras"
+            self._diagnostics.refusal = f"{cause}: {error}"
+            self._problems.report(cause, f"message dropped: {error}")
             return
-        if reason := self._order.follow(matches.stamp_ns):
+        if reason := self._order.follow(matches.stamp_ns) or change:
             self._start_anew()
             self._problems.report(reason, f"{reason}: starting anew")
         depth = None
@@ -152,11 +154,11 @@ class OdometryNode(Node):
             self._waiting.popleft()
             if self._frames is None:
                 self._refuse(message, self._mount.problem if self._mount else "")
-            elif self._camera is None:
+            elif (camera := self._infos.of(matches.frame_id)) is None:
                 topic = self.resolve_topic_name("camera_info")
                 self._refuse(message, f"no CameraInfo on {topic} yet")
             else:
-                self._estimate(message, matches, self._camera, depth, self._frames)
+                self._estimate(message, matches, camera, depth, self._frames)
 
     def _find_frames(self, image: Header) -> OdometryFrames | None:
         """The frames of an odometry that begins with an image; None while TF lacks the camera."""

@@ -30,6 +30,11 @@ class MatcherNodeOptions:
         "cv_bridge, which knows more encodings; both give the same pixels",
         choices=("own", "cv_bridge"),
     )
+    frame_id: str = option(
+        "",
+        "frame_id of the images to match, those of others are dropped; empty: that of the first, "
+        "until nothing more comes of it",
+    )
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -63,8 +63,9 @@ class RtabmapNode(Node):
     def _listen(self) -> None:
         self._joined = Synchronizer(3, QUEUE_SIZE, self._options.tolerance_s, self._on_joined)
         other = "image_right" if self._options.use_stereo else "depth"
+        report = self._problems.report
         self._images, self._depths = (
-            WatchedImages(self, topic, partial(self._joined.add, place), IMAGES_QUEUE_SIZE)
+            WatchedImages(self, topic, partial(self._joined.add, place), IMAGES_QUEUE_SIZE, report)
             for place, topic in enumerate(("image", other))
         )
         self._watchdog = TopicWatchdog(self, "features", Features, from_matcher=True)

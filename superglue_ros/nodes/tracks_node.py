@@ -15,7 +15,8 @@ from std_msgs.msg import Bool, Header
 from superglue_ros.errors import CameraError, MessageError
 from superglue_ros.geometry import check_camera, check_camera_fits
 from superglue_ros.msg import Matches, Tracks
-from superglue_ros.nodes.conversions import camera_from_message, matches_from_message
+from superglue_ros.nodes.camera_infos import CameraInfos
+from superglue_ros.nodes.conversions import matches_from_message
 from superglue_ros.nodes.health import (
     Problems,
     Rate,
@@ -50,7 +51,7 @@ class TracksNode(Node):
         self._chain = TrackChain()
         self._problems = Problems(self.get_logger().warning)
         self._received = Rate()
-        self._camera: CameraModel | None = None
+        self._infos = CameraInfos(self._problems.report, self._options.rectified)
         self._refusal = ""
         self._last: FrameTracks | None = None
         self._tracks_out = self.create_publisher(Tracks, "~/tracks", MATCHES_QUEUE_SIZE)
@@ -77,17 +78,19 @@ class TracksNode(Node):
             CameraInfoSubscription(self, "camera_info", self._on_camera_info)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera = camera_from_message(message, self._options.rectified)
+        self._infos.add(message)
 
     def _on_matches(self, message: Matches) -> None:
         self._received.tick()
         try:
             matches = matches_from_message(message)
-            agree = self._verified(matches) if self._options.needs_camera else None
+            needed = self._options.needs_camera
+            camera = self._infos.of(matches.frame_id) if needed else None
+            agree = self._verified(matches, camera) if needed else None
             tracks = self._chain.process(matches, agree)
             self._tracks_out.publish(tracks_message(tracks, message.header))
-            if self._vins is not None and self._camera is not None:
-                self._publish_to_vins(self._vins, self._camera, tracks, message.header)
+            if self._vins is not None and camera is not None:
+                self._publish_to_vins(self._vins, camera, tracks, message.header)
         except (MessageError, CameraError) as error:
             # The tracks of a keyframe that is missed end; the next one begins others.
             self._refusal = str(error)
@@ -95,15 +98,15 @@ class TracksNode(Node):
             return
         self._last, self._refusal = tracks, ""
 
-    def _verified(self, matches: FrameMatches) -> BoolArray:
+    def _verified(self, matches: FrameMatches, camera: CameraModel | None) -> BoolArray:
         """(M,) matches that agree with one motion; CameraError where that cannot be said."""
-        if self._camera is None:
+        if camera is None:
             topic = self.resolve_topic_name("camera_info")
             raise CameraError(f"no CameraInfo on {topic} yet")
-        check_camera(self._camera)
-        check_camera_fits(self._camera, matches.image_size)
+        check_camera(camera)
+        check_camera_fits(camera, matches.image_size)
         threshold_px = self._options.epipolar_threshold_px
-        return agree_with_one_motion(matches, self._camera, threshold_px)
+        return agree_with_one_motion(matches, camera, threshold_px)
 
     def _publish_to_vins(
         self, vins: VinsTracker, camera: CameraModel, tracks: FrameTracks, header: Header
@@ -122,7 +125,7 @@ class TracksNode(Node):
             "rate [Hz]": f"{self._received.per_second():.2f}",
             "tracks": len(last) if last else 0,
             "oldest track [frames]": int(last.ages.max(initial=0)) if last else 0,
-            "camera_info": "received" if self._camera else "none yet",
+            "camera_info": "received" if self._infos else "none yet",
         }
         if not self._options.needs_camera:
             values["camera_info"] = "not needed"

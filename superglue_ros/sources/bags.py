@@ -18,6 +18,7 @@ from superglue_ros.sources.bag_files import BagFiles
 from superglue_ros.sources.bag_reader import BagReader, Topic
 from superglue_ros.sources.calibration import camera_from_info, load_calibration
 from superglue_ros.sources.encodings import COMPRESSED_ENDS, image_of_message
+from superglue_ros.sources.gray_range import GrayRange
 from superglue_ros.sources.tables import NS_PER_S, stamps_repeat
 from superglue_ros.types import CameraModel, Frame
 
@@ -38,8 +39,9 @@ class BagSource:
     topic: the image topic, which may be left out where the bag has exactly one;
     camera_info_topic: by default `camera_info` beside the image topic, else the only one there is;
     calibration: a file used instead; depth_topic: of depth images registered to the images, raw
-    or compressed, which go with those of nearly the same stamp. Messages that cannot be decoded
-    are logged, counted in `skipped`, and passed over. Raises SourceError.
+    or compressed, which go with those of nearly the same stamp; image_bits: see `ImageOptions`.
+    Messages that cannot be decoded are logged, counted in `skipped`, and passed over. Raises
+    SourceError.
 
     info: the CameraInfo message that `camera` is of, None where it is of none.
     """
@@ -52,11 +54,13 @@ class BagSource:
         camera_info_topic: str | None = None,
         calibration: Path | None = None,
         depth_topic: str | None = None,
+        image_bits: int = 0,
     ) -> None:
         self.name = path.stem
         self.skipped = 0
         self.has_depth, self.is_stereo = depth_topic is not None, False
         self._path = path
+        self._image_bits = image_bits
         self._files = BagFiles(path)
         self.camera: CameraModel | None = None
         self.info: Any = None
@@ -95,6 +99,10 @@ class BagSource:
         return self._topic.count
 
     def __iter__(self) -> Iterator[Frame]:
+        return self.frames(GrayRange(self._image_bits))
+
+    def frames(self, gray: GrayRange) -> Iterator[Frame]:
+        """The frames from the first on, their images by a range of grey levels."""
         self.skipped = 0
         with ExitStack() as opened:
             reader = opened.enter_context(BagReader(self._files.paths))
@@ -112,16 +120,18 @@ class BagSource:
                     logger.warning("%s: %s", self._path, error)
                     self.skipped += 1
                     return
-                frame = self._decode(reader, data, logged_ns)
+                frame = self._decode(reader, data, logged_ns, gray)
                 if frame is not None and depths is not None:
                     frame = replace(frame, depth_m=depths.at(frame.stamp_ns, logged_ns))
                 if frame is not None:
                     yield frame
 
-    def _decode(self, reader: BagReader, data: bytes, logged_ns: int) -> Frame | None:
+    def _decode(
+        self, reader: BagReader, data: bytes, logged_ns: int, gray: GrayRange
+    ) -> Frame | None:
         try:
             message: Any = reader.deserialise(data, self._topic)
-            image = image_of_message(message)
+            image = image_of_message(message, gray)
             stamp = message.header.stamp
         # Deserialising damaged bytes raises whatever they happen to hit first.
         except Exception as error:

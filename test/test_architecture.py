@@ -20,6 +20,7 @@ FLOORS = {
     "options": 0,
     "provenance": 0,
     "stamps": 1,
+    "waiting": 0,
     "networks": 1,
     "geometry": 1,
     "sources": 2,

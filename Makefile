@@ -78,7 +78,7 @@ test-oldest: .venv-oldest/.installed
 	@touch $@
 
 demo: setup
-	@$(IN_ROS) python -m superglue_ros.demo.demo --output $(OUTPUT) $(if $(TOPIC),--topic "$(TOPIC)") \
+	@$(IN_ROS) python -m superglue_ros.cli.main demo --output $(OUTPUT) $(if $(TOPIC),--topic "$(TOPIC)") \
 		$(if $(DEPTH_TOPIC),--depth-topic "$(DEPTH_TOPIC)") \
 		$(if $(SOURCE),"$(SOURCE)")
 

@@ -21,6 +21,7 @@ FLOORS = {
     "provenance": 0,
     "stamps": 1,
     "one_camera": 1,
+    "waiting": 0,
     "networks": 1,
     "geometry": 1,
     "sources": 2,

@@ -27,8 +27,8 @@ from superglue_ros.mapping import (
     read_map,
     write_map,
 )
-from superglue_ros.mapping.retrieval import ImageIndex
 from superglue_ros.matching import FeatureMatches, KeyframeMatcher
+from superglue_ros.matching.retrieval import ImageIndex
 from superglue_ros.networks.checkpoints import shipped_path
 from superglue_ros.sources import open_source, read_trajectory, trajectory_from_poses
 from superglue_ros.types import Features, Pose

@@ -22,13 +22,15 @@ ALL_KEYPOINTS = 16384
 
 @dataclass(frozen=True)
 class Detected:
-    """Keypoints (N, 2) pixels and descriptors (N, D) of one image; `extracted` and the image
-    itself if ours."""
+    """Keypoints (N, 2) pixels and descriptors (N, D) of one image, and how long they took.
+
+    extracted: what the method's own matcher takes.
+    """
 
     keypoints: FloatArray
     descriptors: NDArray[Any]
-    extracted: ExtractedFeatures | None = None
-    image: ImageArray | None = None
+    extracted: Any = None
+    milliseconds: float = 0.0
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -36,12 +38,13 @@ class Detected:
 
 @dataclass(frozen=True)
 class Matched:
-    """Matched indices (M,) into two keypoint lists, and confidences (M,) in [0, 1]; refined
-    (M, 2): pixels of the second image, None where they are those of its keypoints."""
+    """Matched indices (M,) into two keypoint lists, confidences (M,) in [0, 1], and how long they
+    took; refined (M, 2): pixels of the second image, None where they are its keypoints'."""
 
     indices0: IntArray
     indices1: IntArray
     confidences: FloatArray
+    milliseconds: float = 0.0
     refined: FloatArray | None = None
 
     def __len__(self) -> int:
@@ -68,6 +71,14 @@ class Method:
     match: Callable[[Detected, Detected], Matched]
 
 
+@dataclass(frozen=True)
+class ExtractedImage:
+    """An image and our features of it."""
+
+    features: ExtractedFeatures
+    image: ImageArray
+
+
 class SuperPointDetector:
     """Keypoints and descriptors of an `ImageMatcher`."""
 
@@ -78,20 +89,17 @@ class SuperPointDetector:
         """Features of a gray or BGR image."""
         extracted = self.matcher.extract(image)
         features = extracted.features
-        return Detected(features.keypoints, features.descriptors, extracted, image)
+        return Detected(features.keypoints, features.descriptors, ExtractedImage(extracted, image))
 
     def match(self, first: Detected, second: Detected) -> Matched:
         """SuperGlue's matches; raises ValueError for features of another detector."""
-        if (
-            first.extracted is None
-            or second.extracted is None
-            or first.image is None
-            or second.image is None
-        ):
+        sides = first.extracted, second.extracted
+        if not all(isinstance(side, ExtractedImage) for side in sides):
             raise ValueError("SuperGlue takes features of SuperPointDetector")
-        found = self.matcher.match_features(first.extracted, second.extracted)
+        found = self.matcher.match_features(*(side.features for side in sides))
         matched = Matched(found.indices0, found.indices1, found.confidences)
-        refined = self.matcher.refine(first.image, second.image, *matched.points(first, second))
+        images = (side.image for side in sides)
+        refined = self.matcher.refine(*images, *matched.points(first, second))
         return replace(matched, refined=refined)
 
 

@@ -66,6 +66,11 @@ class PointMatcher:
             first.astype(np.int32), second.astype(np.int32), np.full(len(first), 0.9, np.float32)
         )
 
+    def refine(
+        self, image0: np.ndarray, image1: np.ndarray, points0: np.ndarray, points1: np.ndarray
+    ) -> np.ndarray:
+        return points1
+
 
 class World:
     """A cloud of points and a camera that flies sideways past it; a source of frames."""

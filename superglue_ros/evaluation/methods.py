@@ -98,8 +98,9 @@ class SuperPointDetector:
             raise ValueError("SuperGlue takes features of SuperPointDetector")
         found = self.matcher.match_features(*(side.features for side in sides))
         matched = Matched(found.indices0, found.indices1, found.confidences)
-        images = (side.image for side in sides)
-        refined = self.matcher.refine(*images, *matched.points(first, second))
+        refined = self.matcher.refine(
+            sides[0].image, sides[1].image, *matched.points(first, second)
+        )
         return replace(matched, refined=refined)
 
 

@@ -98,7 +98,7 @@ def _patches(image: FloatArray, at: FloatArray, half_px: int) -> FloatArray:
     across, down = (axis.reshape(1, -1) for axis in np.meshgrid(around, around))
     x, y = at[:, :1] + across, at[:, 1:] + down
     values = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(values).reshape(len(at), len(around), len(around))
+    return np.asarray(values, np.float32).reshape(len(at), len(around), len(around))
 
 
 def _centred(patches: FloatArray) -> FloatArray:

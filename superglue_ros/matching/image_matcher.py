@@ -33,9 +33,8 @@ class ImageMatches:
     """What two images share; the arrays of an `.npz` of `superglue_ros match`.
 
     keypoints (N, 2) in pixels of the image as given, scores (N,), descriptors (N, 256);
-    matches0 (N0,): index into keypoints1 or UNMATCHED; confidence0 (N0,) in [0, 1]; points1
-    (N0, 2): where in image 1 keypoint i of image 0 is, NaN where unmatched: keypoints1 of its
-    match, refined if the matcher refines.
+    matches0 (N0,): index into keypoints1 or UNMATCHED; confidence0 (N0,) in [0, 1]; refined
+    (M, 2): where in image 1 the M matches are, None where they are at its keypoints.
     """
 
     keypoints0: FloatArray
@@ -46,7 +45,16 @@ class ImageMatches:
     descriptors1: FloatArray
     matches0: IntArray
     confidence0: FloatArray
-    points1: FloatArray
+    refined: FloatArray | None = None
+
+    @property
+    def points1(self) -> FloatArray:
+        """(N0, 2) float32: where in image 1 keypoint i of image 0 is, NaN where unmatched."""
+        points = np.full((len(self.matches0), 2), np.nan, np.float32)
+        rows = np.flatnonzero(self.matches0 != UNMATCHED)
+        found = self.keypoints1[self.matches0[rows]] if self.refined is None else self.refined
+        points[rows] = found
+        return points
 
 
 @dataclass(frozen=True)
@@ -222,8 +230,7 @@ class ImageMatcher:
         confidence0 = np.zeros(len(extracted0), np.float32)
         matches0[found.indices0] = found.indices1
         confidence0[found.indices0] = found.confidences
-        points1 = np.full((len(extracted0), 2), np.nan, np.float32)
-        points1[found.indices0] = self.refine(
+        refined = self.refine(
             image0, image1, extracted0.points[found.indices0], extracted1.points[found.indices1]
         )
         f0, f1 = extracted0.features, extracted1.features
@@ -236,7 +243,7 @@ class ImageMatcher:
             f1.descriptors,
             matches0,
             confidence0,
-            points1,
+            refined,
         )
 
 

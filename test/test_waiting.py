@@ -13,7 +13,7 @@ import torch
 from superglue_ros.benchmarks.speed import describe_machine
 from superglue_ros.cli import main as console
 from superglue_ros.matching import ImageMatcher
-from superglue_ros.waiting import SETTINGS, BRIEFLY, wait_briefly
+from superglue_ros.waiting import BRIEFLY, SETTINGS, wait_briefly
 
 
 @pytest.fixture(autouse=True)

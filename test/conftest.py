@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Set before anything imports numpy, torch or rclpy: two threads at most, DDS on this machine only.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # other work on the cores must not stop both
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 import random
-import sys
 import types
 from typing import Any
 
 import numpy as np
 import pytest
 
+from superglue_ros.cli.ros_module import loopback_only
+
+if TYPE_CHECKING:
+    from node_harness import Harness
+
+os.environ.update(loopback_only())
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "scripts"))  # Humble's pytest has no setting for it
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 SEED = 20250728
 
@@ -71,6 +79,23 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no shared data at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="module")
+def harness() -> Iterator[Harness]:
+    """A node that sends to the nodes and keeps what they publish, with ROS in this process."""
+    import rclpy
+    from node_harness import Harness
+
+    from superglue_ros.demo.node_process import spinning
+
+    rclpy.init()
+    node = Harness()
+    try:
+        with spinning(node):
+            yield node
+    finally:
+        rclpy.try_shutdown()
 
 
 def _shows_something(path: Path) -> bool:

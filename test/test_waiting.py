@@ -40,7 +40,7 @@ def test_nodes_set_it_before_torch_is_loaded(tmp_path: Path, repository: Path) -
     (tmp_path / "some_node.py").write_text(
         "import os, sys\n"
         "seen = os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules\n"
-        "main = lambda: print(seen)\n"
+        "main = lambda: print(seen) or 0\n"
     )
     script = (repository / "scripts" / "node.in").read_text().replace("@module@", "some_node")
     paths = os.pathsep.join([str(tmp_path), str(repository)])

@@ -9,6 +9,8 @@ from typing import Any
 
 from superglue_ros.cli.evaluate_agreement import add_agreement
 from superglue_ros.cli.evaluate_consistency import add_consistency
+from superglue_ros.cli.evaluate_localization import add_localization
+from superglue_ros.cli.evaluate_tracks import add_tracks
 from superglue_ros.cli.evaluate_trajectory import add_trajectory
 from superglue_ros.cli.options import add_matcher_options, matcher_config
 from superglue_ros.errors import SuperGlueRosError
@@ -58,6 +60,8 @@ def add_parser(subparsers: Any) -> None:
     add_trajectory(kinds)
     add_agreement(kinds)
     add_consistency(kinds)
+    add_tracks(kinds)
+    add_localization(kinds)
 
 
 def run_pairs(args: argparse.Namespace) -> int:

@@ -43,7 +43,7 @@ FLOORS = {
 }
 """Rooms of the package, lowest first; a room imports only itself and lower floors."""
 
-GROUND = {"types", "errors", "options", "provenance", "stamps", "one_camera"}
+GROUND = {"types", "errors", "options", "provenance", "stamps", "one_camera", "waiting"}
 ALLOWED = {
     "matching": {*GROUND, "networks", "geometry", "engines"},
     "odometry": {*GROUND, "geometry"},

@@ -51,7 +51,7 @@ $(PACKAGES): versions.txt setup.py scripts/setup_environment.py
 	@$(SETUP) packages
 	@rm -f $(VENV)/.packages-* && touch $@
 
-$(WORKSPACE): $(PACKAGES) $(FILES) package.xml CMakeLists.txt scripts/node.in $(wildcard msg/*.msg)
+$(WORKSPACE): $(PACKAGES) $(FILES) package.xml CMakeLists.txt $(wildcard scripts/*.in) $(wildcard msg/*.msg)
 	@$(SETUP) workspace
 	@rm -f $(INSTALL)/.workspace-* && touch $@
 
@@ -78,7 +78,7 @@ test-oldest: .venv-oldest/.installed
 	@touch $@
 
 demo: setup
-	@$(IN_ROS) python -m superglue_ros.demo.demo --output $(OUTPUT) $(if $(TOPIC),--topic "$(TOPIC)") \
+	@$(IN_ROS) python -m superglue_ros.cli.main demo --output $(OUTPUT) $(if $(TOPIC),--topic "$(TOPIC)") \
 		$(if $(DEPTH_TOPIC),--depth-topic "$(DEPTH_TOPIC)") \
 		$(if $(SOURCE),"$(SOURCE)")
 

@@ -10,10 +10,11 @@ from rclpy.node import Node
 
 from superglue_ros.errors import OtherCamera
 from superglue_ros.nodes.conversions import AnyImage, stamp_to_ns
-from superglue_ros.nodes.health import Rate, TopicWatchdog
+from superglue_ros.nodes.health import Rate
 from superglue_ros.nodes.options import MatcherNodeOptions
 from superglue_ros.nodes.pairing import Synchronizer
 from superglue_ros.nodes.subscribing import ImageSubscription, message_type
+from superglue_ros.nodes.watchdog import TopicWatchdog
 from superglue_ros.one_camera import OneCamera
 
 _QUEUE_SIZE = 5

@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
@@ -33,11 +33,12 @@ from superglue_ros.nodes.health import (
 )
 from superglue_ros.nodes.image_inputs import WatchedImages
 from superglue_ros.nodes.localization_options import LocalizationNodeOptions
-from superglue_ros.nodes.mailbox import Mailbox
+from superglue_ros.nodes.mailbox import CLOSE_TIMEOUT_S, Mailbox
 from superglue_ros.nodes.odometry_messages import pose_from_message, pose_message
 from superglue_ros.nodes.odometry_publisher import make_broadcaster
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
+from superglue_ros.nodes.subscribing import CameraInfoSubscription
 from superglue_ros.odometry.base_frame import BaseFrame
 from superglue_ros.sources import GrayRange, ImageOptions
 from superglue_ros.sources.encodings import image_of_message
@@ -72,7 +73,7 @@ class LocalizationNode(Node):
             keyframe_map,
             settings.get(LocalizerConfig),
         )
-        base = self._options.base_frame
+        base = self._options.base
         self._mount = CameraMount(self, base, self._options.base_to_camera) if base else None
         self._problems = Problems(self.get_logger().warning)
         self._asked, self._found, self._took = Rate(), Rate(), Milliseconds()
@@ -95,21 +96,14 @@ class LocalizationNode(Node):
     def _listen(self) -> None:
         report = self._problems.report
         self._images = WatchedImages(self, "image", self._on_image, IMAGES_QUEUE_SIZE, report)
-        overriding = QoSOverridingOptions.with_default_policies()
-        self.create_subscription(
-            CameraInfo,
-            "camera_info",
-            self._on_camera_info,
-            qos_profile_sensor_data,
-            qos_overriding_options=overriding,
-        )
+        CameraInfoSubscription(self, "camera_info", self._on_camera_info)
         if self._options.publish_tf:
             self.create_subscription(
                 Odometry,
                 "odometry",
                 self._on_odometry,
                 QoSProfile(depth=ODOMETRY_QUEUE_SIZE),
-                qos_overriding_options=overriding,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
 
     def _on_camera_info(self, message: CameraInfo) -> None:
@@ -186,7 +180,7 @@ class LocalizationNode(Node):
         if self._tf is None:
             return
         odometry = self._odometry.get(stamp_to_ns(image.stamp))
-        child = self._options.base_frame or image.frame_id
+        child = self._options.base or image.frame_id
         if odometry is None:
             topic = self.resolve_topic_name("odometry")
             self._problems.report("no odometry", f"no Odometry of the image's stamp on {topic}")
@@ -226,9 +220,9 @@ class LocalizationNode(Node):
         self._diagnostics_out.publish(diagnostics(stamp, name, "", problem, values))
 
     def close(self) -> None:
-        """End the worker once its image is done."""
+        """End the worker once its image is done, or leave it behind where that takes too long."""
         self._mailbox.close()
-        self._worker.join()
+        self._worker.join(CLOSE_TIMEOUT_S)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

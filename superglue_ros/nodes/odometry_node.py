@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
@@ -21,7 +21,7 @@ from superglue_ros.nodes.camera_infos import CameraInfos
 from superglue_ros.nodes.camera_mount import CameraMount
 from superglue_ros.nodes.conversions import matches_from_message, stamp_to_ns
 from superglue_ros.nodes.depth_images import DepthImages
-from superglue_ros.nodes.health import TopicWatchdog, diagnose_regularly
+from superglue_ros.nodes.health import diagnose_regularly
 from superglue_ros.nodes.image_inputs import WatchedImages
 from superglue_ros.nodes.odometry_diagnostics import OdometryDiagnostics
 from superglue_ros.nodes.odometry_messages import OdometryFrames, status_message
@@ -30,7 +30,8 @@ from superglue_ros.nodes.options import OdometryNodeOptions, OdometryOutputs
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.right_camera import RightCamera
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import RectifiedCheck
+from superglue_ros.nodes.subscribing import CameraInfoSubscription, RectifiedCheck
+from superglue_ros.nodes.watchdog import TopicWatchdog
 from superglue_ros.odometry import OdometryConfig, TrackingState, VisualOdometry
 from superglue_ros.odometry.base_frame import BaseFrame
 from superglue_ros.one_camera import OneCamera
@@ -72,8 +73,8 @@ class OdometryNode(Node):
         outputs = self._settings.get(OdometryOutputs)
         self._publisher = OdometryPublisher(self, self._options, outputs, self._problems)
         self._status_out = self.create_publisher(OdometryStatus, "~/status", MATCHES_QUEUE_SIZE)
-        base_frame, base_to_camera = self._options.base_frame, self._options.base_to_camera
-        self._mount = CameraMount(self, base_frame, base_to_camera) if base_frame else None
+        base, base_to_camera = self._options.base, self._options.base_to_camera
+        self._mount = CameraMount(self, base, base_to_camera) if base else None
         self._waiting: deque[Waiting] = deque(maxlen=MATCHES_QUEUE_SIZE)
         self._frames: OdometryFrames | None = None
         self._order, self._one_camera = StampOrder(late_ns=0), OneCamera()
@@ -90,16 +91,16 @@ class OdometryNode(Node):
         diagnose_regularly(self, self._check_topics)
 
     def _listen(self) -> None:
-        self._matches_watchdog = TopicWatchdog(self, "matches", Matches)
+        self._matches_watchdog = TopicWatchdog(self, "matches", Matches, from_matcher=True)
         self._rectified_check = RectifiedCheck(self, "matches", self._rectified)
-        overriding = QoSOverridingOptions.with_default_policies()
-        for kind, topic, callback, quality in (
-            (Matches, "matches", self._on_matches, QoSProfile(depth=MATCHES_QUEUE_SIZE)),
-            (CameraInfo, "camera_info", self._on_camera_info, qos_profile_sensor_data),
-        ):
-            self.create_subscription(
-                kind, topic, callback, quality, qos_overriding_options=overriding
-            )
+        self.create_subscription(
+            Matches,
+            "matches",
+            self._on_matches,
+            QoSProfile(depth=MATCHES_QUEUE_SIZE),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        CameraInfoSubscription(self, "camera_info", self._on_camera_info)
 
     def _listen_to_depth(self) -> None:
         report = self._problems.report
@@ -161,7 +162,7 @@ class OdometryNode(Node):
 
     def _find_frames(self, image: Header) -> OdometryFrames | None:
         """The frames of an odometry that begins with an image; None while TF lacks the camera."""
-        text, odom_frame = self._publisher.outputs.initial_pose, self._options.odom_frame
+        text, odom_frame = self._publisher.outputs.initial_pose, self._options.odom
         start = pose_from_text(text) if text else None
         if self._mount is None:
             return OdometryFrames(odom_frame, image.frame_id, BaseFrame.of_camera(start))
@@ -169,7 +170,7 @@ class OdometryNode(Node):
         if camera is None:
             return None
         base = BaseFrame.of_robot(camera, start)
-        return OdometryFrames(odom_frame, self._options.base_frame, base)
+        return OdometryFrames(odom_frame, self._options.base, base)
 
     def _estimate(
         self,

@@ -52,6 +52,11 @@ class OdometryNodeOptions:
         "Frame whose pose is published, as base_link; empty: the camera's optical frame, with "
         "odom_frame the first camera's place in ROS axes",
     )
+    frame_prefix: str = option(
+        "",
+        "Goes before odom_frame and base_frame, as robot_state_publisher's frame_prefix does "
+        "before its robot's frames: robot1/",
+    )
     base_to_camera: str = option(
         "",
         "Place of the camera's optical frame in base_frame, 'x y z roll pitch yaw' or "
@@ -99,6 +104,16 @@ class OdometryNodeOptions:
                 raise ValueError("base_to_camera needs a base_frame")
             check_pose("base_to_camera", self.base_to_camera)
         check_options(self)
+
+    @property
+    def odom(self) -> str:
+        """odom_frame with its prefix."""
+        return self.frame_prefix + self.odom_frame
+
+    @property
+    def base(self) -> str:
+        """base_frame with its prefix, "" where there is none."""
+        return self.base_frame and self.frame_prefix + self.base_frame
 
 
 @dataclass(frozen=True)

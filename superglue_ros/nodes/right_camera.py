@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
 
 from superglue_ros.errors import CameraError, OtherCamera
 from superglue_ros.nodes.conversions import camera_from_message, stamp_to_ns
+from superglue_ros.nodes.subscribing import CameraInfoSubscription
 from superglue_ros.one_camera import OneCamera
 from superglue_ros.sources.calibration import baseline_of_info
 from superglue_ros.types import CameraModel, FrameMatches
@@ -35,13 +34,7 @@ class RightCamera:
         self._topic = node.resolve_topic_name("camera_info_right")
         self._camera = OneCamera()
         self._message: CameraInfo | None = None
-        node.create_subscription(
-            CameraInfo,
-            "camera_info_right",
-            self._on_camera_info,
-            qos_profile_sensor_data,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        CameraInfoSubscription(node, "camera_info_right", self._on_camera_info)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         try:

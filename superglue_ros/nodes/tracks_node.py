@@ -7,7 +7,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, PointCloud
 from std_msgs.msg import Bool, Header
@@ -20,20 +20,21 @@ from superglue_ros.nodes.conversions import matches_from_message
 from superglue_ros.nodes.health import (
     Problems,
     Rate,
-    TopicWatchdog,
     diagnose_regularly,
     diagnostics,
 )
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
+from superglue_ros.nodes.subscribing import CameraInfoSubscription
 from superglue_ros.nodes.tracks_messages import tracks_message, vins_message
 from superglue_ros.nodes.tracks_options import TracksNodeOptions
+from superglue_ros.nodes.watchdog import TopicWatchdog
 from superglue_ros.tracks import FrameTracks, TrackChain, VinsTracker, agree_with_one_motion
 from superglue_ros.types import BoolArray, CameraModel, FrameMatches
 
 MATCHES_QUEUE_SIZE = 50
-VINS_TOPIC = "/feature_tracker/feature"
-VINS_RESTART_TOPICS = {"mono": "/feature_tracker/restart", "fusion": "/vins_restart"}
+VINS_TOPIC = "feature_tracker/feature"
+VINS_RESTART_TOPICS = {"mono": "feature_tracker/restart", "fusion": "vins_restart"}
 
 
 class TracksNode(Node):
@@ -65,23 +66,16 @@ class TracksNode(Node):
         diagnose_regularly(self, self._check_topics)
 
     def _listen(self) -> None:
-        self._watchdog = TopicWatchdog(self, "matches", Matches)
-        overriding = QoSOverridingOptions.with_default_policies()
+        self._watchdog = TopicWatchdog(self, "matches", Matches, from_matcher=True)
         self.create_subscription(
             Matches,
             "matches",
             self._on_matches,
             QoSProfile(depth=MATCHES_QUEUE_SIZE),
-            qos_overriding_options=overriding,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         if self._options.needs_camera:
-            self.create_subscription(
-                CameraInfo,
-                "camera_info",
-                self._on_camera_info,
-                qos_profile_sensor_data,
-                qos_overriding_options=overriding,
-            )
+            CameraInfoSubscription(self, "camera_info", self._on_camera_info)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._infos.add(message)

@@ -228,8 +228,11 @@ class ImageMatcher:
         """Matches of two images, gray (H, W) or BGR (H, W, 3) uint8; ImageError for any other.
 
         rotation_retry: where there are fewer, the second image is matched turned by 90, 180 and
-        270 degrees, too, and the best is kept if it has so many (`retry_turned`).
+        270 degrees, too, and the best is kept if it has so many (`retry_turned`). ValueError for
+        one below 0.
         """
+        if rotation_retry < 0:
+            raise ValueError(f"rotation_retry is a number of matches, not {rotation_retry}")
         extracted0, extracted1 = self.extract(image0), self.extract(image1)
         first = TurnedMatches(extracted1, self.match_features(extracted0, extracted1), 0)
         best = self.retry_turned(extracted0, image1, first, rotation_retry)

@@ -50,7 +50,11 @@ def test_a_small_move_keeps_the_keyframe_and_a_large_one_replaces_it(keyframes, 
     assert keyframes.process(shifted(drawing, 40, 1.3)).keyframe_id == 2
 
 
-def test_indices_chain_across_keyframes(keyframes, drawing):
+def test_indices_chain_across_keyframes(drawing):
+    options = {"max_keypoints": 200, "device": "cpu", "precision": "float32"}
+    keyframes = KeyframeMatcher(
+        ImageMatcher(**options, refine=False), KeyframePolicy(min_matches=20)
+    )
     keyframes.process(shifted(drawing, 0, 1))
     first = keyframes.process(shifted(drawing, 32, 1.1))
     points_of_keyframe = keyframes.last_features.keypoints

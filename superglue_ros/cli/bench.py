@@ -222,7 +222,7 @@ def _images(args: argparse.Namespace, size: tuple[int, int]) -> Any:
     import cv2
 
     from superglue_ros.benchmarks.against import noise_pair
-    from superglue_ros.matching.image_matcher import as_gray
+    from superglue_ros.matching.images import as_gray
     from superglue_ros.sources import read_image
 
     if not args.images:

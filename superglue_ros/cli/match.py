@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
         type=Path,
         metavar="F.npz",
         help="keypoints0/1 (pixels of the files), scores0/1, descriptors0/1, matches0 (index "
-        "into keypoints1, or -1) and confidence0",
+        "into keypoints1, or -1), confidence0 and points1 (where keypoints0 are in IMAGE1)",
     )
     parser.add_argument("--picture", type=Path, metavar="F.png", help="both images, matches drawn")
     parser.add_argument(
@@ -102,6 +102,7 @@ def save_matches(path: Path, result: ImageMatches) -> None:
                 descriptors1=result.descriptors1,
                 matches0=result.matches0,
                 confidence0=result.confidence0,
+                points1=result.points1,
             )
     except OSError as error:
         raise SuperGlueRosError(f"cannot write {path}: {error.strerror or error}") from error
@@ -113,6 +114,6 @@ def _picture(image0: ImageArray, image1: ImageArray, result: ImageMatches) -> Im
         image0,
         image1,
         result.keypoints0[rows],
-        result.keypoints1[result.matches0[rows]],
+        result.points1[rows],
         result.confidence0[rows],
     )

@@ -6,13 +6,9 @@ import time
 
 import numpy as np
 
-from superglue_ros.matching.image_matcher import (
-    ExtractedFeatures,
-    FeatureMatches,
-    ImageMatcher,
-    TurnedMatches,
-)
+from superglue_ros.matching.image_matcher import ImageMatcher
 from superglue_ros.matching.keyframe_policy import KeyframePolicy
+from superglue_ros.matching.results import ExtractedFeatures, FeatureMatches
 from superglue_ros.matching.stereo import check_rectified, find_right_points
 from superglue_ros.one_camera import OneCamera
 from superglue_ros.stamps import StampOrder
@@ -84,11 +80,17 @@ class KeyframeMatcher:
         found = _NOTHING
         if self._keyframe is not None:
             extracted, found = self._match(self._keyframe[1], extracted, frame.image)
-        finished = time.perf_counter()
-        right = self._right_points
         key_frame, key_extracted = self._keyframe or (frame, extracted)
         points0 = key_extracted.points[found.indices0]
-        points1 = extracted.points[found.indices1]
+        points1 = self.matcher.refine(
+            key_frame.image,
+            frame.image,
+            points0,
+            extracted.points[found.indices1],
+            extracted.quarter_turns - key_extracted.quarter_turns,
+        )
+        finished = time.perf_counter()
+        right = self._right_points
         is_keyframe = self._becomes_keyframe(frame, extracted, points0, points1)
         result = FrameMatches(
             stamp_ns=frame.stamp_ns,
@@ -138,13 +140,14 @@ class KeyframeMatcher:
     ) -> tuple[ExtractedFeatures, FeatureMatches]:
         """A frame's features and matches, in another turn where the policy says so; frames to
         come begin with that turn, so that their features are like the keyframe's."""
-        first = TurnedMatches(
-            extracted, self.matcher.match_features(keyframe, extracted), self._quarter_turns
-        )
+        matches = self.matcher.match_features(keyframe, extracted)
         if self.policy.rotation_retry:
-            first = self.matcher.retry_turned(keyframe, image, first, self.policy.min_matches)
-            self._quarter_turns = first.quarter_turns
-        return first.extracted, first.matches
+            least = self.policy.min_matches
+            extracted, matches = self.matcher.retry_turned(
+                keyframe, image, extracted, matches, least
+            )
+            self._quarter_turns = extracted.quarter_turns
+        return extracted, matches
 
     def _start_anew(self, reason: str) -> None:
         """Forget the keyframe where there is a reason, for the next result to say."""

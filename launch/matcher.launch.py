@@ -5,24 +5,23 @@ ros2 launch superglue_ros matcher.launch.py image:=/camera/image_raw
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 
-CONFIG = PathJoinSubstitution([FindPackageShare("superglue_ros"), "config"])
+from superglue_ros.nodes.launching import params_argument, superglue_node, text
 
 
 def generate_launch_description() -> LaunchDescription:
     arguments = [
         DeclareLaunchArgument(
             "image",
-            default_value="/camera/image_raw",
-            description="Topic of the images; compressed ones where it ends in /compressed.",
+            default_value="camera/image_raw",
+            description="Topic of the images; compressed ones where it ends in /compressed. Names "
+            "without a leading / are in the namespace.",
         ),
         DeclareLaunchArgument(
             "camera_info",
-            default_value="/camera/camera_info",
+            default_value="camera/camera_info",
             description="Topic of the CameraInfo of the images; the matcher can do without.",
         ),
         DeclareLaunchArgument(
@@ -32,19 +31,19 @@ def generate_launch_description() -> LaunchDescription:
             "are on image.",
         ),
         DeclareLaunchArgument(
-            "namespace", default_value="", description="Namespace of the nodes."
+            "namespace", default_value="", description="Namespace of the nodes, as robot1."
         ),
         DeclareLaunchArgument(
             "use_sim_time", default_value="false", description="Take the time from /clock."
         ),
-        DeclareLaunchArgument(
-            "matcher_params",
-            default_value=PathJoinSubstitution([CONFIG, "matcher.yaml"]),
-            description="Parameter file, for what differs from config/matcher.yaml; presets are "
-            "config/matcher_cpu.yaml and config/matcher_gpu.yaml.",
+        params_argument(
+            "matcher", "; presets are config/matcher_cpu.yaml and config/matcher_gpu.yaml"
         ),
         DeclareLaunchArgument(
-            "log_level", default_value="info", description="debug, info, warn or error."
+            "log_level",
+            default_value="info",
+            choices=["debug", "info", "warn", "error", "fatal"],
+            description="From which severity on the nodes' lines are shown.",
         ),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=matcher)])
@@ -52,25 +51,8 @@ def generate_launch_description() -> LaunchDescription:
 
 def matcher(context: LaunchContext) -> list[Node]:
     """The node, with pairs of images where there is a topic of right ones."""
-    image_right = LaunchConfiguration("image_right").perform(context)
-    use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
-    return [
-        Node(
-            package="superglue_ros",
-            executable="matcher_node",
-            name="matcher_node",
-            namespace=LaunchConfiguration("namespace"),
-            parameters=[
-                PathJoinSubstitution([CONFIG, "matcher.yaml"]),
-                LaunchConfiguration("matcher_params"),
-                {"use_sim_time": use_sim_time, **({"use_stereo": True} if image_right else {})},
-            ],
-            remappings=[
-                ("image", LaunchConfiguration("image")),
-                ("camera_info", LaunchConfiguration("camera_info")),
-                *([("image_right", image_right)] if image_right else []),
-            ],
-            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-            output="screen",
-        )
-    ]
+    right = text(context, "image_right")
+    remappings = [(name, LaunchConfiguration(name)) for name in ("image", "camera_info")]
+    if right:
+        remappings.append(("image_right", right))
+    return [superglue_node("matcher", {"use_stereo": True} if right else {}, remappings)]

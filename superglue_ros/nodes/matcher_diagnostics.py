@@ -8,6 +8,7 @@ from rclpy.node import Node
 
 from superglue_ros.matching import ImageMatcher
 from superglue_ros.nodes.health import OVERHEAD, Milliseconds, Problems, Rate, diagnostics
+from superglue_ros.sources import GrayRange
 from superglue_ros.types import FrameMatches
 
 REPLACED = "a newer image came"
@@ -17,12 +18,12 @@ REPLACED = "a newer image came"
 class MatcherDiagnostics:
     """Counts what comes and goes, and publishes it when asked to.
 
-    received, matched: of images; search: of right images; problems: each dropped image is one;
-    camera_received: whether there has been a CameraInfo.
+    gray: what makes the images 8 bit; received, matched: of images; search: of right images;
+    problems: each dropped image is one; camera_received: whether there has been a CameraInfo.
     """
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, gray: GrayRange) -> None:
+        self._node, self._gray = node, gray
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.problems = Problems(node.get_logger().warning)
         self.received, self.matched = Rate(), Rate()
@@ -47,6 +48,8 @@ class MatcherDiagnostics:
         stamp = self._node.get_clock().now().to_msg()
         name = self._node.get_fully_qualified_name()
         values = self._values(matcher, listeners)
+        if not problem and self.matched.count and self._gray.few:
+            problem = f"images use {self._gray} grey levels"
         self._publisher.publish(diagnostics(stamp, name, matcher.device, problem, values, failing))
 
     def _judge(self) -> tuple[str, bool]:
@@ -80,6 +83,7 @@ class MatcherDiagnostics:
             "matches": len(last) if last is not None else 0,
             "features": last.num_features if last is not None else 0,
             "right points": self._right_points(),
+            "grey levels": self._gray,
             "keyframe": last.keyframe_id if last is not None else 0,
             "camera_info": "received" if self.camera_received else "none yet",
             "device": matcher.device,

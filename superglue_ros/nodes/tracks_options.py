@@ -32,7 +32,7 @@ class TracksNodeOptions:
     vins: str = option(
         "none",
         "Publish tracks as the estimator of VINS-Mono (mono) or VINS-Fusion (fusion) takes them, "
-        "on /feature_tracker/feature; needs CameraInfo",
+        "on feature_tracker/feature; needs CameraInfo",
         choices=VINS_KINDS,
     )
     max_tracks: int = option(

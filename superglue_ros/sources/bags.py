@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from superglue_ros.sources.bag_files import BagFiles
 from superglue_ros.sources.bag_reader import BagReader, Topic
 from superglue_ros.sources.calibration import camera_from_info, load_calibration
 from superglue_ros.sources.encodings import COMPRESSED_ENDS, image_of_message
+from superglue_ros.sources.gray_range import GrayRange
 from superglue_ros.sources.tables import stamps_repeat
 from superglue_ros.types import CameraModel, Frame, ImageArray
 
@@ -38,8 +40,9 @@ class BagSource:
     topic: the image topic, which may be left out where the bag has exactly one;
     camera_info_topic: by default `camera_info` beside the image topic, else the only one there is;
     calibration: a file used instead; depth_topic: of depth images registered to the images, raw
-    or compressed, which go with those of nearly the same stamp. Messages that cannot be decoded
-    are logged, counted in `skipped`, and passed over. Raises SourceError.
+    or compressed, which go with those of nearly the same stamp; image_bits: see `ImageOptions`.
+    Messages that cannot be decoded are logged, counted in `skipped`, and passed over. Raises
+    SourceError.
 
     info: the CameraInfo message that `camera` is of, None where it is of none.
     """
@@ -52,11 +55,13 @@ class BagSource:
         camera_info_topic: str | None = None,
         calibration: Path | None = None,
         depth_topic: str | None = None,
+        image_bits: int = 0,
     ) -> None:
         self.name = path.stem
         self.skipped = 0
         self.has_depth, self.is_stereo = depth_topic is not None, False
         self._path = path
+        self._image_bits = image_bits
         self._files = BagFiles(path)
         self.camera: CameraModel | None = None
         self.info: Any = None
@@ -95,6 +100,10 @@ class BagSource:
         return self._topic.count
 
     def __iter__(self) -> Iterator[Frame]:
+        return self.frames(GrayRange(self._image_bits))
+
+    def frames(self, gray: GrayRange) -> Iterator[Frame]:
+        """The frames from the first on, their images by a range of grey levels."""
         self.skipped = 0
         with ExitStack() as opened:
             reader = opened.enter_context(BagReader(self._files.paths))
@@ -102,7 +111,8 @@ class BagSource:
             if self._depth is not None:
                 other = opened.enter_context(BagReader(self._files.paths))
                 depths = BagDepths(other, self._depth, self._by_recording)
-            for recorded in reader.decoded(self._topic, _image_and_frame, self._skip):
+            decode = partial(_image_and_frame, gray)
+            for recorded in reader.decoded(self._topic, decode, self._skip):
                 image, frame_id = recorded.value
                 stamp_ns = recorded.stamp_ns(self._by_recording)
                 frame = Frame(image, stamp_ns, frame_id=frame_id, camera=self.camera)
@@ -184,8 +194,8 @@ def _info_and_calibrated(message: Any) -> tuple[Any, bool]:
     return message, bool(np.any(camera_from_info(message).matrix))
 
 
-def _image_and_frame(message: Any) -> tuple[ImageArray, str]:
-    return image_of_message(message), message.header.frame_id or "camera"
+def _image_and_frame(gray: GrayRange, message: Any) -> tuple[ImageArray, str]:
+    return image_of_message(message, gray), message.header.frame_id or "camera"
 
 
 def _raw_name(topic: str) -> str:

@@ -15,8 +15,8 @@ from superglue_ros.cli.options import (
     matcher_config,
 )
 from superglue_ros.cli.progress import said_if_slow
-from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.matching import ImageMatcher, ImageMatches, draw_matches
+from superglue_ros.npz import write_npz
 from superglue_ros.reporting.files import check_output
 from superglue_ros.reporting.pictures import check_picture, save_picture
 from superglue_ros.sources import GrayRange, ImageOptions, read_image
@@ -89,23 +89,20 @@ def _count(text: str) -> int:
 
 def save_matches(path: Path, result: ImageMatches) -> None:
     """Write the fields of the matches as .npz; raises SuperGlueRosError if it cannot."""
-    try:
-        # An open file, because numpy appends .npz to a name that lacks it.
-        with path.open("wb") as file:
-            np.savez(
-                file,
-                keypoints0=result.keypoints0,
-                keypoints1=result.keypoints1,
-                scores0=result.scores0,
-                scores1=result.scores1,
-                descriptors0=result.descriptors0,
-                descriptors1=result.descriptors1,
-                matches0=result.matches0,
-                confidence0=result.confidence0,
-                points1=result.points1,
-            )
-    except OSError as error:
-        raise SuperGlueRosError(f"cannot write {path}: {error.strerror or error}") from error
+    write_npz(
+        path,
+        {
+            "keypoints0": result.keypoints0,
+            "keypoints1": result.keypoints1,
+            "scores0": result.scores0,
+            "scores1": result.scores1,
+            "descriptors0": result.descriptors0,
+            "descriptors1": result.descriptors1,
+            "matches0": result.matches0,
+            "confidence0": result.confidence0,
+            "points1": result.points1,
+        },
+    )
 
 
 def _picture(image0: ImageArray, image1: ImageArray, result: ImageMatches) -> ImageArray:

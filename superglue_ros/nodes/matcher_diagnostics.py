@@ -17,8 +17,8 @@ REPLACED = "a newer image came"
 class MatcherDiagnostics:
     """Counts what comes and goes, and publishes it when asked to.
 
-    received, matched: of images; search: of right images; problems: each dropped image is one;
-    camera_received: whether there has been a CameraInfo.
+    received, matched: of images, and what came is matched, dropped or waits; search: of right
+    images; problems: by cause; camera_received: whether there has been a CameraInfo.
     """
 
     def __init__(self, node: Node) -> None:
@@ -26,12 +26,24 @@ class MatcherDiagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.problems = Problems(node.get_logger().warning)
         self.received, self.matched = Rate(), Rate()
+        # Each is counted in one thread.
+        self._num_replaced, self._num_failed = 0, 0
         self.camera_received = False
         self._latency, self._overhead = Milliseconds(), Milliseconds()
         self._extract, self._match = Milliseconds(), Milliseconds()
         self.search = Milliseconds()
         self._last: FrameMatches | None = None
         self._problems_before, self._matched_before = 0, 0
+
+    def count_replaced(self) -> None:
+        """Count an image that a newer one made room for, which is as it should be."""
+        self.problems.count(REPLACED)
+        self._num_replaced += 1
+
+    def drop(self, cause: str, text: str) -> None:
+        """Count an image that cannot be matched, and report it."""
+        self.problems.report(cause, text)
+        self._num_failed += 1
 
     def add(self, matches: FrameMatches, latency_ms: float) -> None:
         """Take in a result, published so long after its image came."""
@@ -69,6 +81,7 @@ class MatcherDiagnostics:
         return {
             "images received": self.received.count,
             "images matched": self.matched.count,
+            "images dropped": self._num_replaced + self._num_failed,
             "rate in [Hz]": f"{self.received.per_second():.2f}",
             "rate out [Hz]": f"{self.matched.per_second():.2f}",
             "latency": self._latency,

@@ -12,7 +12,7 @@ import numpy as np
 import rclpy
 import torch
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -26,7 +26,7 @@ from superglue_ros.matching import (
     MatcherConfig,
     draw_matches,
 )
-from superglue_ros.msg import Features, Matches
+from superglue_ros.msg import Features
 from superglue_ros.nodes.conversions import (
     AnyImage,
     camera_from_message,
@@ -39,14 +39,14 @@ from superglue_ros.nodes.decoding import make_decoder
 from superglue_ros.nodes.health import diagnose_regularly
 from superglue_ros.nodes.image_inputs import image_input
 from superglue_ros.nodes.mailbox import Mailbox
-from superglue_ros.nodes.matcher_diagnostics import REPLACED, MatcherDiagnostics
+from superglue_ros.nodes.matcher_diagnostics import MatcherDiagnostics
+from superglue_ros.nodes.matches_link import HandOver, MatchesOutput
 from superglue_ros.nodes.options import MatcherNodeOptions
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.right_camera import RECTIFY
 from superglue_ros.nodes.running import run_node
 from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 
-MATCHES_QUEUE_SIZE = 50
 WARM_UP_SHAPE = (480, 640)
 MOST_FAILURES = 20
 """So many defects in a row, and nothing will be matched any more: a GPU's context that is broken
@@ -59,11 +59,12 @@ class MatcherNode(Node):
     Subscribes image and camera_info, and image_right with use_stereo; publishes ~/matches,
     ~/features and ~/match_picture (where someone listens) and /diagnostics; ~/reset gives the
     keyframe up. Raises ValueError, CheckpointError, DeviceError or EngineError where its
-    parameters do not suit.
+    parameters do not suit. hand_over: of the matches to an odometry in this process.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, hand_over: HandOver | None = None, **options: Any) -> None:
         super().__init__("matcher_node", **options)
+        self._matches_out = MatchesOutput(self, hand_over)
         self._settings = NodeParameters(
             self,
             fixed=[MatcherConfig, MatcherNodeOptions],
@@ -92,8 +93,6 @@ class MatcherNode(Node):
         )
 
     def _publish_to_topics(self) -> None:
-        reliable = QoSProfile(depth=MATCHES_QUEUE_SIZE)
-        self._matches_out = self.create_publisher(Matches, "~/matches", reliable)
         self._features_out = self.create_publisher(Features, "~/features", 2)
         self._picture_out = self.create_publisher(Image, "~/match_picture", 2)
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -125,7 +124,7 @@ class MatcherNode(Node):
     def _on_image(self, message: AnyImage, right: AnyImage | None = None) -> None:
         self._diagnostics.received.tick()
         if self._mailbox.put((message, right, time.monotonic())):
-            self._problems.count(REPLACED)
+            self._diagnostics.count_replaced()
 
     def _work(self) -> None:
         """Match the newest image, until the mailbox closes; no image ends it."""
@@ -141,15 +140,14 @@ class MatcherNode(Node):
             try:
                 self._process(*item)
             except SuperGlueRosError as error:
-                self._problems.report(str(error), f"image dropped: {error}")
+                self._diagnostics.drop(str(error), f"image dropped: {error}")
             except Exception as error:
                 if not self.context.ok():
                     return  # told to stop meanwhile: nothing can be published any more
                 self._matcher.reset()
                 text = " ".join(str(error).split())
-                self._problems.report(
-                    type(error).__name__, f"image dropped: {type(error).__name__}: {text}"
-                )
+                name = type(error).__name__
+                self._diagnostics.drop(name, f"image dropped: {name}: {text}")
                 # Memory may be free again in a while.
                 failures += not isinstance(error, torch.OutOfMemoryError)
                 if failures == MOST_FAILURES:
@@ -228,8 +226,7 @@ class MatcherNode(Node):
 
     def _check_topics(self) -> None:
         self._images_in.look_after()
-        listeners = self._matches_out.get_subscription_count()
-        self._diagnostics.publish(self._matcher.matcher, listeners)
+        self._diagnostics.publish(self._matcher.matcher, self._matches_out.listeners)
 
     def close(self) -> None:
         """End the worker once its image is done."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
@@ -26,6 +26,7 @@ from superglue_ros.nodes.conversions import (
 from superglue_ros.nodes.depth_images import DepthImages
 from superglue_ros.nodes.health import TopicWatchdog, diagnose_regularly
 from superglue_ros.nodes.image_inputs import WatchedImages
+from superglue_ros.nodes.matches_link import MATCHES_QUEUE_SIZE, HandOver, listen_to_matches
 from superglue_ros.nodes.odometry_diagnostics import OdometryDiagnostics
 from superglue_ros.nodes.odometry_messages import OdometryFrames, status_message
 from superglue_ros.nodes.odometry_publisher import OdometryPublisher
@@ -39,9 +40,8 @@ from superglue_ros.odometry.base_frame import BaseFrame
 from superglue_ros.stamps import StampOrder
 from superglue_ros.types import CameraModel, FloatArray, FrameMatches
 
-MATCHES_QUEUE_SIZE = 50
+STATUS_QUEUE_SIZE = 50
 DEPTH_QUEUE_SIZE = 30
-
 
 Waiting: TypeAlias = tuple[Matches, FrameMatches, "FloatArray | None", float]
 """A message, what it holds, its keyframe's depth, and when it came."""
@@ -53,10 +53,10 @@ class OdometryNode(Node):
     Subscribes matches and camera_info, depth with use_depth, camera_info_right with use_stereo,
     and TF until it has said where the camera is; publishes ~/odometry, ~/path, ~/landmarks,
     ~/status, TF and /diagnostics; ~/reset begins anew. Raises ValueError where its parameters do
-    not suit.
+    not suit. hand_over: of the matches of a matcher in this process.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, hand_over: HandOver | None = None, **options: Any) -> None:
         super().__init__("odometry_node", **options)
         self._settings = NodeParameters(
             self,
@@ -73,11 +73,11 @@ class OdometryNode(Node):
         self._problems = self._diagnostics.problems
         outputs = self._settings.get(OdometryOutputs)
         self._publisher = OdometryPublisher(self, self._options, outputs, self._problems)
-        self._status_out = self.create_publisher(OdometryStatus, "~/status", MATCHES_QUEUE_SIZE)
+        self._status_out = self.create_publisher(OdometryStatus, "~/status", STATUS_QUEUE_SIZE)
         self._camera: CameraModel | None = None
         base_frame, base_to_camera = self._options.base_frame, self._options.base_to_camera
         self._mount = CameraMount(self, base_frame, base_to_camera) if base_frame else None
-        self._waiting: deque[Waiting] = deque(maxlen=MATCHES_QUEUE_SIZE)
+        self._waiting: deque[Waiting] = deque()
         self._frames: OdometryFrames | None = None
         self._order = StampOrder(late_ns=0)
         self._state, self._reset_count = "", 0
@@ -87,21 +87,21 @@ class OdometryNode(Node):
         self._depth_topic: WatchedImages | None = None
         if use_depth:
             self._listen_to_depth()
-        self._listen()
+        self._listen(hand_over)
         self.create_service(Trigger, "~/reset", self._on_reset)
         diagnose_regularly(self, self._check_topics)
 
-    def _listen(self) -> None:
+    def _listen(self, hand_over: HandOver | None) -> None:
         self._matches_watchdog = TopicWatchdog(self, "matches", Matches)
         self._rectified_check = RectifiedCheck(self, "matches", self._rectified)
-        overriding = QoSOverridingOptions.with_default_policies()
-        for kind, topic, callback, quality in (
-            (Matches, "matches", self._on_matches, QoSProfile(depth=MATCHES_QUEUE_SIZE)),
-            (CameraInfo, "camera_info", self._on_camera_info, qos_profile_sensor_data),
-        ):
-            self.create_subscription(
-                kind, topic, callback, quality, qos_overriding_options=overriding
-            )
+        listen_to_matches(self, self._on_matches, self._diagnostics.drop_waiting, hand_over)
+        self.create_subscription(
+            CameraInfo,
+            "camera_info",
+            self._on_camera_info,
+            qos_profile_sensor_data,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
 
     def _listen_to_depth(self) -> None:
         self._depths = DepthImages(self._options.depth_tolerance_s, self._problems.report)
@@ -126,8 +126,7 @@ class OdometryNode(Node):
         try:
             matches = matches_from_message(message)
         except MessageError as error:
-            self._diagnostics.refusal = f"bad message: {error}"
-            self._problems.report("bad message", f"message dropped: {error}")
+            self._diagnostics.drop(f"bad message: {error}", f"message dropped: {error}")
             return
         if reason := self._order.follow(matches.stamp_ns):
             self._start_anew()
@@ -136,6 +135,9 @@ class OdometryNode(Node):
         if self._depths is not None:
             self._depths.add_matches(message)
             depth = self._depths.of_keyframe(matches)
+        if len(self._waiting) == MATCHES_QUEUE_SIZE:
+            self._waiting.popleft()
+            self._diagnostics.drop_waiting()
         self._waiting.append((message, matches, depth, time.monotonic()))
         self._process_waiting()
 
@@ -204,13 +206,13 @@ class OdometryNode(Node):
     def _start_anew(self) -> None:
         self._odometry.reset()
         self._publisher.clear()
+        self._diagnostics.drop_waiting(len(self._waiting))
         self._waiting.clear()
         self._frames = None
 
     def _refuse(self, message: Matches, reason: str) -> None:
         """Say in the log, the status and the diagnostics why a message gave no estimate."""
-        self._problems.report(reason, f"no odometry: {reason}")
-        self._diagnostics.refusal = reason
+        self._diagnostics.drop(reason, f"no odometry: {reason}")
         begun = self._state in (TrackingState.TRACKING.value, TrackingState.LOST.value)
         state = TrackingState.LOST if begun else TrackingState.INITIALISING
         status = OdometryStatus(header=message.header, state=state.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from superglue_ros.demo.node_process import NodeProcess
 
-REMAPPINGS = ("-r", "image:=image_raw", "-r", "matches:=matcher_node/matches")
+TOPICS = ("image:=image_raw",)
 
 
 @contextmanager
@@ -17,14 +17,17 @@ def node_pair(
     matcher: Sequence[str] = (),
     odometry: Sequence[str] = (),
     one_process: bool = False,
+    topics: Sequence[str] = TOPICS,
     logs: Path | None = None,
 ) -> Iterator[tuple[NodeProcess, ...]]:
     """Both nodes in a namespace, whose topics are those of a Player there, while the body runs.
 
-    matcher, odometry: their parameters, each NAME:=VALUE; logs: a folder for what they say.
+    matcher, odometry: their parameters, each NAME:=VALUE; topics: other names of those they listen
+    to, each NAME:=TOPIC; logs: a folder for what they say.
     Gives the two processes, matcher first, or the one. Raises NodeError as NodeProcess.
     """
-    common = ["-r", f"__ns:={namespace}", *REMAPPINGS]
+    renamed = (f"__ns:={namespace}", "matches:=matcher_node/matches", *topics)
+    common = [word for rule in renamed for word in ("-r", rule)]
     arguments: dict[str, list[str]] = {}
     if one_process:
         own = {"--matcher": matcher, "--odometry": odometry}

@@ -31,8 +31,9 @@ SPAN = 0.1
 
 @dataclass(frozen=True)
 class Sample:
-    """State after so many frames: seconds since the first; memory_mb, PSS of each process; and
-    frames a second since the sample before."""
+    """State after so many frames: seconds since the first; memory_mb, RSS of each process,
+    which does not depend on others that share its libraries as PSS does; and frames a second since
+    the sample before."""
 
     frames: int
     seconds: float
@@ -109,7 +110,7 @@ def _play(
         if sent % step == 0:
             for process in processes:
                 process.check()
-            memory = tuple(read_process(process.pid).pss_mb for process in processes)
+            memory = tuple(read_process(process.pid).rss_mb for process in processes)
             seconds = time.monotonic() - started
             yield Sample(sent, seconds, memory, step / (seconds - before_s))
             before_s = seconds

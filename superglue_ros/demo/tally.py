@@ -35,14 +35,17 @@ class Account:
 class Tally(Node):
     """Counts statuses by state, and keeps the latest diagnostics of the nodes in a namespace.
 
-    tracked_ns: stamp of the last frame that was tracked; num_metric: of those in metres.
+    answered_ns: stamp of the last status; tracked_ns: of the last that says tracking; reason: of
+    the last status; num_metric: of those tracking, how many in metres.
     """
 
     def __init__(self, namespace: str) -> None:
         super().__init__("tally", namespace=namespace)
         self._namespace = namespace
         self.states: Counter[str] = Counter()
-        self.num_metric, self.tracked_ns, self.reset_count = 0, 0, 0
+        self.reason = ""
+        self.num_metric, self.reset_count = 0, 0
+        self.answered_ns, self.tracked_ns = 0, 0
         self.values: dict[str, dict[str, str]] = {}
         self._heard: Counter[str] = Counter()
         self.create_subscription(
@@ -54,10 +57,13 @@ class Tally(Node):
 
     def _on_status(self, message: OdometryStatus) -> None:
         self.states[message.state] += 1
+        self.reason = message.reason
         self.reset_count = message.reset_count
+        stamp_ns = stamp_to_ns(message.header.stamp)
         if message.state == TrackingState.TRACKING.value:
             self.num_metric += message.scale_is_metric
-            self.tracked_ns = stamp_to_ns(message.header.stamp)
+            self.tracked_ns = stamp_ns
+        self.answered_ns = stamp_ns
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

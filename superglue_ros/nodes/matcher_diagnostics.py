@@ -18,7 +18,7 @@ class MatcherDiagnostics:
     """Counts what comes and goes, and publishes it when asked to.
 
     received, matched: of images, and what came is matched, dropped or waits; search: of right
-    images; problems: by cause; camera_received: whether there has been a CameraInfo.
+    images; problems: by cause; num_camera_infos: CameraInfos that came.
     """
 
     def __init__(self, node: Node) -> None:
@@ -28,7 +28,7 @@ class MatcherDiagnostics:
         self.received, self.matched = Rate(), Rate()
         # Each is counted in one thread.
         self._num_replaced, self._num_failed = 0, 0
-        self.camera_received = False
+        self.num_camera_infos = 0
         self._latency, self._overhead = Milliseconds(), Milliseconds()
         self._extract, self._match = Milliseconds(), Milliseconds()
         self.search = Milliseconds()
@@ -94,7 +94,8 @@ class MatcherDiagnostics:
             "features": last.num_features if last is not None else 0,
             "right points": self._right_points(),
             "keyframe": last.keyframe_id if last is not None else 0,
-            "camera_info": "received" if self.camera_received else "none yet",
+            "camera_info": "received" if self.num_camera_infos else "none yet",
+            "camera_infos received": self.num_camera_infos,
             "device": matcher.device,
             "precision": matcher.precision,
             "model": matcher.model,

@@ -114,7 +114,7 @@ class MatcherNode(Node):
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera = camera_from_message(message)
-        self._diagnostics.camera_received = True
+        self._diagnostics.num_camera_infos += 1
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset_asked.set()

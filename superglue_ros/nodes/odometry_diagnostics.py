@@ -5,7 +5,7 @@ from __future__ import annotations
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
-from superglue_ros.nodes.health import Milliseconds, Problems, Rate, diagnostics
+from superglue_ros.nodes.health import Milliseconds, Problems, Rate, diagnostics, shortened
 from superglue_ros.odometry import OdometryEstimate, TrackingState
 
 
@@ -13,7 +13,7 @@ class OdometryDiagnostics:
     """Counts what comes, and publishes it with the last estimate when asked to.
 
     received: of messages, and what came is estimated, dropped or waits; problems: by cause;
-    camera_received: whether there has been a CameraInfo.
+    num_camera_infos: those that came.
     """
 
     def __init__(self, node: Node) -> None:
@@ -23,7 +23,7 @@ class OdometryDiagnostics:
         self.received = Rate()
         self._refusal = ""
         self._num_estimated, self._num_dropped = 0, 0
-        self.camera_received = False
+        self.num_camera_infos = 0
         self._estimate_ms = Milliseconds()
         self._last: OdometryEstimate | None = None
 
@@ -35,7 +35,7 @@ class OdometryDiagnostics:
 
     def drop(self, cause: str, text: str) -> None:
         """Count a message that gives no estimate, and report it."""
-        self._refusal = cause
+        self._refusal = shortened(cause)
         self._num_dropped += 1
         self.problems.report(cause, text)
 
@@ -55,7 +55,8 @@ class OdometryDiagnostics:
             "messages dropped": self._num_dropped,
             "rate [Hz]": f"{self.received.per_second():.2f}",
             "estimate": self._estimate_ms,
-            "camera_info": "received" if self.camera_received else "none yet",
+            "camera_info": "received" if self.num_camera_infos else "none yet",
+            "camera_infos received": self.num_camera_infos,
             "state": state or "no estimate yet",
             "reason": self._refusal or (last.reason if last else ""),
             "inliers": last.num_inliers if last else 0,

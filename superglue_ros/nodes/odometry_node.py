@@ -24,7 +24,7 @@ from superglue_ros.nodes.conversions import (
     stamp_to_ns,
 )
 from superglue_ros.nodes.depth_images import DepthImages
-from superglue_ros.nodes.health import TopicWatchdog, diagnose_regularly
+from superglue_ros.nodes.health import TopicWatchdog, diagnose_regularly, shortened
 from superglue_ros.nodes.image_inputs import WatchedImages
 from superglue_ros.nodes.matches_link import MATCHES_QUEUE_SIZE, HandOver, listen_to_matches
 from superglue_ros.nodes.odometry_diagnostics import OdometryDiagnostics
@@ -113,7 +113,7 @@ class OdometryNode(Node):
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera = camera_from_message(message, self._rectified)
-        self._diagnostics.camera_received = True
+        self._diagnostics.num_camera_infos += 1
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._start_anew()
@@ -216,7 +216,7 @@ class OdometryNode(Node):
         begun = self._state in (TrackingState.TRACKING.value, TrackingState.LOST.value)
         state = TrackingState.LOST if begun else TrackingState.INITIALISING
         status = OdometryStatus(header=message.header, state=state.value)
-        status.reason = reason
+        status.reason = shortened(reason)
         status.scale_is_metric = self._odometry.use_depth
         status.num_matches = len(message.confidences)
         status.keyframe_id = message.keyframe_id

@@ -21,8 +21,7 @@ def rendered_frames(
     where there is a baseline."""
     flight = render_flight(count, *size, RATE_HZ, gray=True, baseline_m=baseline_m)
     return tuple(
-        shot.frame
-        for shot in tqdm(flight, desc="rendering the flight", total=count, unit="frame")
+        shot.frame for shot in tqdm(flight, desc="rendering the flight", total=count, unit="frame")
     )
 
 

@@ -90,12 +90,14 @@ def soak(
     return SoakResult(
         names,
         tuple(samples),
-        *(_median_mb(part) for part in (start, end)),
-        *(float(np.median([s.frames_per_s for s in part])) for part in (start, end)),
-        images,
-        matches,
-        dict(tally.states),
-        tally.reset_count,
+        start_mb=_median_mb(start),
+        end_mb=_median_mb(end),
+        start_frames_per_s=float(np.median([sample.frames_per_s for sample in start])),
+        end_frames_per_s=float(np.median([sample.frames_per_s for sample in end])),
+        images=images,
+        matches=matches,
+        states=dict(tally.states),
+        reset_count=tally.reset_count,
     )
 
 

@@ -1,11 +1,10 @@
-"""Wrong messages over DDS to both nodes: which are used, which are dropped, and whether any kills."""
+"""Wrong messages over DDS to both nodes: which are used, which dropped, and whether one kills."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-
 from pathlib import Path
 
 from tqdm import tqdm
@@ -89,8 +88,10 @@ def soak_wrong(
                 watch.keep_pace()
             recovered_after = _recover(sender, tally, watch)
         except NodeError as error:
-            raise NodeError(f"{error}; seed {seed}, {sum(sender.sent.values())} messages, the "
-                            f"last wrong one {said}") from error
+            count = sum(sender.sent.values())
+            raise NodeError(
+                f"{error}; seed {seed}, {count} messages, the last wrong one {said}"
+            ) from error
         problems = {
             f"{node}: {key.removeprefix('problem: ')}": int(value)
             for node, values in tally.values.items()
@@ -146,8 +147,10 @@ class _Watch:
         self.wait_for(self._few_wait, "the nodes to receive what was sent")
 
     def _few_wait(self) -> bool:
-        return all(account.sent - account.used - account.dropped < MOST_WAITING
-                   for account in self.accounts())
+        return all(
+            account.sent - account.used - account.dropped < MOST_WAITING
+            for account in self.accounts()
+        )
 
     def accounts(self) -> tuple[Account, Account]:
         """Of images, and of matches, those of the matcher among them."""
@@ -172,16 +175,16 @@ class _Watch:
 
 def _recover(sender: WrongSender, tally: Tally, watch: _Watch) -> int:
     """Send good frames until one is tracked: how many it took; NodeError where none is."""
+    deadline = 0.0
+
+    def answered() -> bool:
+        # What was sent before may be answered first, and a frame that comes late is not.
+        return tally.answered_ns == sender.stamp_ns or time.monotonic() > deadline
+
     for number in range(1, RECOVERY_FRAMES + 1):
         sender.send_frame()
         deadline = time.monotonic() + PATIENCE_S
-        # What was sent before may be answered first, and the frame as one that comes late not.
-        watch.wait_for(
-            lambda until=deadline: (
-                tally.answered_ns == sender.stamp_ns or time.monotonic() > until
-            ),
-            "nothing",
-        )
+        watch.wait_for(answered, "an answer")
         if tally.tracked_ns == sender.stamp_ns:
             return number
     raise NodeError(f"nothing is tracked in {RECOVERY_FRAMES} good frames: {tally.reason}")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import array
 import copy
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +58,9 @@ RIGS = (
         ("use_depth:=true",),
         compressed=True,
     ),
-    Rig("stereo", ("image:=image_raw",), ("use_stereo:=true",), ("use_stereo:=true",), stereo=True),
+    Rig(
+        "stereo", ("image:=image_raw",), ("use_stereo:=true",), ("use_stereo:=true",), stereo=True
+    ),
 )
 
 

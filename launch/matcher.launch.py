@@ -51,7 +51,10 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def matcher(context: LaunchContext) -> list[Node]:
-    """The node, with pairs of images where there is a topic of right ones."""
+    """The node, with pairs of images where there is a topic of right ones; none where whoever
+    includes this file starts the matcher itself."""
+    if LaunchConfiguration("matcher_elsewhere", default="false").perform(context) == "true":
+        return []
     image_right = LaunchConfiguration("image_right").perform(context)
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     return [

@@ -3,8 +3,15 @@
 ros2 launch superglue_ros odometry.launch.py image:=/camera/image_raw
 """
 
+from typing import Any
+
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    SetLaunchConfiguration,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
@@ -19,6 +26,15 @@ def generate_launch_description() -> LaunchDescription:
     matcher = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "matcher.launch.py"]))
     )
+    # Before the matcher's file, which asks it.
+    one_process = [
+        DeclareLaunchArgument(
+            "one_process",
+            default_value="false",
+            description="true: matcher and odometry in one process, which needs less memory.",
+        ),
+        SetLaunchConfiguration("matcher_elsewhere", LaunchConfiguration("one_process")),
+    ]
     arguments = [
         DeclareLaunchArgument(
             "depth",
@@ -57,11 +73,14 @@ def generate_launch_description() -> LaunchDescription:
         ),
     ]
     # The matcher's file declares the arguments that both have, so it comes first.
-    return LaunchDescription([matcher, *arguments, OpaqueFunction(function=odometry)])
+    return LaunchDescription(
+        [*one_process, matcher, *arguments, OpaqueFunction(function=odometry)]
+    )
 
 
 def odometry(context: LaunchContext) -> list[Node]:
-    """The node, with depth, or a right camera, where there is a topic of it."""
+    """The node, with depth, or a right camera, where there is a topic of it; with one_process
+    both nodes."""
     depth = LaunchConfiguration("depth").perform(context)
     # What is not given is left to the parameter files.
     given = {
@@ -77,6 +96,14 @@ def odometry(context: LaunchContext) -> list[Node]:
     if right:
         given["use_stereo"] = True
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+    remappings = [
+        ("matches", "matcher_node/matches"),
+        ("camera_info", LaunchConfiguration("camera_info")),
+        *([("depth", depth)] if depth else []),
+        *([("camera_info_right", right)] if right else []),
+    ]
+    if LaunchConfiguration("one_process").perform(context) == "true":
+        return [both(context, given, remappings)]
     return [
         Node(
             package="superglue_ros",
@@ -88,13 +115,44 @@ def odometry(context: LaunchContext) -> list[Node]:
                 LaunchConfiguration("odometry_params"),
                 {"use_sim_time": use_sim_time, **given},
             ],
-            remappings=[
-                ("matches", "matcher_node/matches"),
-                ("camera_info", LaunchConfiguration("camera_info")),
-                *([("depth", depth)] if depth else []),
-                *([("camera_info_right", right)] if right else []),
-            ],
+            remappings=remappings,
             arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
             output="screen",
         )
     ]
+
+
+def both(context: LaunchContext, given: dict[str, Any], remappings: list[tuple[Any, Any]]) -> Node:
+    """Matcher and odometry in one process; given: parameters of the odometry."""
+
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    image_right = value("image_right")
+    use_sim_time = ["use_sim_time=", LaunchConfiguration("use_sim_time")]
+    of_launch = {name: value(name) for name in ("base_frame", "publish_tf", "rectified")}
+    return Node(
+        package="superglue_ros",
+        executable="matcher_and_odometry",
+        namespace=LaunchConfiguration("namespace"),
+        remappings=[
+            *remappings,
+            ("image", LaunchConfiguration("image")),
+            *([("image_right", image_right)] if image_right else []),
+        ],
+        # Parameters go the way that tells the two nodes apart.
+        arguments=[
+            "--matcher",
+            PathJoinSubstitution([CONFIG, "matcher.yaml"]),
+            LaunchConfiguration("matcher_params"),
+            use_sim_time,
+            *(["use_stereo=true"] if image_right else []),
+            "--odometry",
+            PathJoinSubstitution([CONFIG, "odometry.yaml"]),
+            LaunchConfiguration("odometry_params"),
+            use_sim_time,
+            *(f"{name}={of_launch.get(name, 'true')}" for name in given),
+            *("--ros-args", "--log-level", LaunchConfiguration("log_level")),
+        ],
+        output="screen",
+    )

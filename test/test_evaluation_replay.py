@@ -279,11 +279,14 @@ def test_gallery_chooses_few() -> None:
     gallery = Gallery(20)
     assert gallery.pictures() == ()
     for frame in world:
-        gallery.offer(frame.image, matcher.process(frame))
+        inliers = None if frame.stamp_ns == 0 else 40 + abs(frame.stamp_ns // PERIOD_NS - 13)
+        gallery.offer(frame.image, matcher.process(frame), inliers)
     pictures = gallery.pictures()
-    assert 1 <= len(pictures) <= 3
+    assert 1 <= len(pictures) <= 4
     titles = ", ".join(picture.title for picture in pictures)
-    assert all(word in titles for word in ("widest", "fewest", "half way"))
+    assert all(word in titles for word in ("widest", "fewest matches", "half way"))
+    (worst,) = (picture for picture in pictures if "fewest inliers" in picture.title)
+    assert worst.stamp_ns == 13 * PERIOD_NS
     assert all(picture.image.shape[:2] == (296, 726) for picture in pictures)
     # With the poses known, right matches are green: of confidence 0.9 they were greenish yellow.
     poses = {index * PERIOD_NS: pose for index, pose in enumerate(world.poses)}

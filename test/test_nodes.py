@@ -367,6 +367,8 @@ def test_rectified_images_by_a_raw_calibration_are_said(
         checks[False].check()
         return capfd.readouterr().err
 
+    # What DDS calls the node of a publisher that it knows before the node's name.
+    assert checks[False]._images_of("_NODE_NAME_UNKNOWN_", "_NODE_NAMESPACE_UNKNOWN_") == []
     wait_for(lambda: checks[False]._images_of("rectified_matcher", "/"), "the graph to be known")
     line = said()
     assert line.count("look rectified by their name") == 1

@@ -19,20 +19,19 @@ from superglue_ros.types import FrameMatches, Pose, Trajectory
 def replay_result(source: FrameSource, recording: Recording, seconds: float) -> ReplayResult:
     """Result of a replay over DDS; the source gives the images of the pictures once more."""
     matches = recording.matches
+    records = {key: _record(matches[key], recording.statuses.get(key)) for key in sorted(matches)}
     gallery = Gallery(len(source))
     keys = FrameKeys()
     for frame in source:
         key = keys.next(frame.stamp_ns)
         if key in matches:
-            gallery.offer(frame.image, matches[key])
+            gallery.offer(frame.image, matches[key], records[key].inliers_where_judged)
     last = matches[max(matches)] if matches else None
     values = recording.diagnostics.get("/matcher_node", {})
     return ReplayResult(
         name=source.name,
         trajectory=recording.trajectory(),
-        records=tuple(
-            _record(matches[key], recording.statuses.get(key)) for key in sorted(matches)
-        ),
+        records=tuple(records.values()),
         pictures=gallery.pictures(_poses(recording.trajectory()), source.camera),
         skipped=len(source) - len(matches),
         wall_s=seconds,

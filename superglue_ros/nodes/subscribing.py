@@ -97,7 +97,7 @@ class RectifiedCheck:
 
     def _images_of(self, name: str, namespace: str) -> list[str]:
         """Topics of rectified images that a node listens to."""
-        if not namespace.startswith("/"):  # its publishers are known before its name is
+        if not namespace.startswith("/"):  # the publisher is known before its node's name is
             return []
         try:
             heard = self._node.get_subscriber_names_and_types_by_node(name, namespace)

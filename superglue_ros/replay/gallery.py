@@ -40,8 +40,8 @@ class _Pair:
 class Gallery:
     """Holds, while a sequence goes by, the images of the pairs that may become pictures.
 
-    Chosen are the widest displacement, the fewest matches, and a pair half way; memory is bounded
-    by these. expected_frames: length of the sequence, 0 if unknown.
+    Chosen are the widest displacement, the fewest matches, the fewest inliers, and a pair
+    half way; memory is bounded by these. expected_frames: length of the sequence, 0 if unknown.
     """
 
     def __init__(self, expected_frames: int = 0) -> None:
@@ -50,14 +50,22 @@ class Gallery:
         self._keyframe_image: ImageArray | None = None
         self._chosen: dict[str, tuple[float, _Pair]] = {}
 
-    def offer(self, image: ImageArray, matches: FrameMatches) -> None:
-        """Show the gallery the next frame of the sequence."""
+    def offer(
+        self, image: ImageArray, matches: FrameMatches, num_inliers: int | None = None
+    ) -> None:
+        """Show the gallery the next frame of the sequence.
+
+        num_inliers: of the odometry, None where it does not judge, as without one or before it
+        has started.
+        """
         if self._keyframe_image is not None and len(matches):
             pair = _Pair(self._seen, self._keyframe_image, image, matches)
             offsets = np.linalg.norm(matches.points - matches.keyframe_points, axis=1)
             displacement = float(np.median(offsets)) / matches.image_size[0]
             if len(matches) >= MIN_MATCHES:
                 self._consider("widest displacement", displacement, pair)
+                if num_inliers is not None:
+                    self._consider("fewest inliers", -num_inliers, pair)
             self._consider("fewest matches", -len(matches), pair)
             self._consider("half way", -abs(self._seen - self._middle), pair)
         if matches.is_keyframe:

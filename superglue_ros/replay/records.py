@@ -35,6 +35,12 @@ class FrameRecord:
     state: str = ""
     reason: str = ""
 
+    @property
+    def inliers_where_judged(self) -> int | None:
+        """num_inliers, None without odometry and before it has started."""
+        judged = self.state in (TrackingState.TRACKING, TrackingState.LOST)
+        return self.num_inliers if judged else None
+
 
 @dataclass(frozen=True)
 class ReplayResult:

@@ -85,7 +85,7 @@ def run_replay(
         if estimate is not None:
             metric = estimate.scale_is_metric
             _collect_poses(poses, estimate, records)
-        gallery.offer(frame.image, matches)
+        gallery.offer(frame.image, matches, records[-1].inliers_where_judged)
     stamps = [record.stamp_ns for record in records]
     times = Counter(stamps)
     if len(times) < len(stamps):

@@ -14,6 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -25,6 +26,7 @@ from superglue_ros.nodes.matches_link import HandOver
 from superglue_ros.nodes.odometry_node import OdometryNode
 from superglue_ros.nodes.running import run_node
 
+PARAMETER = re.compile(r"[\w.]+=")
 MATCHES = ("-r", "matches:=matcher_node/matches")
 """What the odometry looks at to say what it misses; the matches come by hand."""
 
@@ -89,17 +91,23 @@ def parser() -> argparse.ArgumentParser:
     )
     for name in ("matcher", "odometry"):
         result.add_argument(
-            f"--{name}", nargs="+", default=[], metavar="FILE|NAME=VALUE",
+            f"--{name}", type=_word, nargs="+", default=[], metavar="FILE|NAME=VALUE",
             help=f"parameter files and parameters of {name}_node alone, later ones win",
         )  # fmt: skip
     return result
+
+
+def _word(text: str) -> str:
+    if not PARAMETER.match(text) and not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a file nor NAME=VALUE")
+    return text
 
 
 def of_node(words: Sequence[str]) -> list[str]:
     """What ROS calls parameter files and parameters given as NAME=VALUE."""
     found = ["--ros-args"]
     for word in words:
-        if re.match(r"[\w.]+=", word):
+        if PARAMETER.match(word):
             found += ["-p", word.replace("=", ":=", 1)]
         else:
             found += ["--params-file", word]

@@ -226,7 +226,8 @@ class MatcherNode(Node):
 
     def _check_topics(self) -> None:
         self._images_in.look_after()
-        self._diagnostics.publish(self._matcher.matcher, self._matches_out.listeners)
+        listeners = self._matches_out.get_subscription_count()
+        self._diagnostics.publish(self._matcher.matcher, listeners)
 
     def close(self) -> None:
         """End the worker once its image is done."""

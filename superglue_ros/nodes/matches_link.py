@@ -75,8 +75,7 @@ class MatchesOutput:
                 return
         self._publisher.publish(message)
 
-    @property
-    def listeners(self) -> int:
+    def get_subscription_count(self) -> int:
         """How many listen, by hand or over DDS."""
         return self._publisher.get_subscription_count() + (self._hand_over is not None)
 

@@ -71,21 +71,22 @@ def soak_wrong(
         node_pair(namespace, matcher, odometry, topics=rig.topics, logs=logs) as processes,
     ):
         watch = _Watch(sender, tally, processes)
-        watch.wait_for(sender.heard, "the nodes to listen")
-        said = ""
+        said = "none"
         try:
+            watch.wait_for(sender.heard, "the nodes to listen")
+            _recover(sender, tally, watch)
             for number in tqdm(range(num_messages), f"wrong messages, {rig.name}"):
                 if number % FRAME_EVERY == 0:
                     sender.send_frame()
                 said = sender.send_wrong()
-                watch.keep_pace()
+                watch.keep_pace(pause=said.startswith("image"))
             tally.wait_until_settled(processes)
             images, matches = watch.accounts()
             others = watch.others()
             damaged = max(1, round(DAMAGED_SHARE * num_messages))
             for _ in tqdm(range(damaged), "damaged messages"):
                 sender.send_damaged()
-                watch.keep_pace()
+                watch.keep_pace(pause=True)
             recovered_after = _recover(sender, tally, watch)
         except NodeError as error:
             count = sum(sender.sent.values())
@@ -134,9 +135,10 @@ class _Watch:
                 raise NodeError(f"waited {TIMEOUT_S:g} s in vain for {what}")
             time.sleep(0.005)
 
-    def keep_pace(self) -> None:
-        """To be called after each message."""
-        time.sleep(self._pause_s)
+    def keep_pace(self, pause: bool) -> None:
+        """To be called after each message; pause: it is an image, which is worked on at once."""
+        if pause:
+            time.sleep(self._pause_s)
         count = self._tally.count
         images = count("matcher_node", "images received")
         if images > self._images_then:

@@ -37,7 +37,7 @@ class SpunBeside:
 
     def __init__(self, node: Node) -> None:
         self._node, self.failed = node, False
-        self._executor = SingleThreadedExecutor()
+        self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
         self._thread = threading.Thread(target=self._spin, name=node.get_name(), daemon=True)
         self._thread.start()
@@ -48,10 +48,11 @@ class SpunBeside:
         except ExternalShutdownException:
             pass
         except Exception:
-            if rclpy.ok():  # told to stop between two waits, rclpy raises an error of the next one
+            # Told to stop between two waits, rclpy raises an error of the next one.
+            if self._node.context.ok():
                 self.failed = True
                 traceback.print_exc()
-                rclpy.try_shutdown()
+                rclpy.try_shutdown(context=self._node.context)
 
     def end(self) -> None:
         """Wait for the thread, and destroy the node, once ROS is shut down."""

@@ -28,10 +28,12 @@ TESTS ?=
 SOURCE ?=
 OUTPUT ?= demo_output
 
-# Nothing leaves the machine, and parallel runs do not hear each other.
+# Nothing leaves the machine, and parallel runs do not hear each other. Humble has a variable of its
+# own, of which later distributions warn.
 ROS_DOMAIN_ID ?= $(shell echo $$(( $$$$ % 90 + 10 )))
 IN_ROS = source $(VENV)/bin/activate && source $(INSTALL)/setup.bash && \
-	export ROS_DOMAIN_ID=$(ROS_DOMAIN_ID) ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST &&
+	export ROS_DOMAIN_ID=$(ROS_DOMAIN_ID) ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
+	$(if $(filter humble,$(ROS_DISTRO)),ROS_LOCALHOST_ONLY=1) &&
 SETUP = $(PYTHON) scripts/setup_environment.py --venv $(VENV) --base $(BASE) $(SETUP_FLAGS)
 
 PACKAGES := $(VENV)/.packages-$(ROS)
@@ -49,7 +51,7 @@ $(PACKAGES): versions.txt setup.py scripts/setup_environment.py
 	@$(SETUP) packages
 	@rm -f $(VENV)/.packages-* && touch $@
 
-$(WORKSPACE): $(PACKAGES) $(FILES) package.xml CMakeLists.txt scripts/node.in $(wildcard msg/*.msg)
+$(WORKSPACE): $(PACKAGES) $(FILES) package.xml CMakeLists.txt $(wildcard scripts/*.in) $(wildcard msg/*.msg)
 	@$(SETUP) workspace
 	@rm -f $(INSTALL)/.workspace-* && touch $@
 
@@ -76,7 +78,7 @@ test-oldest: .venv-oldest/.installed
 	@touch $@
 
 demo: setup
-	@$(IN_ROS) python -m superglue_ros.demo.demo --output $(OUTPUT) $(if $(TOPIC),--topic "$(TOPIC)") \
+	@$(IN_ROS) python -m superglue_ros.cli.main demo --output $(OUTPUT) $(if $(TOPIC),--topic "$(TOPIC)") \
 		$(if $(DEPTH_TOPIC),--depth-topic "$(DEPTH_TOPIC)") \
 		$(if $(SOURCE),"$(SOURCE)")
 

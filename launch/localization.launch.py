@@ -5,23 +5,20 @@ ros2 launch superglue_ros localization.launch.py map:=/path/to/map.npz image:=/c
 """
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 
-SHARE = FindPackageShare("superglue_ros")
-CONFIG = PathJoinSubstitution([SHARE, "config"])
+from superglue_ros.nodes.launching import (
+    given,
+    included,
+    params_argument,
+    superglue_node,
+    typed,
+)
 
 
 def generate_launch_description() -> LaunchDescription:
-    odometry = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(
-            PathJoinSubstitution([SHARE, "launch", "odometry.launch.py"])
-        )
-    )
     arguments = [
         DeclareLaunchArgument("map", description="File of `superglue_ros map`."),
         DeclareLaunchArgument(
@@ -29,49 +26,22 @@ def generate_launch_description() -> LaunchDescription:
             default_value="false",
             description="true: publish map -> odom, for a map and an odometry in metres.",
         ),
-        DeclareLaunchArgument(
-            "localization_params",
-            default_value=PathJoinSubstitution([CONFIG, "localization.yaml"]),
-            description="Parameter file of localization_node, for what differs from "
-            "config/localization.yaml.",
-        ),
+        params_argument("localization"),
     ]
-    return LaunchDescription([odometry, *arguments, OpaqueFunction(function=localization)])
+    return LaunchDescription(
+        [*arguments, included("odometry"), OpaqueFunction(function=localization)]
+    )
 
 
 def localization(context: LaunchContext) -> list[Node]:
     """The node, with what the odometry is given too."""
-    given = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-        for name, kind in (("base_frame", str), ("rectified", bool))
-        if LaunchConfiguration(name).perform(context)
+    parameters = {
+        "map": typed("map", str),
+        "publish_tf": typed("publish_map_tf", bool),
+        **given(context, base_frame=str, frame_prefix=str, rectified=bool),
     }
-    return [
-        Node(
-            package="superglue_ros",
-            executable="localization_node",
-            name="localization_node",
-            namespace=LaunchConfiguration("namespace"),
-            parameters=[
-                PathJoinSubstitution([CONFIG, "localization.yaml"]),
-                LaunchConfiguration("localization_params"),
-                {
-                    "use_sim_time": ParameterValue(
-                        LaunchConfiguration("use_sim_time"), value_type=bool
-                    ),
-                    "map": ParameterValue(LaunchConfiguration("map"), value_type=str),
-                    "publish_tf": ParameterValue(
-                        LaunchConfiguration("publish_map_tf"), value_type=bool
-                    ),
-                    **given,
-                },
-            ],
-            remappings=[
-                ("image", LaunchConfiguration("image")),
-                ("camera_info", LaunchConfiguration("camera_info")),
-                ("odometry", "odometry_node/odometry"),
-            ],
-            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-            output="screen",
-        )
+    remappings = [
+        *((name, LaunchConfiguration(name)) for name in ("image", "camera_info")),
+        ("odometry", "odometry_node/odometry"),
     ]
+    return [superglue_node("localization", parameters, remappings)]

@@ -7,23 +7,22 @@ ros2 launch superglue_ros rtabmap.launch.py image:=/camera/color/image_raw \
 """
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 
-SHARE = FindPackageShare("superglue_ros")
-CONFIG = PathJoinSubstitution([SHARE, "config"])
+from superglue_ros.nodes.launching import (
+    common,
+    included,
+    need,
+    params_argument,
+    superglue_node,
+    text,
+    typed,
+)
 
 
 def generate_launch_description() -> LaunchDescription:
-    odometry = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(
-            PathJoinSubstitution([SHARE, "launch", "odometry.launch.py"])
-        )
-    )
     arguments = [
         DeclareLaunchArgument(
             "camera_frame",
@@ -36,64 +35,49 @@ def generate_launch_description() -> LaunchDescription:
             default_value="1024",
             description="The matcher's max_keypoints, as rtabmap is to keep all of them.",
         ),
-        DeclareLaunchArgument(
-            "rtabmap_params",
-            default_value=PathJoinSubstitution([CONFIG, "rtabmap.yaml"]),
-            description="Parameter file of rtabmap_node, for what differs from "
-            "config/rtabmap.yaml.",
-        ),
+        params_argument("rtabmap"),
         DeclareLaunchArgument(
             "database_path",
             default_value="~/.ros/rtabmap.db",
             description="Where rtabmap keeps its map.",
         ),
     ]
-    return LaunchDescription([odometry, *arguments, OpaqueFunction(function=mapping)])
+    return LaunchDescription(
+        [
+            *arguments,
+            OpaqueFunction(function=lambda context: need("rtabmap_slam", "rtabmap.launch.py")),
+            included("odometry"),
+            OpaqueFunction(function=mapping),
+        ]
+    )
 
 
 def mapping(context: LaunchContext) -> list[Node]:
     """rtabmap, and the node that it gets its images from."""
-    depth = LaunchConfiguration("depth").perform(context)
-    right = LaunchConfiguration("image_right").perform(context)
+    depth, right = text(context, "depth"), text(context, "image_right")
     if bool(depth) == bool(right):
         raise RuntimeError("rtabmap needs depth, or image_right and camera_info_right")
-    common = {
-        "namespace": LaunchConfiguration("namespace"),
-        "arguments": ["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-        "output": "screen",
-    }
-    use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
-    joined = Node(
-        package="superglue_ros",
-        executable="rtabmap_node",
-        name="rtabmap_node",
-        parameters=[
-            PathJoinSubstitution([CONFIG, "rtabmap.yaml"]),
-            LaunchConfiguration("rtabmap_params"),
-            {"use_sim_time": use_sim_time, **({"use_stereo": True} if right else {})},
-        ],
-        remappings=[
-            ("image", LaunchConfiguration("image")),
-            ("camera_info", LaunchConfiguration("camera_info")),
+    beside = ("image_right", "camera_info_right") if right else ("depth",)
+    joined = superglue_node(
+        "rtabmap",
+        {"use_stereo": True} if right else {},
+        [
             ("features", "matcher_node/features"),
-            *([("depth", depth)] if depth else []),
-            *([("image_right", right)] if right else []),
-            *([("camera_info_right", LaunchConfiguration("camera_info_right"))] if right else []),
+            *((name, LaunchConfiguration(name)) for name in ("image", "camera_info", *beside)),
         ],
-        **common,
     )
-    base_frame = LaunchConfiguration("base_frame").perform(context)
-    camera_frame = LaunchConfiguration("camera_frame").perform(context)
-    rectified = right or LaunchConfiguration("rectified").perform(context) == "true"
-    max_keypoints = LaunchConfiguration("max_keypoints").perform(context)
+    base_frame = text(context, "base_frame")
+    frame = text(context, "frame_prefix") + base_frame if base_frame else None
+    rectified = right or text(context, "rectified") == "true"
+    max_keypoints = text(context, "max_keypoints")
     rtabmap = Node(
         package="rtabmap_slam",
         executable="rtabmap",
         name="rtabmap",
         parameters=[
             {
-                "use_sim_time": use_sim_time,
-                "frame_id": base_frame or camera_frame,
+                "use_sim_time": typed("use_sim_time", bool),
+                "frame_id": frame or text(context, "camera_frame"),
                 "subscribe_rgbd": True,
                 "subscribe_depth": False,
                 "subscribe_rgb": False,
@@ -112,6 +96,6 @@ def mapping(context: LaunchContext) -> list[Node]:
             ("rgbd_image", "rtabmap_node/rgbd_image"),
             ("odom", "odometry_node/odometry"),
         ],
-        **common,
+        **common(),
     )
     return [joined, rtabmap]

@@ -22,14 +22,21 @@ from superglue_ros.nodes.options import MatcherNodeOptions, OdometryNodeOptions,
 from superglue_ros.nodes.rtabmap_options import RtabmapNodeOptions
 from superglue_ros.nodes.tracks_options import TracksNodeOptions
 from superglue_ros.odometry import OdometryConfig
+from superglue_ros.sources import ImageOptions
 
 NODES: dict[str, tuple[tuple[type, bool], ...]] = {
-    "matcher": ((MatcherConfig, False), (MatcherNodeOptions, False), (KeyframePolicy, True)),
+    "matcher": (
+        (MatcherConfig, False),
+        (MatcherNodeOptions, False),
+        (ImageOptions, False),
+        (KeyframePolicy, True),
+    ),
     "odometry": ((OdometryConfig, True), (OdometryNodeOptions, False), (OdometryOutputs, True)),
     "localization": (
         (LocalizationNodeOptions, False),
         (LocalizerConfig, False),
         (MatcherConfig, False),
+        (ImageOptions, False),
     ),
     "rtabmap": ((RtabmapNodeOptions, False),),
     "tracks": ((TracksNodeOptions, False),),

@@ -35,6 +35,10 @@ class ImageError(SuperGlueRosError):
     """An image is empty, truncated, or of an encoding that cannot be matched."""
 
 
+class OtherCamera(ImageError):
+    """An image is of another camera than those before it, and is dropped."""
+
+
 class LateFrame(SuperGlueRosError):
     """A frame or message comes after a later one, and is dropped."""
 

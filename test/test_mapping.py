@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from odometry_world import CAMERA
 
 from superglue_ros.cli import main as console
 from superglue_ros.errors import MapError
+from superglue_ros.evaluation.localization import SourcePart, judge_queries
 from superglue_ros.evaluation.pairs import frame_stamps
-from superglue_ros.evaluation.trajectory import align_umeyama, apply_similarity, associate
+from superglue_ros.geometry import exp_rotation
 from superglue_ros.geometry.pose_errors import pose_errors_deg
 from superglue_ros.mapping import (
     KeyframeMap,
@@ -26,19 +27,13 @@ from superglue_ros.mapping import (
     read_map,
     write_map,
 )
-from superglue_ros.mapping.retrieval import ImageIndex
-from superglue_ros.matching import FeatureMatches, ImageMatcher, KeyframeMatcher
+from superglue_ros.matching import FeatureMatches, KeyframeMatcher
+from superglue_ros.matching.retrieval import ImageIndex
 from superglue_ros.networks.checkpoints import shipped_path
-from superglue_ros.odometry import VisualOdometry
-from superglue_ros.replay.run import run_replay
-from superglue_ros.sources import (
-    FrameSource,
-    open_source,
-    poses_from_trajectory,
-    read_trajectory,
-    trajectory_from_poses,
-)
-from superglue_ros.types import Features, FloatArray, Frame, Pose
+from superglue_ros.sources import open_source, read_trajectory, trajectory_from_poses
+from superglue_ros.types import Features, Pose
+
+S = 1_000_000_000
 
 
 @pytest.fixture(scope="module")
@@ -167,55 +162,45 @@ weights = pytest.mark.skipif(
 )
 
 
-class Part:
-    """Every n-th frame of a source."""
+def test_every_other_frame() -> None:
+    frames: Any = list(range(7))
+    assert list(SourcePart(frames, 0, 2)) == [0, 2, 4, 6]
+    assert list(SourcePart(frames, 1, 3)) == [1, 4]
+    assert len(SourcePart(frames, 1, 2)) == 3
 
-    def __init__(self, source: FrameSource, first: int, step: int) -> None:
-        self.source, self.first, self.step = source, first, step
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.source, name)
-
-    def __len__(self) -> int:
-        return len(range(self.first, len(self.source), self.step))
-
-    def __iter__(self) -> Iterator[Frame]:
-        for number, frame in enumerate(self.source):
-            if number % self.step == self.first:
-                yield frame
+def test_errors_of_queries_by_hand() -> None:
+    stamps, truth = [0, S, 2 * S, 3 * S], []
+    for number in range(4):
+        turned = exp_rotation(np.array([0.0, 0, 0.1 * number]))
+        truth.append(Pose(turned, np.array([number, number**2, 0.0])))
+    # The map's world is half as large.
+    mapped = [Pose(pose.rotation, pose.position / 2) for pose in truth]
+    poses = trajectory_from_poses(stamps, mapped)
+    off = Pose(mapped[1].rotation @ exp_rotation([0.02, 0, 0]), mapped[1].position + [0.02, 0, 0])
+    nothing = Localization(None, None, 12, 40, 0, "no")
+    asked = [(S, Localization(off, np.eye(6), 50, 60, 1)), (2 * S, nothing), (9 * S, nothing)]
+    found, missed = judge_queries(
+        "road", asked, poses, trajectory_from_poses(stamps, truth), False
+    )
+    assert (found.found, found.near, found.inliers) == (True, True, 50)
+    assert found.position_m == pytest.approx(0.04)
+    assert found.rotation_deg == pytest.approx(np.degrees(0.02))
+    assert (missed.found, missed.near, missed.inliers) == (False, False, 12)
+    with pytest.raises(ValueError, match="0 poses of the map"):
+        judge_queries("road", asked, poses, trajectory_from_poses([9 * S], truth[:1]), True)
 
 
 @pytest.mark.shared
 @pytest.mark.slow
 @weights
-def test_odd_frames_among_even_ones(shared_data: Path) -> None:
-    source = open_source(shared_data / "tum_fr3_office")
-    matcher = KeyframeMatcher(ImageMatcher(device="cpu"))
-    builder = MapBuilder(matcher)
-    result = run_replay(Part(source, 0, 2), matcher, VisualOdometry(), watch=builder.add)
-    own = result.trajectory
-    poses = dict(zip(own.stamps_ns.tolist(), poses_from_trajectory(own), strict=True))
-    finder = MapLocalizer(matcher.matcher, builder.finish(poses, False), LocalizerConfig())
-    truth = read_trajectory(shared_data / "tum_fr3_office" / "groundtruth.txt")
-    rows, places = associate(own, truth)
-    to_truth = align_umeyama(own.positions[rows], truth.positions[places], True)
-    asked, good = 0, 0
-    for frame in Part(source, 1, 2):
-        assert frame.camera is not None
-        found = finder.localize(frame.image, frame.camera)
-        one = trajectory_from_poses([frame.stamp_ns], [found.pose or Pose.identity()])
-        moved = apply_similarity(to_truth, one)
-        rows, places = associate(one, truth)
-        if not len(rows):
-            continue
-        asked += 1
-        true: FloatArray = truth.positions[places[0]]
-        right = poses_from_trajectory(truth)[places[0]]
-        turned_deg = pose_errors_deg(poses_from_trajectory(moved)[0], right)[0]
-        near = np.linalg.norm(moved.positions[0] - true) < 0.1 and turned_deg < 5
-        good += found.pose is not None and bool(near)
-    assert asked >= 7
-    assert good >= 0.9 * asked
+def test_odd_frames_among_even_ones(shared_data: Path, tmp_path: Path) -> None:
+    words = ["evaluate", "localization", str(shared_data / "tum_fr3_office")]
+    assert console.main([*words, "--output", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "localization.json").read_text())["own"]
+    near = [x["found"] and x["position_m"] < 0.1 and x["rotation_deg"] < 5 for x in found]
+    assert len(found) >= 7
+    assert sum(near) >= 0.9 * len(found)
 
 
 @pytest.mark.shared

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,13 +33,19 @@ from node_harness import (
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from rclpy.publisher import Publisher
+from rclpy.qos import (
+    DurabilityPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_profile_sensor_data,
+)
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from superglue_ros.demo.node_process import NodeProcess, executable, spinning
+from superglue_ros.demo.node_process import NodeProcess, spinning
 from superglue_ros.matching import KeyframeMatcher
 from superglue_ros.msg import Features, Matches, OdometryStatus
-from superglue_ros.nodes import health, subscribing
+from superglue_ros.nodes import matcher_node, subscribing, watchdog
 from superglue_ros.nodes.conversions import (
     features_from_message,
     make_header,
@@ -53,17 +60,6 @@ from superglue_ros.types import Frame
 pytestmark = pytest.mark.ros
 
 S = 1_000_000_000
-
-
-@pytest.fixture(scope="module")
-def harness() -> Iterator[Harness]:
-    rclpy.init()
-    node = Harness()
-    try:
-        with spinning(node):
-            yield node
-    finally:
-        rclpy.try_shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -115,29 +111,122 @@ def test_a_matcher_that_only_fails_ends_with_an_error(
 def test_a_topic_on_which_nothing_comes_is_said(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(health, "PATIENCE_S", 0.0)
-    monkeypatch.setattr(health, "REMIND_S", 0.0)
+    monkeypatch.setattr(watchdog, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(watchdog, "REMIND_S", 0.0)
     node = Node("waiting")
-    awaited = health.TopicWatchdog(node, "nothing_here", Image)
+
+    def said(topic: str, kind: type) -> str:
+        watchdog.TopicWatchdog(node, topic, kind).check()
+        lines = [line for line in capfd.readouterr().err.splitlines() if " yet: " in line]
+        assert len(lines) == 1
+        return lines[0].partition(f"no sensor_msgs/msg/{kind.__name__} on {topic} yet: ")[2]
+
+    nobody = "nobody publishes there"
+    assert said("/nothing_here/image", CameraInfo).startswith(nobody)
+    squeezed = harness.create_publisher(CompressedImage, "/nothing_here/image", 1)
+    wait_for(lambda: node.get_publishers_info_by_topic("/nothing_here/image"), "the publisher")
+    there = "sensor_msgs/msg/CompressedImage is published there"
+    assert said("/nothing_here/image", Image) == there
+    where = ", but on /nothing_here/image (sensor_msgs/msg/CompressedImage)"
+    assert said("/nothing_here/image/compressed", CompressedImage) == nobody + where
+    harness.destroy_publisher(squeezed)
+
+    # Beside it, what is awaited; where that is nowhere near, wherever it is.
+    publishers = [
+        harness.create_publisher(kind, f"/nothing_here/{name}", 1)
+        for kind, name in ((Image, "image_raw"), (CameraInfo, "info"), (PathMessage, "path"))
+    ]
+    wait_for(lambda: node.count_publishers("/nothing_here/path"), "the publishers")
+    wait_for(lambda: not node.count_publishers("/nothing_here/image"), "the end of the first")
+    for near, kind, name in (
+        ("/nothing_here/image", Image, "image_raw"),
+        ("/nothing_here/camera_info", CameraInfo, "info"),
+        ("/elsewhere/path", PathMessage, "path"),
+    ):
+        meant = f"/nothing_here/{name} ({kind.__module__.split('.')[0]}/msg/{kind.__name__})"
+        watchdog.TopicWatchdog(node, near, kind).check()
+        assert f"{near} yet: {nobody}, but on {meant}\n" in capfd.readouterr().err
+    monkeypatch.setattr(watchdog, "REMIND_S", 30.0)
+    awaited = watchdog.TopicWatchdog(node, "/elsewhere/image", Image)
     awaited.check()
-    line = "no sensor_msgs/msg/Image on /nothing_here yet: "
-    assert line + "nobody publishes there" in capfd.readouterr().err
-    publisher = harness.create_publisher(CompressedImage, "/nothing_here", 1)
-    wait_for(lambda: node.get_publishers_info_by_topic("/nothing_here"), "the publisher")
-    awaited.check()
-    assert line + "sensor_msgs/msg/CompressedImage is published there" in capfd.readouterr().err
-    beside = health.TopicWatchdog(node, "nothing_here/compressed", CompressedImage)
-    beside.check()
-    line = "no sensor_msgs/msg/CompressedImage on /nothing_here/compressed yet: "
-    where = "nobody publishes there, but on /nothing_here (sensor_msgs/msg/CompressedImage)"
-    assert line + where in capfd.readouterr().err
-    monkeypatch.setattr(health, "REMIND_S", 30.0)
-    awaited.check()
-    capfd.readouterr()
+    assert "yet" in capfd.readouterr().err
     awaited.check()
     assert "yet" not in capfd.readouterr().err
-    harness.destroy_publisher(publisher)
+    for publisher in publishers:
+        harness.destroy_publisher(publisher)
     node.destroy_node()
+
+
+def test_a_matcher_that_loads_is_waited_for(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It publishes from its start on, and listens to images once it is warm."""
+    monkeypatch.setattr(watchdog, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(watchdog, "REMIND_S", 0.0)
+    warm = threading.Event()
+    monkeypatch.setattr(matcher_node, "warm_up", lambda core: warm.wait(60.0))
+    odometry = OdometryNode(cli_args=["--ros-args", "-r", "matches:=/loading/matches"])
+
+    def said() -> str:
+        odometry._check_topics()
+        return "".join(
+            line for line in capfd.readouterr().err.splitlines() if "/loading/matches yet" in line
+        )
+
+    assert said() == ""  # it may still import torch
+    names = ["--ros-args", "-r", "__node:=loading", "-r", "image:=/loading_image", *SMALL]
+    made: list[MatcherNode] = []
+    loading = threading.Thread(
+        target=lambda: made.append(MatcherNode(cli_args=names)), name="loading"
+    )
+    loading.start()
+    wait_for(lambda: odometry.count_publishers("/loading/matches"), "the matcher to be there")
+    for _ in range(3):
+        assert said() == ""
+    warm.set()
+    loading.join()
+    try:
+        heard = "/loading/matches yet: 1 publishers have sent none"
+        wait_for(lambda: heard in said(), "the line, as it is ready and sends none")
+    finally:
+        made[0].close()
+        made[0].destroy_node()
+    wait_for(lambda: not odometry.count_publishers("/loading/matches"), "its end")
+    wait_for(lambda: "nobody publishes there" in said(), "the line, as it is gone")
+    odometry.destroy_node()
+    monkeypatch.setattr(watchdog, "IMPORT_S", 0.0)
+    alone = watchdog.TopicWatchdog(harness, "/nowhere/matches", Matches, from_matcher=True)
+    alone.check()
+    assert "/nowhere/matches yet: nobody publishes there" in capfd.readouterr().err
+
+
+def test_a_camera_info_that_was_sent_once_is_heard(harness: Harness) -> None:
+    """And one that is sent again and again still is, whose sender is not bothered."""
+    kept = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    topic = "/latched/camera_info"
+    matches = ["-r", "matches:=/matcher_node/matches"]
+    odometry = OdometryNode(cli_args=["--ros-args", "-r", f"camera_info:={topic}", *matches])
+
+    def heard() -> float | None:
+        return None if odometry._camera is None else float(odometry._camera.matrix[0, 0])
+
+    with spinning(odometry):
+        plain = harness.create_publisher(CameraInfo, topic, qos_profile_sensor_data)
+        wait_for(plain.get_subscription_count, "the odometry to listen")
+
+        def hears(publisher: Publisher, focal: float) -> bool:
+            publisher.publish(camera_info(1, focal))
+            return heard() == focal
+
+        wait_for(lambda: hears(plain, 140.0), "a CameraInfo of a stream")
+        odometry._check_topics()
+        assert len(harness.get_subscriptions_info_by_topic(topic)) == 1
+        once = harness.create_publisher(CameraInfo, topic, kept)
+        once.publish(camera_info(2, 150.0))
+        wait_for(lambda: heard() == 150.0, "the latched CameraInfo")
+        wait_for(lambda: hears(plain, 160.0), "the stream once more")
+    harness.destroy_publisher(plain)
+    harness.destroy_publisher(once)
 
 
 def test_costly_topics_only_for_listeners(harness: Harness, matcher: NodeProcess) -> None:
@@ -211,29 +300,6 @@ def test_parameters_while_running(harness: Harness, matcher: NodeProcess) -> Non
     assert not good
     assert "read-only" in reason
     harness.send_and_match(image(60 * S), matcher)
-
-
-@pytest.mark.parametrize(
-    ("node", "parameter", "words"),
-    [
-        ("matcher_node", "match_threshold:=2.0", "match_threshold"),
-        ("matcher_node", "match_threshold:=half", "match_threshold must be of type float"),
-        ("matcher_node", "decoder:=guess", "decoder must be one of own, cv_bridge"),
-        ("odometry_node", "base_to_camera:='1 2 3'", "base_to_camera needs a base_frame"),
-        ("matcher_node", "device:=abacus", "device must be one of auto, cuda, cpu"),
-        ("matcher_node", "superpoint:=/no/such.safetensors", "/no/such.safetensors does not"),
-        ("odometry_node", "min_inliers:=1", "min_inliers"),
-        ("odometry_node", "odom_frame:=''", "odom_frame must not be empty"),
-    ],
-)
-def test_bad_start(node: str, parameter: str, words: str) -> None:
-    command = [str(executable(node)), "--ros-args", "-p", parameter]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode == 1
-    lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, ended.stderr
-    assert words in lines[0]
-    assert "Traceback" not in ended.stderr
 
 
 def test_odometry_of_a_plane_that_moves(
@@ -337,7 +403,7 @@ def test_compressed_images_by_the_topics_names(harness: Harness) -> None:
             for publisher in (images, depths, harness.infos, matcher._matches_out):
                 wait_for(publisher.get_subscription_count, "the nodes to listen")
             harness.infos.publish(camera_info(300 * S))
-            wait_for(lambda: odometry._camera, "the CameraInfo")
+            wait_for(lambda: odometry._infos, "the CameraInfo")
             for i in range(6):
                 send(i)
             send(6, length=2000)
@@ -368,8 +434,14 @@ def test_rectified_images_by_a_raw_calibration_are_said(
         return capfd.readouterr().err
 
     # What DDS calls the node of a publisher that it knows before the node's name.
-    assert checks[False]._images_of("_NODE_NAME_UNKNOWN_", "_NODE_NAMESPACE_UNKNOWN_") == []
-    wait_for(lambda: checks[False]._images_of("rectified_matcher", "/"), "the graph to be known")
+    assert (
+        subscribing.images_heard_by(odometry, "_NODE_NAME_UNKNOWN_", "_NODE_NAMESPACE_UNKNOWN_")
+        == []
+    )
+    wait_for(
+        lambda: subscribing.images_heard_by(odometry, "rectified_matcher", "/"),
+        "the graph to be known",
+    )
     line = said()
     assert line.count("look rectified by their name") == 1
     assert "/left/image_rect_color" in line
@@ -412,14 +484,14 @@ def test_a_subscription_follows_its_publishers(
         node.destroy_node()
 
 
-def test_sigterm_ends_both_nodes_cleanly(
-    harness: Harness, matcher: NodeProcess, tmp_path: Path
-) -> None:
-    """Last in this module, as it ends the matcher; the faults' tests press Ctrl-C."""
+def test_both_nodes_end_cleanly(harness: Harness, matcher: NodeProcess, tmp_path: Path) -> None:
+    """By SIGTERM, and by SIGINT twice in a row. Last in this module, as it ends the matcher."""
     with NodeProcess("odometry_node", list(TOPICS), tmp_path / "odometry.log") as odometry:
         harness.wait_until_heard(matcher, odometry)
         harness.images.publish(image(200 * S))
+        for _ in range(2):
+            os.kill(odometry.pid, signal.SIGINT)
         assert matcher.stop() == 0, matcher.output()
-        assert odometry.stop() == 0, odometry.output()
+        assert odometry.wait() == 0, odometry.output()
     for node in (matcher, odometry):
         assert "Traceback" not in node.output()

@@ -26,6 +26,7 @@ from node_harness import (
     broken_image,
     camera_info,
     image,
+    some_matches,
     textured,
     wait_for,
 )
@@ -33,6 +34,8 @@ from rclpy.qos import ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 from superglue_ros.demo.node_process import NodeProcess, spinning
+from superglue_ros.msg import Matches
+from superglue_ros.nodes.conversions import matches_message
 from superglue_ros.nodes.health import LOG_PERIOD_S
 
 pytestmark = pytest.mark.ros
@@ -272,9 +275,63 @@ def test_an_unstamped_image_is_said(camera: Camera) -> None:
     camera.alive()
 
 
-def test_malformed_matches_message(camera: Camera) -> None:
-    from superglue_ros.msg import Matches
+def test_two_cameras_on_one_topic(camera: Camera) -> None:
+    """The second one's images, CameraInfo and matches are dropped, counted and said once."""
+    harness, started = camera.harness, time.monotonic()
+    harness.infos.publish(camera_info(0))
+    camera.alive()
+    topic = "two cameras on /camera/image_raw"
+    other = image(0, textured(90))
+    other.header.frame_id = "other_eye"
+    other_info = camera_info(0, width=320)  # it would fit no image
+    other_info.header.frame_id = "other_eye"
+    for _ in range(5):
+        stamp_ns = camera.tick()
+        other.header.stamp.sec, other.header.stamp.nanosec = divmod(stamp_ns, S)
+        harness.images.publish(other)
+        harness.infos.publish(other_info)
+        camera.alive()
+    wait_for(lambda: harness.problems().get(topic) == 5, "the count of the other's images")
+    camera.said_once(topic, started)
+    assert {m.header.frame_id for m in harness.matches} == {"eye"}
+    assert len(harness.matches[-1].confidences) > 10
+    assert "320 x 120" not in harness.statuses[-1].reason
+    assert "CameraInfo of another camera" not in harness.problems("/odometry_node")
+    # So are matches of another camera, as of a second matcher.
+    publisher = harness.create_publisher(Matches, "/matcher_node/matches", 10)
+    wait_for(lambda: publisher.get_subscription_count() >= 2, "the odometry to listen")
+    others = matches_message(some_matches(20), other.header, other.header)
+    publisher.publish(others)
+    wait_for(lambda: "two cameras" in harness.problems("/odometry_node"), "their count")
+    harness.matches.remove(others)
+    harness.destroy_publisher(publisher)
+    camera.alive()
 
+
+def test_ten_bits_in_sixteen(camera: Camera) -> None:
+    harness = camera.harness
+    camera.alive()
+    deep = textured().astype("<u2") * 4
+    fields = {"encoding": "mono16", "step": 2 * WIDTH, "data": deep.tobytes()}
+    expected = len(harness.send_and_match(image(camera.tick())).confidences)
+    found = harness.send_and_match(broken_image(camera.tick(), **fields))
+    assert len(found.confidences) == pytest.approx(expected, rel=0.1)
+    said = "images use 5 of 256 grey levels: 0 to 1023 of 65535 are stretched to them"
+    wait_for(lambda: camera.lines(said), "the line that says it")
+    levels = "5 of 256, 0 to 1023 stretched"
+    wait_for(lambda: harness.values["/matcher_node"]["grey levels"] == levels, "its value")
+    harness.send_and_match(broken_image(camera.tick(), **fields))
+    assert len(camera.lines("grey levels: 0")) == 1
+    harness.send_and_match(image(camera.tick(), textured() // 50))
+    few = "images use 6 of 256 grey levels"
+    wait_for(lambda: few in harness.said["/matcher_node"], "the status that says it")
+    # It is said once; another test's black images may have been it.
+    assert len(camera.lines("of 256 grey levels")) == 2
+    camera.alive()
+    wait_for(lambda: few not in harness.said["/matcher_node"], "the status to be well again")
+
+
+def test_malformed_matches_message(camera: Camera) -> None:
     publisher = camera.harness.create_publisher(Matches, "/matcher_node/matches", 10)
     wait_for(lambda: publisher.get_subscription_count() >= 2, "the odometry to listen")
     bad = Matches(points=[1.0], confidences=[0.5])

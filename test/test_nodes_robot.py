@@ -12,7 +12,6 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
 
-import rclpy
 from nav_msgs.msg import Odometry
 from node_harness import SMALL, TOPICS, Harness, wait_for
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
@@ -20,7 +19,7 @@ from rcl_interfaces.srv import SetParameters
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
-from superglue_ros.demo.node_process import NodeProcess, spinning
+from superglue_ros.demo.node_process import NodeProcess
 from superglue_ros.geometry import log_rotation
 from superglue_ros.geometry.rigid_body import pose_from_text
 from superglue_ros.nodes.conversions import (
@@ -44,7 +43,10 @@ SPEED, YAW_RATE = 0.6, 0.15
 MOUNT = "0.30 -0.10 1.25 -1.92 0.0 -1.5708"
 """Of the camera: ahead of the base, to its right, and looking down by 20 degrees."""
 
-BASE = ("-p", "base_frame:=base_link", "-p", f"base_to_camera:='{MOUNT}'")
+BASE = (
+    *("-p", "base_frame:=base_link", "-p", "frame_prefix:=robot1/"),
+    *("-p", f"base_to_camera:='{MOUNT}'"),
+)
 DEPTH = ("-p", "use_depth:=true", "-r", "depth:=/camera/depth")
 STEREO = (
     *("-p", "use_stereo:=true", "-r", "image_right:=/camera/right/image_rect"),
@@ -127,17 +129,6 @@ class Robot:
         return found()
 
 
-@pytest.fixture(scope="module")
-def harness() -> Iterator[Harness]:
-    rclpy.init()
-    node = Harness()
-    try:
-        with spinning(node):
-            yield node
-    finally:
-        rclpy.try_shutdown()
-
-
 @pytest.fixture
 def robot(harness: Harness, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Robot]:
     parameters = getattr(request, "param", DEPTH)
@@ -161,7 +152,8 @@ def test_base_of_a_pitched_and_shifted_camera(robot: Robot, drive: list[FlightFr
     path_m = SPEED * (FRAMES - 1) / RATE_HZ
     speeds, rates = [], []
     for stamp_ns, message in found.items():
-        assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
+        frames = message.header.frame_id, message.child_frame_id
+        assert frames == ("robot1/odom", "robot1/base_link")
         true, pose = base_pose((stamp_ns - first_ns) / S), pose_from_message(message.pose.pose)
         assert np.linalg.norm(pose.position - true.position) < 0.02 * path_m
         # Level, though the camera looks down by 20 degrees.

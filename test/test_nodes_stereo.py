@@ -14,12 +14,11 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
 
-import rclpy
 from node_harness import SMALL, TOPICS, Harness, wait_for
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 
-from superglue_ros.demo.node_process import NodeProcess, spinning
+from superglue_ros.demo.node_process import NodeProcess
 from superglue_ros.nodes.conversions import (
     camera_info_message,
     image_message,
@@ -79,17 +78,6 @@ class Rig:
             "the odometry's status",
         )
         self.odometry.check()
-
-
-@pytest.fixture(scope="module")
-def harness() -> Iterator[Harness]:
-    rclpy.init()
-    node = Harness()
-    try:
-        with spinning(node):
-            yield node
-    finally:
-        rclpy.try_shutdown()
 
 
 @pytest.fixture

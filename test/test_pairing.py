@@ -10,10 +10,11 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("superglue_ros.msg", reason="the messages are not built (make setup)")
 
-from node_harness import depth_image, some_matches
+from node_harness import camera_info, depth_image, some_matches
 from std_msgs.msg import Header
 
 from superglue_ros.nodes import pairing
+from superglue_ros.nodes.camera_infos import MOST_CAMERAS, CameraInfos
 from superglue_ros.nodes.conversions import make_header, matches_message, stamp_to_ns
 from superglue_ros.nodes.depth_images import DepthImages
 from superglue_ros.nodes.pairing import StandInFilter, StandInSynchronizer
@@ -149,3 +150,62 @@ def test_depth_of_keyframes(classes: tuple[Any, Any], monkeypatch: pytest.Monkey
     depths.add(depth_image(1000 * MS, 4000))
     assert value(1000, 8900, is_keyframe=True) is None
     assert value(1100, 1000) == 4.0
+
+
+def test_depth_of_another_camera_is_said(
+    classes: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(classes, monkeypatch)
+    told: list[tuple[str, str]] = []
+    depths = DepthImages(0.02, lambda cause, text: told.append((cause, text)))
+    matches = matches_message(
+        replace(some_matches(5), is_keyframe=True),
+        make_header(1000 * MS, "/eye"),
+        make_header(1000 * MS, "/eye"),
+    )
+    for frame_id in ("eye", "infrared_eye"):
+        depth = depth_image(1000 * MS, 1500)
+        depth.header.frame_id = frame_id
+        depths.add_matches(matches)
+        depths.add(depth)
+    assert told == [
+        (
+            "depth of another camera",
+            "depth of 'infrared_eye', images of '/eye': it must be registered to them",
+        )
+    ]
+
+
+def test_camera_infos_of_two_cameras() -> None:
+    told: list[tuple[str, str]] = []
+    infos = CameraInfos(lambda cause, text: told.append((cause, text)))
+    assert not infos
+    assert infos.of("eye") is None
+
+    def add(frame_id: str, focal: float) -> None:
+        message = camera_info(0, focal)
+        message.header.frame_id = frame_id
+        infos.add(message)
+
+    def focal(frame_id: str) -> float:
+        camera = infos.of(frame_id)
+        assert camera is not None
+        return float(camera.matrix[0, 0])
+
+    add("other", 90.0)
+    assert focal("eye") == 90.0  # some drivers name it otherwise, or not at all
+    assert told == [
+        (
+            "CameraInfo of another camera",
+            "the CameraInfo is of 'other', the images are of 'eye'",
+        )
+    ]
+    add("/eye", 150.0)
+    add("other", 95.0)
+    assert (focal("eye"), focal("/eye"), focal("other")) == (150.0, 150.0, 95.0)
+    add("eye", 155.0)
+    assert focal("eye") == 155.0
+    assert len(told) == 1
+    for number in range(MOST_CAMERAS):
+        add(f"camera {number}", 1.0)
+    assert focal("eye") == 1.0  # forgotten after so many others

@@ -98,6 +98,25 @@ def test_takes_whole_numbers_for_floats(context: rclpy.Context) -> None:
     node.destroy_node()
 
 
+def test_names_of_no_parameter_are_said(
+    context: rclpy.Context, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = ("lowe", "elsewhere", "use_sim_time", "qos_overrides./a.subscription.depth", "high")
+    values = (0.1, 1, True, 3, 0.75)
+    node = node_with(context, *(Parameter(n, value=v) for n, v in zip(given, values)))
+    NodeParameters(node, [Fixed], [Live])
+    said = [
+        line.partition("]: ")[2]
+        for line in capfd.readouterr().err.splitlines()
+        if "there is no parameter" in line
+    ]
+    assert said == [
+        "there is no parameter lowe: low is meant?",
+        "there is no parameter elsewhere",
+    ]
+    node.destroy_node()
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
 from bag_maker import BagMaker
 
 from superglue_ros.errors import SourceError
@@ -49,6 +50,54 @@ def test_written_bags_are_read_back(
         np.testing.assert_allclose(source.camera.distortion, CAMERA.distortion)
         assert (source.camera.model, read[0].frame_id) == ("plumb_bob", "cam")
         assert [frame.stamp_ns for frame in source] == STAMPS
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_written_for_humble(tmp_path: Path, rng: np.random.Generator, storage: str) -> None:
+    """What Humble's rosbag2 (0.15) reads of metadata.yaml, and of which types."""
+    write_bag(tmp_path / "bag", frames(rng, None), storage=storage, depth_topic="/depth")
+    read = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text())
+    said = read["rosbag2_bagfile_information"]
+    file = {
+        "path": str,
+        "starting_time": {"nanoseconds_since_epoch": int},
+        "duration": {"nanoseconds": int},
+        "message_count": int,
+    }
+    topic = {
+        "topic_metadata": {
+            "name": str,
+            "type": str,
+            "serialization_format": str,
+            "offered_qos_profiles": str,
+        },
+        "message_count": int,
+    }
+    expected = {
+        "version": int,
+        "storage_identifier": str,
+        "duration": {"nanoseconds": int},
+        "starting_time": {"nanoseconds_since_epoch": int},
+        "message_count": int,
+        "topics_with_message_count": [topic],
+        "compression_format": str,
+        "compression_mode": str,
+        "relative_file_paths": [str],
+        "files": [file],
+    }
+
+    def types(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: types(v) for name, v in value.items()}
+        if isinstance(value, list):
+            assert all(types(v) == types(value[0]) for v in value)
+            return [types(value[0])]
+        return type(value)
+
+    assert types(said) == expected
+    assert said["version"] == 5
+    assert said["storage_identifier"] == storage
+    assert len(list(open_source(tmp_path / "bag"))) == 3
 
 
 def test_rectified_and_unknown_cameras(tmp_path: Path, rng: np.random.Generator) -> None:

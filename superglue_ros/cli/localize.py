@@ -16,7 +16,8 @@ from superglue_ros.cli.options import (
 )
 from superglue_ros.cli.source_options import add_source_options, open_chosen_source
 from superglue_ros.errors import CameraError
-from superglue_ros.geometry import check_camera, check_camera_fits
+from superglue_ros.evaluation.localization import look_for
+from superglue_ros.geometry import check_camera
 from superglue_ros.mapping import LocalizerConfig, MapLocalizer, read_map
 from superglue_ros.matching import ImageMatcher
 from superglue_ros.reporting.files import check_output
@@ -57,9 +58,7 @@ def run(args: argparse.Namespace) -> int:
     for index, frame in enumerate(tqdm(source, unit="frame", desc=source.name)):
         if index % max(args.every, 1) or frame.camera is None:
             continue
-        height, width = frame.image.shape[:2]
-        check_camera_fits(frame.camera, (width, height))
-        found = localizer.localize(frame.image, frame.camera)
+        found = look_for(localizer, frame)
         asked += 1
         if found.pose is None:
             most = max(most, found.inliers)

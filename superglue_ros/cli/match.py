@@ -8,13 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from superglue_ros.cli.options import add_matcher_options, matcher_config
+from superglue_ros.cli.options import (
+    add_config_options,
+    add_matcher_options,
+    config_from,
+    matcher_config,
+)
 from superglue_ros.cli.progress import said_if_slow
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.matching import ImageMatcher, ImageMatches, draw_matches
 from superglue_ros.reporting.files import check_output
 from superglue_ros.reporting.pictures import check_picture, save_picture
-from superglue_ros.sources import read_image
+from superglue_ros.sources import GrayRange, ImageOptions, read_image
 from superglue_ros.types import UNMATCHED, ImageArray
 
 SUMMARY = "match two images"
@@ -33,6 +38,7 @@ def add_parser(subparsers: Any) -> None:
         "into keypoints1, or -1) and confidence0",
     )
     parser.add_argument("--picture", type=Path, metavar="F.png", help="both images, matches drawn")
+    add_config_options(parser, ImageOptions, "images")
     add_matcher_options(parser)
     parser.set_defaults(run=run)
 
@@ -45,7 +51,9 @@ def run(args: argparse.Namespace) -> int:
         check_output(args.output)
     if args.picture is not None:
         check_picture(args.picture)
-    image0, image1 = read_image(args.image0), read_image(args.image1)
+    bits = config_from(args, ImageOptions).image_bits
+    # A range each: the two need not be of one camera.
+    image0, image1 = (read_image(p, GrayRange(bits)) for p in (args.image0, args.image1))
     with said_if_slow("loading the networks"):
         matcher = ImageMatcher.from_config(config)
     sizes = " and ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (image0, image1))

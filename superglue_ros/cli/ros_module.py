@@ -10,6 +10,15 @@ from collections.abc import Sequence
 from superglue_ros.errors import SuperGlueRosError
 
 
+def loopback_only() -> dict[str, str]:
+    """What keeps DDS on this machine. ROS 2 Humble has a variable of its own, of which later
+    distributions warn, so that it is set there alone."""
+    variables = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    if os.environ.get("ROS_DISTRO") == "humble":
+        variables["ROS_LOCALHOST_ONLY"] = "1"
+    return variables
+
+
 def ros_is_there() -> bool:
     """Whether this process can import ROS 2 and this package's messages."""
     return all(importlib.util.find_spec(part) for part in ("rclpy", "superglue_ros.msg"))

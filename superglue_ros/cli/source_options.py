@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from superglue_ros.sources import FrameSource, open_source
+from superglue_ros.cli.options import add_config_options, config_from
+from superglue_ros.sources import FrameSource, ImageOptions, open_source
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +22,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--camera-info-topic", metavar="T", help="default: beside the image topic")
     group.add_argument("--calibration", type=Path, metavar="F", help="instead of the source's")
+    add_config_options(parser, ImageOptions, "images")
 
 
 def open_chosen_source(args: argparse.Namespace, rectify: bool) -> FrameSource:
@@ -33,4 +35,5 @@ def open_chosen_source(args: argparse.Namespace, rectify: bool) -> FrameSource:
         depth_topic=args.depth_topic,
         right_topic=args.right_topic,
         rectify=rectify,
+        image_bits=config_from(args, ImageOptions).image_bits,
     )

@@ -111,20 +111,23 @@ class NodeProcess:
         self._process.wait()
 
     def stop(self) -> int:
-        """End the process and return its exit status; it is killed where it does not listen.
-
-        By SIGTERM: a terminal's Ctrl-C reached it as well, and a second SIGINT would break its end
-        off.
-        """
+        """End the process by SIGTERM and return its exit status; it is killed where it does not
+        listen."""
         if self._process is None:
             raise NodeError(f"{self.name} was not started")
         if self._process.poll() is None:
             self._process.terminate()
-            try:
-                self._process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        return self._process.wait()
+        return self.wait()
+
+    def wait(self) -> int:
+        """Exit status of a process that has been told to stop; it is killed where it does not."""
+        if self._process is None:
+            raise NodeError(f"{self.name} was not started")
+        try:
+            return self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
 
 def executable(name: str) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from superglue_ros.evaluation.flights import RATE_HZ, fly
 from superglue_ros.geometry import log_rotation
 from superglue_ros.matching import ImageMatcher, KeyframeMatcher
 from superglue_ros.odometry import (
@@ -17,19 +18,12 @@ from superglue_ros.odometry import (
     VisualOdometry,
 )
 from superglue_ros.types import FloatArray, FrameMatches, Pose
-from superglue_ros.world.flight import FlightFrame, flight_poses, render_poses
+from superglue_ros.world.flight import FlightFrame
 
 KINDS = ("mono", "RGB-D", "stereo")
-RATE_HZ = 10.0
 BASELINE_M = 0.12
 UNSCALED_S = 1.0
 """After a start without depth, in which hardly anything says how long its first step was."""
-
-_SEED = 100
-"""Of the first room; the demo flies through room 0, and no training through any."""
-_LAP_FRAMES = 240
-_STRIDE = 37
-"""Frames of the lap between the starts of two flights."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +87,9 @@ def _matched(
     matcher: ImageMatcher, flight: int, frames: int, config: OdometryConfig, size: tuple[int, int]
 ) -> Iterator[tuple[FlightFrame, FrameMatches, FloatArray | None]]:
     """Frames of a flight, their matches, and what a depth camera sees from the keyframe."""
-    start = flight * _STRIDE % _LAP_FRAMES
-    poses = flight_poses(start + frames, RATE_HZ)[start:]
     keyframes, rng = KeyframeMatcher(matcher), np.random.default_rng(flight)
     depth_m: FloatArray | None = None
-    for flown in render_poses(poses, *size, RATE_HZ, _SEED + flight, 0, True, BASELINE_M):
+    for flown in fly(flight, frames, size, BASELINE_M):
         matches = keyframes.process(flown.frame)
         yield flown, matches, depth_m
         if matches.is_keyframe and flown.frame.right is not None:

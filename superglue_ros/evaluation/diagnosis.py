@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from superglue_ros.evaluation.methods import Detected, Method
+from superglue_ros.evaluation.methods import Detected, Matched, Method
 from superglue_ros.evaluation.pairs import View
 from superglue_ros.training.data.assignment import ground_truth_assignment
 from superglue_ros.world import RenderedPairs
@@ -45,13 +45,14 @@ class DiagnosisScores:
     precision_percent: float
 
 
-def diagnose(pairs: RenderedPairs, first: View, second: View, method: Method) -> Diagnosis:
-    """The method on the one pair whose views these are."""
+def diagnose(
+    pairs: RenderedPairs, first: View, second: View, method: Method, matched: Matched
+) -> Diagnosis:
+    """The method and its matches on the one pair whose views these are."""
     detected0, detected1 = (view.detected[id(method.detector)] for view in (first, second))
     truth = _truth(pairs, detected0, detected1)
     true = np.flatnonzero(truth >= 0)
     found = np.full(len(detected0), -1)
-    matched = method.match(detected0, detected1)
     found[matched.indices0] = matched.indices1
     nearest = 0
     if len(true) and detected0.descriptors.dtype != np.uint8:

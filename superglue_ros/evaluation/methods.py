@@ -22,11 +22,15 @@ ALL_KEYPOINTS = 16384
 
 @dataclass(frozen=True)
 class Detected:
-    """Keypoints (N, 2) pixels and descriptors (N, D) of one image; `extracted` if ours."""
+    """Keypoints (N, 2) pixels and descriptors (N, D) of one image, and how long they took.
+
+    extracted: what the method's own matcher takes.
+    """
 
     keypoints: FloatArray
     descriptors: NDArray[Any]
-    extracted: ExtractedFeatures | None = None
+    extracted: Any = None
+    milliseconds: float = 0.0
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -34,11 +38,13 @@ class Detected:
 
 @dataclass(frozen=True)
 class Matched:
-    """Matched indices (M,) into two keypoint lists, and confidences (M,) in [0, 1]."""
+    """Matched indices (M,) into two keypoint lists, confidences (M,) in [0, 1], and how long they
+    took."""
 
     indices0: IntArray
     indices1: IntArray
     confidences: FloatArray
+    milliseconds: float = 0.0
 
     def __len__(self) -> int:
         return len(self.indices0)
@@ -73,9 +79,10 @@ class SuperPointDetector:
 
     def match(self, first: Detected, second: Detected) -> Matched:
         """SuperGlue's matches; raises ValueError for features of another detector."""
-        if first.extracted is None or second.extracted is None:
+        sides = first.extracted, second.extracted
+        if not all(isinstance(side, ExtractedFeatures) for side in sides):
             raise ValueError("SuperGlue takes features of SuperPointDetector")
-        found = self.matcher.match_features(first.extracted, second.extracted)
+        found = self.matcher.match_features(*sides)
         return Matched(found.indices0, found.indices1, found.confidences)
 
 

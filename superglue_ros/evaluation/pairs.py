@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,8 @@ class PairResult:
     """One method on one pair of frames; angles in degrees, infinite without an estimate.
 
     errors_deg: by estimator, (rotation, translation direction) of each repeated estimate; a right
-    match has an epipolar error under 5e-4.
+    match has an epipolar error under 5e-4. frame_ms: what the second frame takes once the first
+    one's features are known; nearest neighbours have those that SuperGlue encodes, too.
     """
 
     method: str
@@ -62,6 +64,7 @@ class PairResult:
     num_keypoints: int
     num_matches: int
     num_right: int
+    frame_ms: float
     errors_deg: Mapping[str, tuple[tuple[float, float], ...]]
 
     def pose_errors_deg(self, estimator: str) -> list[float]:
@@ -74,7 +77,7 @@ class PairScores:
     """A row of the table: a method on all pairs of one gap; shares in percent.
 
     precision: right matches of all matches, mean over the pairs with matches; matching_score:
-    right matches of all keypoints of the first image.
+    right matches of all keypoints of the first image; frame_ms: median.
     """
 
     dataset: str
@@ -86,6 +89,7 @@ class PairScores:
     precision_percent: float
     matching_score_percent: float
     mean_matches: float
+    frame_ms: float
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,11 @@ def evaluate_pairs(
             second = window[-1]
             if first is not None and second is not None:
                 for method in methods:
+                    matched = match_views(first, second, method)
                     pair = (index - gap, index)
-                    results.append(evaluate_views(pair, first, second, method, estimators))
+                    results.append(
+                        evaluate_views(pair, first, second, method, matched, estimators)
+                    )
     if not results:
         raise SourceError(f"{source.name}: no pair of frames has ground truth")
     return results
@@ -154,6 +161,7 @@ def summarise_pairs(dataset: str, results: Sequence[PairResult]) -> list[PairSco
                 precision_percent=100 * float(np.mean(precisions)) if precisions else 0.0,
                 matching_score_percent=100 * float(np.mean(scores)),
                 mean_matches=float(np.mean([x.num_matches for x in group])),
+                frame_ms=float(np.median([x.frame_ms for x in group])),
             )
         )
     return rows
@@ -222,16 +230,24 @@ def true_pose(stamp_ns: int, groundtruth: Trajectory) -> Pose | None:
     )[0]
 
 
+def match_views(first: View, second: View, method: Method) -> Matched:
+    """A method's matches of two views, timed."""
+    detected0, detected1 = (view.detected[id(method.detector)] for view in (first, second))
+    started = time.perf_counter()
+    matched = method.match(detected0, detected1)
+    return replace(matched, milliseconds=(time.perf_counter() - started) * 1e3)
+
+
 def evaluate_views(
     pair: tuple[int, int],
     first: View,
     second: View,
     method: Method,
+    matched: Matched,
     estimators: Mapping[str, Estimator],
 ) -> PairResult:
     """One method on two views; pair: their indices, whose difference is the gap."""
     detected0, detected1 = (view.detected[id(method.detector)] for view in (first, second))
-    matched: Matched = method.match(detected0, detected1)
     points0 = detected0.keypoints[matched.indices0]
     points1 = detected1.keypoints[matched.indices1]
     truth = second.pose.inverse() @ first.pose
@@ -253,5 +269,6 @@ def evaluate_views(
         num_keypoints=len(detected0),
         num_matches=len(matched),
         num_right=int(right.sum()),
+        frame_ms=detected1.milliseconds + matched.milliseconds,
         errors_deg=errors,
     )

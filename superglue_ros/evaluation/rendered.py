@@ -13,7 +13,7 @@ from superglue_ros.evaluation.diagnosis import Diagnosis, diagnose
 from superglue_ros.evaluation.estimators import Estimator
 from superglue_ros.evaluation.features import detect_all
 from superglue_ros.evaluation.methods import Method
-from superglue_ros.evaluation.pairs import PairResult, View, evaluate_views
+from superglue_ros.evaluation.pairs import PairResult, View, evaluate_views, match_views
 from superglue_ros.types import CameraModel, Frame, ImageArray, Pose
 from superglue_ros.world import RenderedPairs, WorldConfig, WorldPairs
 from superglue_ros.world.furnished_cameras import FurnishedConfig
@@ -61,10 +61,9 @@ def evaluate_rendered(
             )
             one = RenderedPairs(*(getattr(pairs, f.name)[i : i + 1] for f in fields(pairs)))
             for method in methods:
-                matched = method.match(*(view.detected[id(method.detector)] for view in views))
-                once = replace(method, match=lambda *_, found=matched: found)
-                results.append(evaluate_views((index, index), *views, once, estimators))
-                diagnoses.append(diagnose(one, *views, once))
+                matched = match_views(*views, method)
+                results.append(evaluate_views((index, index), *views, method, matched, estimators))
+                diagnoses.append(diagnose(one, *views, method, matched))
     next(numbers, None)
     return results, diagnoses
 

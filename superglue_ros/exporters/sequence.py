@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+from tqdm import tqdm
 
 from superglue_ros.errors import ExportError
 from superglue_ros.matching import ExtractedFeatures, FeatureMatches, KeyframeMatcher
+from superglue_ros.matching.retrieval import ImageIndex
 from superglue_ros.types import CameraModel, Features, Frame, FrameMatches
 
-PAIRINGS = ("sequential", "exhaustive")
+PAIRINGS = ("sequential", "retrieval", "exhaustive")
 """Ways to choose pairs of images, besides a file that lists them."""
 
 _FEWEST_SHARED = 30
@@ -50,8 +52,9 @@ class SequenceCollector:
     """Writes a sequence's images to a folder, and matches pairs of them, as its frames come.
 
     matcher: whose frames these are; pairing: "sequential" (each image with `overlap` before it,
-    and keyframes with those before that see the same), "exhaustive" (all), or a file of lines of
-    two images' names; every: of so many frames one is taken.
+    keyframes with those before that see the same and with the `loops` keyframes that look most
+    alike), "retrieval" (each image with the `retrieved` that look most alike), "exhaustive" (all),
+    or a file of lines of two images' names; every: of so many frames one is taken.
     """
 
     def __init__(
@@ -61,13 +64,15 @@ class SequenceCollector:
         pairing: str = "sequential",
         overlap: int = 3,
         every: int = 1,
+        retrieved: int = 10,
+        loops: int = 0,
     ) -> None:
-        if overlap < 1 or every < 1:
-            raise ValueError(f"overlap and every are at least 1, not {overlap} and {every}")
+        if min(overlap, every, retrieved) < 1 or loops < 0:
+            raise ValueError("overlap, every and retrieved are at least 1, loops at least 0")
         self._matcher, self._folder = matcher, images
         self._listed = () if pairing in PAIRINGS else read_pairs(Path(pairing))
-        self._sequential, self._overlap, self._every = pairing == "sequential", overlap, every
-        self._keep_all = pairing != "sequential"
+        self._pairing, self._overlap, self._every = pairing, overlap, every
+        self._retrieved, self._loops = retrieved, loops
         self._extracted: dict[int, ExtractedFeatures] = {}
         self._images: list[SequenceImage] = []
         self._pairs: dict[tuple[int, int], FeatureMatches] = {}
@@ -89,25 +94,48 @@ class SequenceCollector:
         image = SequenceImage(name, frame.stamp_ns, frame.camera, extracted.features)
         self._images.append(image)
         self._extracted[place] = extracted
-        if self._sequential:
+        if self._pairing == "sequential":
             self._match_sequentially(place)
-        elif not self._listed:
+        elif self._pairing == "exhaustive":
             for earlier in range(place):
                 self._match(earlier, place)
 
     def finish(self) -> MatchedSequence:
         """The sequence; ExportError where a listed image is not among its images."""
+        remaining = set(self._listed_pairs())
+        if self._pairing == "retrieval":
+            remaining |= self._most_alike(range(len(self._images)), self._retrieved)
+        elif self._pairing == "sequential":
+            remaining |= self._most_alike(self._keyframes, self._loops)
+        for first, second in tqdm(sorted(remaining), desc="pairs", disable=not remaining):
+            self._match(first, second)
+        pairs = sorted(self._pairs.items())
+        return MatchedSequence(
+            tuple(self._images), tuple(PairMatches(*pair, matches) for pair, matches in pairs)
+        )
+
+    def _listed_pairs(self) -> Iterator[tuple[int, int]]:
         places = {image.name: place for place, image in enumerate(self._images)}
         for names in self._listed:
             if missing := [name for name in names if name not in places]:
                 raise ExportError(f"no image {missing[0]} in {self._folder}")
             first, second = sorted(places[name] for name in names)
             if first != second:
-                self._match(first, second)
-        pairs = sorted(self._pairs.items())
-        return MatchedSequence(
-            tuple(self._images), tuple(PairMatches(*pair, matches) for pair, matches in pairs)
-        )
+                yield first, second
+
+    def _most_alike(self, places: Sequence[int], count: int) -> set[tuple[int, int]]:
+        """Pairs of each of these images with the `count` others that look most alike."""
+        images = [self._images[place].features.descriptors for place in places]
+        if not count or not any(map(len, images)):
+            return set()
+        index = ImageIndex(images)
+        pairs: set[tuple[int, int]] = set()
+        for number, descriptors in enumerate(images):
+            alike = [n for n in index.most_alike(descriptors, count + 1).tolist() if n != number]
+            for other in alike[:count]:
+                first, second = sorted((places[number], places[other]))
+                pairs.add((first, second))
+        return pairs
 
     def _match_sequentially(self, place: int) -> None:
         for earlier in range(max(place - self._overlap, 0), place):

@@ -73,7 +73,7 @@ def estimate_two_view(
     still = "standstill or rotation without parallax"
     if turned.sum() >= max(needed, _ROTATION_SHARE * quiet_support):
         return _nothing(count, rotation, still)
-    essential, support = _essential(points0, points1, threshold)
+    essential, support = robust_essential(points0, points1, threshold)
     if essential is None or support.sum() < needed:
         reason = f"{int(support.sum())} matches agree on a motion, {needed} needed"
         return _nothing(count, rotation, reason)
@@ -100,20 +100,30 @@ def estimate_two_view(
     return best
 
 
-def _essential(
+def robust_essential(
     points0: FloatArray, points1: FloatArray, threshold: float
 ) -> tuple[FloatArray | None, BoolArray]:
-    essential, mask = cv2.findEssentialMat(
-        points0,
-        points1,
-        np.eye(3),
-        method=cv2.USAC_MAGSAC,
-        prob=0.9999,
-        threshold=threshold,
-        maxIters=_MAX_ITERATIONS,
-    )
+    """The essential matrix (3, 3) that most of (N, 2) normalised points agree on, and which of
+    them (N,) bool do; None and none of them where there is none.
+
+    threshold: distance to the epipolar line, normalised units. Source: Nister 2004 in MAGSAC++
+    (Barath 2020) by OpenCV.
+    """
+    nothing = None, np.zeros(len(points0), bool)
+    try:
+        essential, mask = cv2.findEssentialMat(
+            points0,
+            points1,
+            np.eye(3),
+            method=cv2.USAC_MAGSAC,
+            prob=0.9999,
+            threshold=threshold,
+            maxIters=_MAX_ITERATIONS,
+        )
+    except cv2.error:
+        return nothing  # OpenCV 5 raises where a model comes out empty
     if essential is None or essential.shape != (3, 3) or not np.isfinite(essential).all():
-        return None, np.zeros(len(points0), bool)
+        return nothing
     return np.asarray(essential, float), np.asarray(mask).ravel() > 0
 
 
@@ -157,9 +167,12 @@ def _plane_motions(
     points0: FloatArray, points1: FloatArray, threshold: float, support: int
 ) -> list[tuple[FloatArray, FloatArray, str]]:
     """Motions of the homography where a plane explains nearly all that the essential does."""
-    homography, mask = cv2.findHomography(
-        points0, points1, method=cv2.USAC_MAGSAC, ransacReprojThreshold=threshold, maxIters=500
-    )
+    try:
+        homography, mask = cv2.findHomography(
+            points0, points1, method=cv2.USAC_MAGSAC, ransacReprojThreshold=threshold, maxIters=500
+        )
+    except cv2.error:
+        return []  # as in robust_essential
     if homography is None or not np.isfinite(homography).all():
         return []
     if mask.sum() < _PLANE_SHARE * support:

@@ -11,8 +11,8 @@ from superglue_ros.errors import MapError
 from superglue_ros.geometry import mean_focal, normalize_points
 from superglue_ros.geometry.pnp import estimate_pose, refine_pose
 from superglue_ros.mapping.keyframe_map import KeyframeMap
-from superglue_ros.mapping.retrieval import ImageIndex
 from superglue_ros.matching import ExtractedFeatures, ImageMatcher
+from superglue_ros.matching.retrieval import ImageIndex
 from superglue_ros.options import check_options, option
 from superglue_ros.types import CameraModel, FloatArray, ImageArray, IntArray, Pose
 

@@ -17,7 +17,7 @@ from superglue_ros.engines.cuda_graphs import CapturedNetworks
 from superglue_ros.engines.exported import open_engine
 from superglue_ros.errors import DeviceError, ImageError
 from superglue_ros.networks.config import MatcherConfig
-from superglue_ros.networks.device import choose_device
+from superglue_ros.networks.device import choose_device, use_threads
 from superglue_ros.networks.keypoints import Keypoints
 from superglue_ros.networks.pair import load_networks
 from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
@@ -88,9 +88,9 @@ class ImageMatcher:
     """SuperPoint and SuperGlue with their weights on one device, in torch or an exported engine.
 
     Keyword arguments are the fields of `MatcherConfig`; paths may be Path, and None stands for
-    the default. Raises ValueError for one out of range, CheckpointError for wrong weights,
-    DeviceError for a device or precision that is not there, EngineError for an engine that does
-    not load.
+    the default. `threads` holds for the whole process. Raises ValueError for one out of range,
+    CheckpointError for wrong weights, DeviceError for a device or precision that is not there,
+    EngineError for an engine that does not load.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -101,6 +101,7 @@ class ImageMatcher:
         }
         self.config = MatcherConfig(**given)
         self._device = choose_device(self.config.device)
+        use_threads(self.config.threads)
         load = open_engine if self.config.engine else load_networks
         networks = load(self.config, self._device)
         self.superpoint, self.superglue = networks.superpoint, networks.superglue
@@ -224,10 +225,10 @@ def as_gray(image: ImageArray) -> ImageArray:
     return np.require(image, requirements=("C", "W"))
 
 
-def shrink(gray: ImageArray, longer_side: int) -> ImageArray:
+def shrink(image: ImageArray, longer_side: int) -> ImageArray:
     """The image with its longer side at most `longer_side`; 0 leaves it as it is."""
-    factor = longer_side / max(gray.shape)
+    factor = longer_side / max(image.shape[:2])
     if longer_side == 0 or factor >= 1:
-        return gray
-    height, width = (max(round(side * factor), MIN_SIDE) for side in gray.shape)
-    return np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        return image
+    height, width = (max(round(side * factor), MIN_SIDE) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

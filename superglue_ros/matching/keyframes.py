@@ -9,6 +9,7 @@ import numpy as np
 from superglue_ros.matching.image_matcher import ExtractedFeatures, FeatureMatches, ImageMatcher
 from superglue_ros.matching.keyframe_policy import KeyframePolicy
 from superglue_ros.matching.stereo import check_rectified, find_right_points
+from superglue_ros.one_camera import OneCamera
 from superglue_ros.stamps import StampOrder
 from superglue_ros.types import Features, FloatArray, Frame, FrameMatches, ImageArray
 
@@ -26,15 +27,16 @@ class KeyframeMatcher:
     """Matches each frame against the current keyframe and chooses the next one.
 
     A frame of another size than the keyframe's starts anew, and so does one after the clock
-    jumped back (see `StampOrder`): it is matched to nothing and becomes a keyframe. Of a stereo
-    rig, `search_right_image` is to be called with the right image of each new keyframe.
+    jumped back (see `StampOrder`), and of another camera where the one before is gone (see
+    `OneCamera`): it is matched to nothing and becomes a keyframe. Of a stereo rig,
+    `search_right_image` is to be called with the right image of each new keyframe.
     """
 
     def __init__(self, matcher: ImageMatcher, policy: KeyframePolicy | None = None) -> None:
         self.matcher = matcher
         self.policy = policy or KeyframePolicy()
         self._keyframe_id = 0
-        self._order = StampOrder()
+        self._order, self._camera = StampOrder(), OneCamera()
         self._restart_reason = ""
         self._bare_since_ns: int | None = None
         self.reset()
@@ -64,9 +66,10 @@ class KeyframeMatcher:
         """Matches of a frame against the keyframe.
 
         Raises LateFrame for one that comes after a later one, and ImageError for an image that
-        cannot be matched; the keyframe is then as before.
+        cannot be matched or is of another camera; the keyframe is then as before.
         """
         # Judged first, as the networks take long.
+        self._start_anew(self._camera.follow(frame.frame_id, frame.stamp_ns))
         self._start_anew(self._order.follow(frame.stamp_ns))
         started = time.perf_counter()
         extracted = self.matcher.extract(frame.image)

@@ -56,6 +56,12 @@ class MatcherConfig:
     cuda_graphs: bool = option(
         False, "Run a frame on a GPU as two CUDA graphs, captured for each image size"
     )
+    threads: int = option(
+        0,
+        "CPU threads of the whole process, of torch, OpenCV and ONNX Runtime; 0: as the cores "
+        "allow",
+        range=(0, 1024),
+    )
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -1,7 +1,8 @@
-"""Choice of device and precision; a wish that cannot be met is an error, never a fallback."""
+"""Choice of device, precision and threads; what cannot be had is an error, never a fallback."""
 
 from __future__ import annotations
 
+import cv2
 import torch
 
 from superglue_ros.errors import DeviceError
@@ -33,3 +34,11 @@ def choose_precision(wish: str, device: torch.device) -> tuple[torch.dtype, torc
     else:
         dtype = getattr(torch, wish)
     return dtype, dtype
+
+
+def use_threads(count: int) -> None:
+    """Let torch and OpenCV compute with so many threads in the whole process, which has one
+    number of them; 0 leaves it as it is."""
+    if count:
+        torch.set_num_threads(count)
+        cv2.setNumThreads(count)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from std_msgs.msg import Header
 
 from superglue_ros.errors import ImageError
 from superglue_ros.nodes.conversions import AnyImage, image_message
-from superglue_ros.sources.encodings import image_of_message, to_gray_or_bgr
+from superglue_ros.sources.encodings import To8Bit, image_of_message, to_gray_or_bgr, to_uint8
 from superglue_ros.types import ImageArray
 
 _GRAY = ("mono8", "8UC1", "mono16", "16UC1")
@@ -38,42 +39,44 @@ class Decoder:
     message: Callable[[ImageArray, Header], Image]
 
 
-def make_decoder(name: str) -> Decoder:
+def make_decoder(name: str, to_8_bit: To8Bit = to_uint8) -> Decoder:
     """The decoder own or cv_bridge; ValueError where cv_bridge is missing, or does not give
-    the pixels that it should."""
+    the pixels that it should. to_8_bit: what makes the pixels of its images such."""
     if name == "own":
-        return Decoder(image_of_message, image_message)
+        return Decoder(partial(image_of_message, to_8_bit=to_8_bit), image_message)
     try:
         import cv_bridge
     except ImportError as error:
         raise ValueError(f"decoder: there is no cv_bridge ({error})") from error
-    decoder = _cv_bridge_decoder(cv_bridge)
-    wrong = [encoding for encoding in _PROBED if not _agrees(decoder, encoding)]
+    probed = _cv_bridge_decoder(cv_bridge, to_uint8)
+    wrong = [encoding for encoding in _PROBED if not _agrees(probed, encoding)]
     if wrong:
         raise ValueError(
             f"decoder: this cv_bridge gives wrong pixels of {', '.join(wrong)}: use own"
         )
-    return decoder
+    return _cv_bridge_decoder(cv_bridge, to_8_bit)
 
 
-def _cv_bridge_decoder(cv_bridge: Any) -> Decoder:
+def _cv_bridge_decoder(cv_bridge: Any, to_8_bit: To8Bit) -> Decoder:
     bridge = cv_bridge.CvBridge()
 
     def image(message: AnyImage) -> ImageArray:
         try:
             if not isinstance(message, Image):
-                return to_gray_or_bgr(bridge.compressed_imgmsg_to_cv2(message, "passthrough"))
+                pixels = bridge.compressed_imgmsg_to_cv2(message, "passthrough")
+                return to_gray_or_bgr(pixels, to_8_bit)
             dtype, channels = bridge.encoding_to_dtype_with_channels(message.encoding)
             if message.step % (np.dtype(dtype).itemsize * channels):
                 raise ImageError(f"rows of {message.step} bytes are no whole {message.encoding}")
-            wanted = "passthrough" if message.encoding in _GRAY else "bgr8"
+            colour = "bgr16" if message.encoding.endswith("16") else "bgr8"
+            wanted = "passthrough" if message.encoding in _GRAY else colour
             pixels = np.asarray(bridge.imgmsg_to_cv2(message, wanted))
         except Exception as error:
             # It raises whatever OpenCV and numpy do.
             raise ImageError(f"cv_bridge: {' '.join(str(error).split())}") from error
         if not pixels.size:
             raise ImageError(f"empty image of {message.width}x{message.height}")
-        return to_gray_or_bgr(pixels)
+        return to_gray_or_bgr(pixels, to_8_bit)
 
     def to_message(picture: ImageArray, header: Header) -> Image:
         encoding = "mono8" if picture.ndim == 2 else "bgr8"

@@ -9,6 +9,7 @@ from superglue_ros.geometry import fit_depth
 from superglue_ros.msg import Matches
 from superglue_ros.nodes.conversions import AnyImage, stamp_to_ns
 from superglue_ros.nodes.pairing import Synchronizer
+from superglue_ros.one_camera import same_frame
 from superglue_ros.sources.encodings import depth_of_message
 from superglue_ros.types import FloatArray, FrameMatches
 
@@ -20,7 +21,8 @@ class DepthImages:
     """Depth (H, W) in metres of the keyframes, from images that come before the matches or after.
 
     tolerance_s: by which stamps may differ. report(cause, text) is told of depth that cannot be
-    used, and of a keyframe for which none has come by the time that the next one is made.
+    used or has another frame_id than the images, and of a keyframe for which none has come by the
+    time that the next one is made.
     """
 
     def __init__(self, tolerance_s: float, report: Callable[[str, str], None]) -> None:
@@ -40,6 +42,10 @@ class DepthImages:
             self._pairs.add(1, message)
 
     def _on_pair(self, depth: AnyImage, matches: Matches) -> None:
+        frames = depth.header.frame_id, matches.header.frame_id
+        if not same_frame(*frames):
+            text = "depth of {!r}, images of {!r}: it must be registered to them".format(*frames)
+            self._report("depth of another camera", text)
         stamp_ns = stamp_to_ns(matches.header.stamp)
         self._of_keyframes[stamp_ns] = depth
         if self._decoded is not None and self._decoded[0] == stamp_ns:

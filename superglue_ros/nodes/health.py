@@ -27,12 +27,6 @@ MAX_CAUSES = 40
 OVERHEAD = "latency without inference"
 """Name of a value of the matcher's: from an image's callback to its matches published."""
 
-PATIENCE_S = 5.0
-"""A topic on which nothing has come for so long since the start is worth a line."""
-
-REMIND_S = 30.0
-"""And another one this often."""
-
 SILENCE_S = 3.0
 """Without an event for so long, what came often has stopped."""
 
@@ -118,42 +112,6 @@ class Rate:
         silent = time.monotonic() - times[-1]
         apart = (times[-1] - times[0]) / max(len(times) - 1, 1)
         return silent if silent > max(SILENCE_S, 5 * apart) else 0.0
-
-
-class TopicWatchdog:
-    """Says in the log that nothing has come on a topic since the start, and why that may be."""
-
-    def __init__(self, node: Node, topic: str, message_type: type) -> None:
-        """message_type: of what is awaited there."""
-        self._node = node
-        self._kind = f"{message_type.__module__.split('.')[0]}/msg/{message_type.__name__}"
-        self._topic = node.resolve_topic_name(topic)
-        self._due = time.monotonic() + PATIENCE_S
-
-    def check(self) -> None:
-        """To be called now and then while nothing has come."""
-        if time.monotonic() < self._due:
-            return
-        self._due = time.monotonic() + REMIND_S
-        publishers = self._node.get_publishers_info_by_topic(self._topic)
-        others = sorted({p.topic_type for p in publishers} - {self._kind})
-        there = f"{len(publishers)} publishers have sent none"
-        if not publishers:
-            there = "nobody publishes there" + self._beside()
-        elif others:
-            there = f"{', '.join(others)} is published there"
-        self._node.get_logger().warning(f"no {self._kind} on {self._topic} yet: {there}")
-
-    def _beside(self) -> str:
-        """The topics below and above this one: image_transport's, as `image_raw/compressed`."""
-        above = self._topic.rpartition("/")[0]
-        near = [
-            f"{name} ({', '.join(kinds)})"
-            for name, kinds in self._node.get_topic_names_and_types()
-            if (name.startswith(f"{self._topic}/") or name == above)
-            and self._node.count_publishers(name)
-        ]
-        return f", but on {', '.join(near)}" if near else ""
 
 
 class Milliseconds:

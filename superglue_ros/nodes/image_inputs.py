@@ -8,11 +8,14 @@ from typing import Protocol
 
 from rclpy.node import Node
 
-from superglue_ros.nodes.conversions import AnyImage
-from superglue_ros.nodes.health import Rate, TopicWatchdog
+from superglue_ros.errors import OtherCamera
+from superglue_ros.nodes.conversions import AnyImage, stamp_to_ns
+from superglue_ros.nodes.health import Rate
 from superglue_ros.nodes.options import MatcherNodeOptions
 from superglue_ros.nodes.pairing import Synchronizer
 from superglue_ros.nodes.subscribing import ImageSubscription, message_type
+from superglue_ros.nodes.watchdog import TopicWatchdog
+from superglue_ros.one_camera import OneCamera
 
 _QUEUE_SIZE = 5
 _PAIRS_QUEUE_SIZE = 10
@@ -26,10 +29,16 @@ class ImageInput(Protocol):
 
 
 class SingleImages:
-    """Listens to `image`."""
+    """Listens to `image`; report and frame_id: see `WatchedImages`."""
 
-    def __init__(self, node: Node, take: Callable[[AnyImage], None]) -> None:
-        self._topic = WatchedImages(node, "image", take, _QUEUE_SIZE)
+    def __init__(
+        self,
+        node: Node,
+        take: Callable[[AnyImage], None],
+        report: Callable[[str, str], None],
+        frame_id: str = "",
+    ) -> None:
+        self._topic = WatchedImages(node, "image", take, _QUEUE_SIZE, report, frame_id)
 
     def look_after(self) -> None:
         """As ImageInput's."""
@@ -39,7 +48,8 @@ class SingleImages:
 class StereoImages:
     """Listens to `image` and `image_right`, and gives on those that were taken together.
 
-    report(cause, text) is told where images come on both topics and none of them are pairs.
+    report(cause, text) is told where images come on both topics and none of them are pairs, and
+    with frame_id, which is of the left ones, see `WatchedImages`.
     """
 
     def __init__(
@@ -48,12 +58,13 @@ class StereoImages:
         take: Callable[[AnyImage, AnyImage], None],
         tolerance_s: float,
         report: Callable[[str, str], None],
+        frame_id: str = "",
     ) -> None:
         self._take, self._tolerance_s, self._report = take, tolerance_s, report
         pairs = Synchronizer(2, _PAIRS_QUEUE_SIZE, tolerance_s, self._on_pair)
         self._left, self._right = (
-            WatchedImages(node, topic, partial(pairs.add, place), _PAIRS_QUEUE_SIZE)
-            for place, topic in enumerate(("image", "image_right"))
+            WatchedImages(node, topic, partial(pairs.add, place), _PAIRS_QUEUE_SIZE, report, name)
+            for place, (topic, name) in enumerate((("image", frame_id), ("image_right", "")))
         )
         self._unpaired_since = 0, 0
 
@@ -77,18 +88,37 @@ class StereoImages:
 
 
 class WatchedImages:
-    """A topic of images, of which the log says when nothing has come."""
+    """A topic of images of one camera, of which the log says when nothing has come.
+
+    report(cause, text) is told of each image that is dropped, as it is of another camera that
+    sends there too; frame_id: of the camera to listen to, by default that of the first image.
+    """
 
     def __init__(
-        self, node: Node, topic: str, take: Callable[[AnyImage], None], queue: int
+        self,
+        node: Node,
+        topic: str,
+        take: Callable[[AnyImage], None],
+        queue: int,
+        report: Callable[[str, str], None],
+        frame_id: str = "",
     ) -> None:
         self.received, self._take = Rate(), take
-        kind = message_type(node.resolve_topic_name(topic))
+        self._report, self._camera = report, OneCamera(frame_id)
+        self._name = node.resolve_topic_name(topic)
+        kind = message_type(self._name)
         self._watchdog = TopicWatchdog(node, topic, kind)
         self._subscription = ImageSubscription(node, topic, self._on_image, queue)
 
     def _on_image(self, message: AnyImage) -> None:
         self.received.tick()
+        header = message.header
+        try:
+            self._camera.follow(header.frame_id, stamp_to_ns(header.stamp))
+        except OtherCamera as error:
+            text = f"two cameras on {self._name}: image dropped: {error}"
+            self._report(f"two cameras on {self._name}", text)
+            return
         self._take(message)
 
     def look_after(self) -> None:
@@ -103,8 +133,13 @@ def image_input(
     options: MatcherNodeOptions,
     take: Callable[..., None],
     report: Callable[[str, str], None],
+    drop: Callable[[str, str], None],
 ) -> ImageInput:
-    """The topics that options name; take(image) or take(image, image_right) gets what comes."""
+    """The topics that options name; take(image) or take(image, image_right) gets what comes.
+
+    drop(cause, text) is told of each image that it does not get, in place of report(cause, text),
+    which is of pairs' images told, too: only pairs are taken.
+    """
     if options.use_stereo:
-        return StereoImages(node, take, options.pair_tolerance_s, report)
-    return SingleImages(node, take)
+        return StereoImages(node, take, options.pair_tolerance_s, report, options.frame_id)
+    return SingleImages(node, take, drop, options.frame_id)

@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
@@ -21,8 +21,9 @@ from superglue_ros.errors import CameraError, SuperGlueRosError
 from superglue_ros.geometry import check_camera, check_camera_fits
 from superglue_ros.mapping import LocalizerConfig, MapLocalizer, read_map
 from superglue_ros.matching import ImageMatcher, MatcherConfig
+from superglue_ros.nodes.camera_infos import CameraInfos
 from superglue_ros.nodes.camera_mount import CameraMount
-from superglue_ros.nodes.conversions import AnyImage, camera_from_message, stamp_to_ns
+from superglue_ros.nodes.conversions import AnyImage, stamp_to_ns
 from superglue_ros.nodes.health import (
     Milliseconds,
     Problems,
@@ -32,14 +33,16 @@ from superglue_ros.nodes.health import (
 )
 from superglue_ros.nodes.image_inputs import WatchedImages
 from superglue_ros.nodes.localization_options import LocalizationNodeOptions
-from superglue_ros.nodes.mailbox import Mailbox
+from superglue_ros.nodes.mailbox import CLOSE_TIMEOUT_S, Mailbox
 from superglue_ros.nodes.odometry_messages import pose_from_message, pose_message
 from superglue_ros.nodes.odometry_publisher import make_broadcaster
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
+from superglue_ros.nodes.subscribing import CameraInfoSubscription
 from superglue_ros.odometry.base_frame import BaseFrame
+from superglue_ros.sources import GrayRange, ImageOptions
 from superglue_ros.sources.encodings import image_of_message
-from superglue_ros.types import CameraModel, FloatArray, Pose
+from superglue_ros.types import FloatArray, Pose
 
 IMAGES_QUEUE_SIZE = 5
 ODOMETRY_QUEUE_SIZE = 50
@@ -58,9 +61,10 @@ class LocalizationNode(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__("localization_node", **options)
         settings = NodeParameters(
-            self, fixed=[LocalizationNodeOptions, LocalizerConfig, MatcherConfig]
+            self, fixed=[LocalizationNodeOptions, LocalizerConfig, MatcherConfig, ImageOptions]
         )
         self._options = settings.get(LocalizationNodeOptions)
+        self._gray = GrayRange(settings.get(ImageOptions).image_bits, self.get_logger().warning)
         keyframe_map = read_map(self._options.map)
         if self._options.publish_tf and not keyframe_map.is_metric:
             raise ValueError("publish_tf needs a map in metres: made with depth, stereo or poses")
@@ -69,12 +73,12 @@ class LocalizationNode(Node):
             keyframe_map,
             settings.get(LocalizerConfig),
         )
-        base = self._options.base_frame
+        base = self._options.base
         self._mount = CameraMount(self, base, self._options.base_to_camera) if base else None
         self._problems = Problems(self.get_logger().warning)
         self._asked, self._found, self._took = Rate(), Rate(), Milliseconds()
         self._last = ""
-        self._camera: CameraModel | None = None
+        self._infos = CameraInfos(self._problems.report, self._options.rectified)
         self._asked_for = threading.Event()
         self._looked_at = -float("inf")
         self._odometry: dict[int, Odometry] = {}
@@ -90,26 +94,20 @@ class LocalizationNode(Node):
         diagnose_regularly(self, self._check_topics)
 
     def _listen(self) -> None:
-        self._images = WatchedImages(self, "image", self._on_image, IMAGES_QUEUE_SIZE)
-        overriding = QoSOverridingOptions.with_default_policies()
-        self.create_subscription(
-            CameraInfo,
-            "camera_info",
-            self._on_camera_info,
-            qos_profile_sensor_data,
-            qos_overriding_options=overriding,
-        )
+        report = self._problems.report
+        self._images = WatchedImages(self, "image", self._on_image, IMAGES_QUEUE_SIZE, report)
+        CameraInfoSubscription(self, "camera_info", self._on_camera_info)
         if self._options.publish_tf:
             self.create_subscription(
                 Odometry,
                 "odometry",
                 self._on_odometry,
                 QoSProfile(depth=ODOMETRY_QUEUE_SIZE),
-                qos_overriding_options=overriding,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera = camera_from_message(message, self._options.rectified)
+        self._infos.add(message)
 
     def _on_localize(
         self, request: Trigger.Request, response: Trigger.Response
@@ -152,11 +150,11 @@ class LocalizationNode(Node):
             self._took.add((time.perf_counter() - started) * 1e3)
 
     def _process(self, message: AnyImage) -> None:
-        camera = self._camera
+        camera = self._infos.of(message.header.frame_id)
         if camera is None:
             raise CameraError(f"no CameraInfo on {self.resolve_topic_name('camera_info')} yet")
         check_camera(camera)
-        image = image_of_message(message)
+        image = image_of_message(message, self._gray)
         check_camera_fits(camera, (image.shape[1], image.shape[0]))
         base = BaseFrame(Pose.identity(), Pose.identity())
         if self._mount is not None:
@@ -182,7 +180,7 @@ class LocalizationNode(Node):
         if self._tf is None:
             return
         odometry = self._odometry.get(stamp_to_ns(image.stamp))
-        child = self._options.base_frame or image.frame_id
+        child = self._options.base or image.frame_id
         if odometry is None:
             topic = self.resolve_topic_name("odometry")
             self._problems.report("no odometry", f"no Odometry of the image's stamp on {topic}")
@@ -209,6 +207,7 @@ class LocalizationNode(Node):
             "images looked for": self._asked.count,
             "images found": self._found.count,
             "localisation": self._took,
+            "grey levels": self._gray,
             "last": self._last or "none yet",
         }
         counts = self._problems.counts
@@ -221,9 +220,9 @@ class LocalizationNode(Node):
         self._diagnostics_out.publish(diagnostics(stamp, name, "", problem, values))
 
     def close(self) -> None:
-        """End the worker once its image is done."""
+        """End the worker once its image is done, or leave it behind where that takes too long."""
         self._mailbox.close()
-        self._worker.join()
+        self._worker.join(CLOSE_TIMEOUT_S)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

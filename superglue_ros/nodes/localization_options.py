@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from superglue_ros.geometry.rigid_body import pose_from_text
+from superglue_ros.nodes.options import check_pose
 from superglue_ros.options import check_options, option
 
 
@@ -18,6 +18,11 @@ class LocalizationNodeOptions:
         "",
         "Frame whose pose is published, as base_link: the odometry's child frame. Empty: the "
         "camera's optical frame",
+    )
+    frame_prefix: str = option(
+        "",
+        "Goes before base_frame, as robot_state_publisher's frame_prefix does before its robot's "
+        "frames: robot1/. Not before map_frame: robots share a map",
     )
     base_to_camera: str = option(
         "",
@@ -48,7 +53,9 @@ class LocalizationNodeOptions:
         if self.base_to_camera:
             if not self.base_frame:
                 raise ValueError("base_to_camera needs a base_frame")
-            try:
-                pose_from_text(self.base_to_camera)
-            except ValueError as error:
-                raise ValueError(f"base_to_camera: {error}") from error
+            check_pose("base_to_camera", self.base_to_camera)
+
+    @property
+    def base(self) -> str:
+        """base_frame with its prefix, "" where there is none."""
+        return self.base_frame and self.frame_prefix + self.base_frame

@@ -8,6 +8,7 @@ from rclpy.node import Node
 
 from superglue_ros.matching import ImageMatcher
 from superglue_ros.nodes.health import OVERHEAD, Milliseconds, Problems, Rate, diagnostics
+from superglue_ros.sources import GrayRange
 from superglue_ros.types import FrameMatches
 
 REPLACED = "a newer image came"
@@ -17,17 +18,18 @@ REPLACED = "a newer image came"
 class MatcherDiagnostics:
     """Counts what comes and goes, and publishes it when asked to.
 
-    received, matched: of images, and what came is matched, dropped or waits; search: of right
-    images; problems: by cause; num_camera_infos: CameraInfos that came.
+    gray: what makes the images 8 bit; received, matched: of images, and what came is matched,
+    dropped or waits; search: of right images; problems: by cause; num_camera_infos: CameraInfos
+    that came.
     """
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, gray: GrayRange) -> None:
+        self._node, self._gray = node, gray
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.problems = Problems(node.get_logger().warning)
         self.received, self.matched = Rate(), Rate()
-        # Each is counted in one thread.
-        self._num_replaced, self._num_failed = 0, 0
+        # Each is counted in one thread only.
+        self._num_replaced, self._num_failed, self._num_others = 0, 0, 0
         self.num_camera_infos = 0
         self._latency, self._overhead = Milliseconds(), Milliseconds()
         self._extract, self._match = Milliseconds(), Milliseconds()
@@ -39,6 +41,12 @@ class MatcherDiagnostics:
         """Count an image that a newer one made room for, which is as it should be."""
         self.problems.count(REPLACED)
         self._num_replaced += 1
+
+    def drop_other(self, cause: str, text: str) -> None:
+        """Count an image that comes and is not taken in, as another camera's, and report it."""
+        self.received.tick()
+        self.problems.report(cause, text)
+        self._num_others += 1
 
     def drop(self, cause: str, text: str) -> None:
         """Count an image that cannot be matched, and report it."""
@@ -59,6 +67,8 @@ class MatcherDiagnostics:
         stamp = self._node.get_clock().now().to_msg()
         name = self._node.get_fully_qualified_name()
         values = self._values(matcher, listeners)
+        if not problem and self.matched.count and self._gray.few:
+            problem = f"images use {self._gray} grey levels"
         self._publisher.publish(diagnostics(stamp, name, matcher.device, problem, values, failing))
 
     def _judge(self) -> tuple[str, bool]:
@@ -81,7 +91,7 @@ class MatcherDiagnostics:
         return {
             "images received": self.received.count,
             "images matched": self.matched.count,
-            "images dropped": self._num_replaced + self._num_failed,
+            "images dropped": self._num_replaced + self._num_failed + self._num_others,
             "rate in [Hz]": f"{self.received.per_second():.2f}",
             "rate out [Hz]": f"{self.matched.per_second():.2f}",
             "latency": self._latency,
@@ -93,6 +103,7 @@ class MatcherDiagnostics:
             "matches": len(last) if last is not None else 0,
             "features": last.num_features if last is not None else 0,
             "right points": self._right_points(),
+            "grey levels": self._gray,
             "keyframe": last.keyframe_id if last is not None else 0,
             "camera_info": "received" if self.num_camera_infos else "none yet",
             "camera_infos received": self.num_camera_infos,

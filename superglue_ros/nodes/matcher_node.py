@@ -12,8 +12,6 @@ import numpy as np
 import rclpy
 import torch
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -38,13 +36,15 @@ from superglue_ros.nodes.conversions import (
 from superglue_ros.nodes.decoding import make_decoder
 from superglue_ros.nodes.health import diagnose_regularly
 from superglue_ros.nodes.image_inputs import image_input
-from superglue_ros.nodes.mailbox import Mailbox
+from superglue_ros.nodes.mailbox import CLOSE_TIMEOUT_S, Mailbox
 from superglue_ros.nodes.matcher_diagnostics import MatcherDiagnostics
 from superglue_ros.nodes.matches_link import HandOver, MatchesOutput
 from superglue_ros.nodes.options import MatcherNodeOptions
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.right_camera import RECTIFY
 from superglue_ros.nodes.running import run_node
+from superglue_ros.nodes.subscribing import CameraInfoSubscription
+from superglue_ros.sources import GrayRange, ImageOptions
 from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 
 WARM_UP_SHAPE = (480, 640)
@@ -67,15 +67,18 @@ class MatcherNode(Node):
         self._matches_out = MatchesOutput(self, hand_over)
         self._settings = NodeParameters(
             self,
-            fixed=[MatcherConfig, MatcherNodeOptions],
+            fixed=[MatcherConfig, MatcherNodeOptions, ImageOptions],
             live=[KeyframePolicy],
             on_change=self._change_policy,
         )
-        self._decoder = make_decoder(self._settings.get(MatcherNodeOptions).decoder)
+        gray = GrayRange(self._settings.get(ImageOptions).image_bits, self.get_logger().warning)
+        self._decoder = make_decoder(self._settings.get(MatcherNodeOptions).decoder, gray)
+        # Before the weights are loaded: whoever waits for matches sees that they are to come.
+        self._publish_to_topics()
         core = ImageMatcher.from_config(self._settings.get(MatcherConfig))
         self._matcher = KeyframeMatcher(core, self._settings.get(KeyframePolicy))
         self.exit_status = 0
-        self._diagnostics = MatcherDiagnostics(self)
+        self._diagnostics = MatcherDiagnostics(self, gray)
         self._problems = self._diagnostics.problems
         self._camera: CameraModel | None = None
         self._keyframe_header = Header()
@@ -84,8 +87,11 @@ class MatcherNode(Node):
         self._warmed_up: Future[None] = Future()
         self._worker = threading.Thread(target=self._work, name="matcher", daemon=True)
         self._worker.start()
-        self._warmed_up.result()
-        self._publish_to_topics()
+        try:
+            self._warmed_up.result()
+        except BaseException:
+            self.close()
+            raise
         self._listen()
         self.get_logger().info(
             f"matching on {core.device} in {core.precision} with {core.model} "
@@ -99,15 +105,10 @@ class MatcherNode(Node):
         diagnose_regularly(self, self._check_topics)
 
     def _listen(self) -> None:
-        self.create_subscription(
-            CameraInfo,
-            "camera_info",
-            self._on_camera_info,
-            qos_profile_sensor_data,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
-        options, report = self._settings.get(MatcherNodeOptions), self._problems.report
-        self._images_in = image_input(self, options, self._on_image, report)
+        CameraInfoSubscription(self, "camera_info", self._on_camera_info)
+        options = self._settings.get(MatcherNodeOptions)
+        report, drop = self._problems.report, self._diagnostics.drop_other
+        self._images_in = image_input(self, options, self._on_image, report, drop)
 
     def _change_policy(self) -> None:
         self._matcher.policy = self._settings.get(KeyframePolicy)
@@ -203,11 +204,7 @@ class MatcherNode(Node):
         self._diagnostics.search.add((time.perf_counter() - started) * 1e3)
 
     def _publish_views(
-        self,
-        header: Header,
-        frame: Frame,
-        matches: FrameMatches,
-        keyframe_image: ImageArray | None,
+        self, header: Header, frame: Frame, matches: FrameMatches, keyframe: ImageArray | None
     ) -> None:
         """Publish what is costly, where someone listens."""
         if self._features_out.get_subscription_count():
@@ -216,7 +213,7 @@ class MatcherNode(Node):
                 self._features_out.publish(features_message(features, header))
         if self._picture_out.get_subscription_count():
             picture = draw_matches(
-                frame.image if keyframe_image is None else keyframe_image,
+                frame.image if keyframe is None else keyframe,
                 frame.image,
                 matches.keyframe_points,
                 matches.points,
@@ -230,9 +227,9 @@ class MatcherNode(Node):
         self._diagnostics.publish(self._matcher.matcher, listeners)
 
     def close(self) -> None:
-        """End the worker once its image is done."""
+        """End the worker once its image is done, or leave it behind where that takes too long."""
         self._mailbox.close()
-        self._worker.join()
+        self._worker.join(CLOSE_TIMEOUT_S)
 
 
 def warm_up(matcher: ImageMatcher) -> None:

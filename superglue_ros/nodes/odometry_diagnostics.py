@@ -33,9 +33,10 @@ class OdometryDiagnostics:
         self._num_estimated += 1
         self._estimate_ms.add(elapsed_ms)
 
-    def drop(self, cause: str, text: str) -> None:
-        """Count a message that gives no estimate, and report it."""
-        self._refusal = shortened(cause)
+    def drop(self, cause: str, text: str, why: str = "") -> None:
+        """Count a message that gives no estimate, and report it; why: where that is no cause of
+        its own."""
+        self._refusal = shortened(why or cause)
         self._num_dropped += 1
         self.problems.report(cause, text)
 

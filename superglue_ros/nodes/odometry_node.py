@@ -8,23 +8,18 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from superglue_ros.errors import CameraError, MessageError
+from superglue_ros.errors import CameraError, MessageError, OtherCamera
 from superglue_ros.geometry.rigid_body import pose_from_text
 from superglue_ros.msg import Matches, OdometryStatus
+from superglue_ros.nodes.camera_infos import CameraInfos
 from superglue_ros.nodes.camera_mount import CameraMount
-from superglue_ros.nodes.conversions import (
-    camera_from_message,
-    matches_from_message,
-    stamp_to_ns,
-)
+from superglue_ros.nodes.conversions import matches_from_message, stamp_to_ns
 from superglue_ros.nodes.depth_images import DepthImages
-from superglue_ros.nodes.health import TopicWatchdog, diagnose_regularly, shortened
+from superglue_ros.nodes.health import diagnose_regularly, shortened
 from superglue_ros.nodes.image_inputs import WatchedImages
 from superglue_ros.nodes.matches_link import MATCHES_QUEUE_SIZE, HandOver, listen_to_matches
 from superglue_ros.nodes.odometry_diagnostics import OdometryDiagnostics
@@ -34,9 +29,11 @@ from superglue_ros.nodes.options import OdometryNodeOptions, OdometryOutputs
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.right_camera import RightCamera
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import RectifiedCheck
+from superglue_ros.nodes.subscribing import CameraInfoSubscription, RectifiedCheck
+from superglue_ros.nodes.watchdog import TopicWatchdog
 from superglue_ros.odometry import OdometryConfig, TrackingState, VisualOdometry
 from superglue_ros.odometry.base_frame import BaseFrame
+from superglue_ros.one_camera import OneCamera
 from superglue_ros.stamps import StampOrder
 from superglue_ros.types import CameraModel, FloatArray, FrameMatches
 
@@ -74,14 +71,14 @@ class OdometryNode(Node):
         outputs = self._settings.get(OdometryOutputs)
         self._publisher = OdometryPublisher(self, self._options, outputs, self._problems)
         self._status_out = self.create_publisher(OdometryStatus, "~/status", STATUS_QUEUE_SIZE)
-        self._camera: CameraModel | None = None
-        base_frame, base_to_camera = self._options.base_frame, self._options.base_to_camera
-        self._mount = CameraMount(self, base_frame, base_to_camera) if base_frame else None
+        base, base_to_camera = self._options.base, self._options.base_to_camera
+        self._mount = CameraMount(self, base, base_to_camera) if base else None
         self._waiting: deque[Waiting] = deque()
         self._frames: OdometryFrames | None = None
-        self._order = StampOrder(late_ns=0)
+        self._order, self._one_camera = StampOrder(late_ns=0), OneCamera()
         self._state, self._reset_count = "", 0
         self._rectified = self._options.rectified or use_stereo
+        self._infos = CameraInfos(self._problems.report, self._rectified)
         self._right = RightCamera(self, self._problems.report) if use_stereo else None
         self._depths: DepthImages | None = None
         self._depth_topic: WatchedImages | None = None
@@ -92,27 +89,23 @@ class OdometryNode(Node):
         diagnose_regularly(self, self._check_topics)
 
     def _listen(self, hand_over: HandOver | None) -> None:
-        self._matches_watchdog = TopicWatchdog(self, "matches", Matches)
+        self._matches_watchdog = TopicWatchdog(self, "matches", Matches, from_matcher=True)
         self._rectified_check = RectifiedCheck(self, "matches", self._rectified)
         listen_to_matches(self, self._on_matches, self._diagnostics.drop_waiting, hand_over)
-        self.create_subscription(
-            CameraInfo,
-            "camera_info",
-            self._on_camera_info,
-            qos_profile_sensor_data,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        CameraInfoSubscription(self, "camera_info", self._on_camera_info)
 
     def _listen_to_depth(self) -> None:
-        self._depths = DepthImages(self._options.depth_tolerance_s, self._problems.report)
-        self._depth_topic = WatchedImages(self, "depth", self._depths.add, DEPTH_QUEUE_SIZE)
+        report = self._problems.report
+        self._depths = DepthImages(self._options.depth_tolerance_s, report)
+        take = self._depths.add
+        self._depth_topic = WatchedImages(self, "depth", take, DEPTH_QUEUE_SIZE, report)
 
     def _change_settings(self) -> None:
         self._odometry.configure(self._settings.get(OdometryConfig))
         self._publisher.outputs = self._settings.get(OdometryOutputs)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera = camera_from_message(message, self._rectified)
+        self._infos.add(message)
         self._diagnostics.num_camera_infos += 1
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -125,10 +118,12 @@ class OdometryNode(Node):
         self._diagnostics.received.tick()
         try:
             matches = matches_from_message(message)
-        except MessageError as error:
-            self._diagnostics.drop(f"bad message: {error}", f"message dropped: {error}")
+            change = self._one_camera.follow(matches.frame_id, matches.stamp_ns)
+        except (MessageError, OtherCamera) as error:
+            cause = "bad message" if isinstance(error, MessageError) else "two cameras"
+            self._diagnostics.drop(cause, f"message dropped: {error}", f"{cause}: {error}")
             return
-        if reason := self._order.follow(matches.stamp_ns):
+        if reason := self._order.follow(matches.stamp_ns) or change:
             self._start_anew()
             self._problems.report(reason, f"{reason}: starting anew")
         depth = None
@@ -153,15 +148,15 @@ class OdometryNode(Node):
             self._waiting.popleft()
             if self._frames is None:
                 self._refuse(message, self._mount.problem if self._mount else "")
-            elif self._camera is None:
+            elif (camera := self._infos.of(matches.frame_id)) is None:
                 topic = self.resolve_topic_name("camera_info")
                 self._refuse(message, f"no CameraInfo on {topic} yet")
             else:
-                self._estimate(message, matches, self._camera, depth, self._frames)
+                self._estimate(message, matches, camera, depth, self._frames)
 
     def _find_frames(self, image: Header) -> OdometryFrames | None:
         """The frames of an odometry that begins with an image; None while TF lacks the camera."""
-        text, odom_frame = self._publisher.outputs.initial_pose, self._options.odom_frame
+        text, odom_frame = self._publisher.outputs.initial_pose, self._options.odom
         start = pose_from_text(text) if text else None
         if self._mount is None:
             return OdometryFrames(odom_frame, image.frame_id, BaseFrame.of_camera(start))
@@ -169,7 +164,7 @@ class OdometryNode(Node):
         if camera is None:
             return None
         base = BaseFrame.of_robot(camera, start)
-        return OdometryFrames(odom_frame, self._options.base_frame, base)
+        return OdometryFrames(odom_frame, self._options.base, base)
 
     def _estimate(
         self,

@@ -30,6 +30,11 @@ class MatcherNodeOptions:
         "cv_bridge, which knows more encodings; both give the same pixels",
         choices=("own", "cv_bridge"),
     )
+    frame_id: str = option(
+        "",
+        "frame_id of the images to match, those of others are dropped; empty: that of the first, "
+        "until nothing more comes of it",
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -46,6 +51,11 @@ class OdometryNodeOptions:
         "",
         "Frame whose pose is published, as base_link; empty: the camera's optical frame, with "
         "odom_frame the first camera's place in ROS axes",
+    )
+    frame_prefix: str = option(
+        "",
+        "Goes before odom_frame and base_frame, as robot_state_publisher's frame_prefix does "
+        "before its robot's frames: robot1/",
     )
     base_to_camera: str = option(
         "",
@@ -94,6 +104,16 @@ class OdometryNodeOptions:
                 raise ValueError("base_to_camera needs a base_frame")
             check_pose("base_to_camera", self.base_to_camera)
         check_options(self)
+
+    @property
+    def odom(self) -> str:
+        """odom_frame with its prefix."""
+        return self.frame_prefix + self.odom_frame
+
+    @property
+    def base(self) -> str:
+        """base_frame with its prefix, "" where there is none."""
+        return self.base_frame and self.frame_prefix + self.base_frame
 
 
 @dataclass(frozen=True)

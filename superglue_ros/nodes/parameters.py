@@ -5,6 +5,7 @@ A field's metadata gives the description, unit, range and choices; its default g
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import Field, fields, replace
 from typing import Any, TypeVar
@@ -24,6 +25,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 Config = TypeVar("Config")
+
+QOS_OVERRIDES = "qos_overrides."
+"""What the names of parameters begin with that come with publishers and subscriptions."""
 
 
 class NodeParameters:
@@ -45,6 +49,7 @@ class NodeParameters:
         self._live = tuple(live)
         for config_type in (*fixed, *self._live):
             self._configs[config_type] = self._declare(node, config_type)
+        warn_of_unknown(node, (option.name for c in self._configs for option in fields(c)))
         node.add_on_set_parameters_callback(self._check)
         # ROS 2 Humble has no callback after a setting; what is valid is taken in at once there.
         self._has_post_set = hasattr(node, "add_post_set_parameters_callback")
@@ -98,6 +103,26 @@ class NodeParameters:
         self._configs.update(changed)
         if changed and self._on_change:
             self._on_change()
+
+
+def warn_of_unknown(node: Node, names: Iterable[str]) -> None:
+    """Say which parameters that the node was given it does not have, names being those it has.
+
+    No error: a file for `/**`, or a launch file that sets one in all its nodes, may name what
+    others have.
+    """
+    known = {*names, "use_sim_time"}
+    unknown = [
+        name
+        for name in getattr(node, "_parameter_overrides", {})
+        if name not in known
+        and not node.has_parameter(name)
+        and not name.startswith(QOS_OVERRIDES)
+    ]
+    for name in unknown:
+        like = difflib.get_close_matches(name, known, n=1)
+        hint = f": {like[0]} is meant?" if like else ""
+        node.get_logger().warning(f"there is no parameter {name}{hint}")
 
 
 def whole_number(node: Node, option: Field[Any]) -> int | None:

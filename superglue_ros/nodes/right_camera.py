@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
 
-from superglue_ros.errors import CameraError
-from superglue_ros.nodes.conversions import camera_from_message
+from superglue_ros.errors import CameraError, OtherCamera
+from superglue_ros.nodes.conversions import camera_from_message, stamp_to_ns
+from superglue_ros.nodes.subscribing import CameraInfoSubscription
+from superglue_ros.one_camera import OneCamera
 from superglue_ros.sources.calibration import baseline_of_info
 from superglue_ros.types import CameraModel, FrameMatches
 
@@ -25,23 +25,25 @@ _SAME_PX = 0.5
 class RightCamera:
     """What `camera_info_right` says: how far the right camera of a rectified pair is.
 
-    report(cause, text) is told of matches that carry no right points.
+    report(cause, text) is told of matches that carry no right points, and of each CameraInfo that
+    is dropped as it is of another camera than those before.
     """
 
     def __init__(self, node: Node, report: Callable[[str, str], None]) -> None:
         self._report = report
         self._topic = node.resolve_topic_name("camera_info_right")
+        self._camera = OneCamera()
         self._message: CameraInfo | None = None
-        node.create_subscription(
-            CameraInfo,
-            "camera_info_right",
-            self._on_camera_info,
-            qos_profile_sensor_data,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        CameraInfoSubscription(node, "camera_info_right", self._on_camera_info)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._message = message
+        try:
+            self._camera.follow(message.header.frame_id, stamp_to_ns(message.header.stamp))
+        except OtherCamera as error:
+            text = f"two cameras on {self._topic}: CameraInfo dropped: {error}"
+            self._report(f"two cameras on {self._topic}", text)
+        else:
+            self._message = message
 
     def baseline(self, left: CameraModel, matches: FrameMatches) -> tuple[float | None, str]:
         """Metres from the left camera, which is of rectified images and matches, or None and why

@@ -8,7 +8,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
 
@@ -18,7 +18,6 @@ from superglue_ros.nodes.conversions import AnyImage, features_from_message, sta
 from superglue_ros.nodes.health import (
     Problems,
     Rate,
-    TopicWatchdog,
     diagnose_regularly,
     diagnostics,
 )
@@ -28,6 +27,8 @@ from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.rtabmap_messages import import_rtabmap_msgs, rgbd_image
 from superglue_ros.nodes.rtabmap_options import RtabmapNodeOptions
 from superglue_ros.nodes.running import run_node
+from superglue_ros.nodes.subscribing import CameraInfoSubscription
+from superglue_ros.nodes.watchdog import TopicWatchdog
 
 QUEUE_SIZE = 60
 """Images that wait for their features: two seconds of them, as a matcher on a CPU may be late."""
@@ -62,12 +63,12 @@ class RtabmapNode(Node):
     def _listen(self) -> None:
         self._joined = Synchronizer(3, QUEUE_SIZE, self._options.tolerance_s, self._on_joined)
         other = "image_right" if self._options.use_stereo else "depth"
+        report = self._problems.report
         self._images, self._depths = (
-            WatchedImages(self, topic, partial(self._joined.add, place), IMAGES_QUEUE_SIZE)
+            WatchedImages(self, topic, partial(self._joined.add, place), IMAGES_QUEUE_SIZE, report)
             for place, topic in enumerate(("image", other))
         )
-        self._watchdog = TopicWatchdog(self, "features", Features)
-        overriding = QoSOverridingOptions.with_default_policies()
+        self._watchdog = TopicWatchdog(self, "features", Features, from_matcher=True)
 
         def on_features(message: Features) -> None:
             self._received.tick()
@@ -78,16 +79,10 @@ class RtabmapNode(Node):
             "features",
             on_features,
             QoSProfile(depth=FEATURES_QUEUE_SIZE),
-            qos_overriding_options=overriding,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        for topic in self._camera_topics:
-            self.create_subscription(
-                CameraInfo,
-                topic,
-                partial(self._cameras.__setitem__, topic),
-                qos_profile_sensor_data,
-                qos_overriding_options=overriding,
-            )
+        for topic in set(self._camera_topics):
+            CameraInfoSubscription(self, topic, partial(self._cameras.__setitem__, topic))
 
     @property
     def _camera_topics(self) -> tuple[str, str]:

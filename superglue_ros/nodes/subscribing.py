@@ -1,20 +1,24 @@
-"""Listening to images as reliably as they are sent."""
+"""Listening to images as reliably as they are sent, and to calibrations that are sent once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from rclpy.node import Node, NodeNameNonExistentError
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from superglue_ros.nodes.conversions import AnyImage
+from superglue_ros.nodes.health import diagnose_regularly
 from superglue_ros.sources.encodings import COMPRESSED_ENDS
 
 BEST_AVAILABLE = getattr(ReliabilityPolicy, "BEST_AVAILABLE", None)
 """The middleware's own choice, which ROS 2 Humble does not have."""
+
+
+IMAGE_KINDS = {f"sensor_msgs/msg/{kind.__name__}" for kind in (Image, CompressedImage)}
 
 
 def message_type(topic: str) -> type[AnyImage]:
@@ -73,6 +77,37 @@ class ImageSubscription:
         )
 
 
+class CameraInfoSubscription:
+    """Listens to CameraInfo that is sent with each image, and to one that was sent once and is
+    kept for those who come later (latched, transient local).
+
+    A subscription to what is kept hears nobody who keeps nothing, and these would warn of it in
+    their logs: so it is a second one, made once someone is there who keeps.
+    """
+
+    def __init__(self, node: Node, topic: str, callback: Callable[[CameraInfo], None]) -> None:
+        self._node, self._topic, self._callback = node, topic, callback
+        self._latched: Subscription | None = None
+        node.create_subscription(
+            CameraInfo,
+            topic,
+            callback,
+            qos_profile_sensor_data,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._follow()
+        diagnose_regularly(node, self._follow)
+
+    def _follow(self) -> None:
+        topic = self._node.resolve_topic_name(self._topic)
+        kept = DurabilityPolicy.TRANSIENT_LOCAL
+        cameras = self._node.get_publishers_info_by_topic(topic)
+        if self._latched is None and any(c.qos_profile.durability == kept for c in cameras):
+            self._latched = self._node.create_subscription(
+                CameraInfo, self._topic, self._callback, QoSProfile(depth=1, durability=kept)
+            )
+
+
 class RectifiedCheck:
     """Warns once where rectified images are matched and their calibration is taken for raw."""
 
@@ -88,20 +123,22 @@ class RectifiedCheck:
         for matcher in self._node.get_publishers_info_by_topic(
             self._node.resolve_topic_name(self._topic)
         ):
-            for image in self._images_of(matcher.node_name, matcher.node_namespace):
+            for image in images_heard_by(self._node, matcher.node_name, matcher.node_namespace):
+                if "image_rect" not in image:
+                    continue
                 self._done = True
                 self._node.get_logger().warning(
                     f"the images of {image} look rectified by their name: with rectified:=true "
                     "their CameraInfo's P counts, not its K and D"
                 )
 
-    def _images_of(self, name: str, namespace: str) -> list[str]:
-        """Topics of rectified images that a node listens to."""
-        if not namespace.startswith("/"):  # the publisher is known before its node's name is
-            return []
-        try:
-            heard = self._node.get_subscriber_names_and_types_by_node(name, namespace)
-        except NodeNameNonExistentError:  # it has just gone
-            return []
-        kinds = {f"sensor_msgs/msg/{kind}" for kind in ("Image", "CompressedImage")}
-        return [topic for topic, types in heard if "image_rect" in topic and kinds & set(types)]
+
+def images_heard_by(node: Node, name: str, namespace: str) -> list[str]:
+    """Topics of images that a node of this name listens to, by what `node` knows of it."""
+    if not namespace.startswith("/"):  # a publisher is known before its node's name is
+        return []
+    try:
+        heard = node.get_subscriber_names_and_types_by_node(name, namespace)
+    except NodeNameNonExistentError:  # it has just gone
+        return []
+    return [topic for topic, types in heard if IMAGE_KINDS & set(types)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, PointCloud
 from std_msgs.msg import Bool, Header
@@ -15,24 +15,26 @@ from std_msgs.msg import Bool, Header
 from superglue_ros.errors import CameraError, MessageError
 from superglue_ros.geometry import check_camera, check_camera_fits
 from superglue_ros.msg import Matches, Tracks
-from superglue_ros.nodes.conversions import camera_from_message, matches_from_message
+from superglue_ros.nodes.camera_infos import CameraInfos
+from superglue_ros.nodes.conversions import matches_from_message
 from superglue_ros.nodes.health import (
     Problems,
     Rate,
-    TopicWatchdog,
     diagnose_regularly,
     diagnostics,
 )
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
+from superglue_ros.nodes.subscribing import CameraInfoSubscription
 from superglue_ros.nodes.tracks_messages import tracks_message, vins_message
 from superglue_ros.nodes.tracks_options import TracksNodeOptions
+from superglue_ros.nodes.watchdog import TopicWatchdog
 from superglue_ros.tracks import FrameTracks, TrackChain, VinsTracker, agree_with_one_motion
 from superglue_ros.types import BoolArray, CameraModel, FrameMatches
 
 MATCHES_QUEUE_SIZE = 50
-VINS_TOPIC = "/feature_tracker/feature"
-VINS_RESTART_TOPICS = {"mono": "/feature_tracker/restart", "fusion": "/vins_restart"}
+VINS_TOPIC = "feature_tracker/feature"
+VINS_RESTART_TOPICS = {"mono": "feature_tracker/restart", "fusion": "vins_restart"}
 
 
 class TracksNode(Node):
@@ -49,7 +51,7 @@ class TracksNode(Node):
         self._chain = TrackChain()
         self._problems = Problems(self.get_logger().warning)
         self._received = Rate()
-        self._camera: CameraModel | None = None
+        self._infos = CameraInfos(self._problems.report, self._options.rectified)
         self._refusal = ""
         self._last: FrameTracks | None = None
         self._tracks_out = self.create_publisher(Tracks, "~/tracks", MATCHES_QUEUE_SIZE)
@@ -64,36 +66,31 @@ class TracksNode(Node):
         diagnose_regularly(self, self._check_topics)
 
     def _listen(self) -> None:
-        self._watchdog = TopicWatchdog(self, "matches", Matches)
-        overriding = QoSOverridingOptions.with_default_policies()
+        self._watchdog = TopicWatchdog(self, "matches", Matches, from_matcher=True)
         self.create_subscription(
             Matches,
             "matches",
             self._on_matches,
             QoSProfile(depth=MATCHES_QUEUE_SIZE),
-            qos_overriding_options=overriding,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         if self._options.needs_camera:
-            self.create_subscription(
-                CameraInfo,
-                "camera_info",
-                self._on_camera_info,
-                qos_profile_sensor_data,
-                qos_overriding_options=overriding,
-            )
+            CameraInfoSubscription(self, "camera_info", self._on_camera_info)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera = camera_from_message(message, self._options.rectified)
+        self._infos.add(message)
 
     def _on_matches(self, message: Matches) -> None:
         self._received.tick()
         try:
             matches = matches_from_message(message)
-            agree = self._verified(matches) if self._options.needs_camera else None
+            needed = self._options.needs_camera
+            camera = self._infos.of(matches.frame_id) if needed else None
+            agree = self._verified(matches, camera) if needed else None
             tracks = self._chain.process(matches, agree)
             self._tracks_out.publish(tracks_message(tracks, message.header))
-            if self._vins is not None and self._camera is not None:
-                self._publish_to_vins(self._vins, self._camera, tracks, message.header)
+            if self._vins is not None and camera is not None:
+                self._publish_to_vins(self._vins, camera, tracks, message.header)
         except (MessageError, CameraError) as error:
             # The tracks of a keyframe that is missed end; the next one begins others.
             self._refusal = str(error)
@@ -101,15 +98,15 @@ class TracksNode(Node):
             return
         self._last, self._refusal = tracks, ""
 
-    def _verified(self, matches: FrameMatches) -> BoolArray:
+    def _verified(self, matches: FrameMatches, camera: CameraModel | None) -> BoolArray:
         """(M,) matches that agree with one motion; CameraError where that cannot be said."""
-        if self._camera is None:
+        if camera is None:
             topic = self.resolve_topic_name("camera_info")
             raise CameraError(f"no CameraInfo on {topic} yet")
-        check_camera(self._camera)
-        check_camera_fits(self._camera, matches.image_size)
+        check_camera(camera)
+        check_camera_fits(camera, matches.image_size)
         threshold_px = self._options.epipolar_threshold_px
-        return agree_with_one_motion(matches, self._camera, threshold_px)
+        return agree_with_one_motion(matches, camera, threshold_px)
 
     def _publish_to_vins(
         self, vins: VinsTracker, camera: CameraModel, tracks: FrameTracks, header: Header
@@ -128,7 +125,7 @@ class TracksNode(Node):
             "rate [Hz]": f"{self._received.per_second():.2f}",
             "tracks": len(last) if last else 0,
             "oldest track [frames]": int(last.ages.max(initial=0)) if last else 0,
-            "camera_info": "received" if self._camera else "none yet",
+            "camera_info": "received" if self._infos else "none yet",
         }
         if not self._options.needs_camera:
             values["camera_info"] = "not needed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from superglue_ros.options import check_options, option
+from superglue_ros.tracks import EPIPOLAR_THRESHOLD_PX
 
 VINS_KINDS = ("none", "mono", "fusion")
 
@@ -19,7 +20,7 @@ class TracksNodeOptions:
         "on where there is a vins",
     )
     epipolar_threshold_px: float = option(
-        2.0,
+        EPIPOLAR_THRESHOLD_PX,
         "Largest distance of a verified match from its epipolar line",
         unit="px",
         range=(0.1, 50.0),
@@ -31,7 +32,7 @@ class TracksNodeOptions:
     vins: str = option(
         "none",
         "Publish tracks as the estimator of VINS-Mono (mono) or VINS-Fusion (fusion) takes them, "
-        "on /feature_tracker/feature; needs CameraInfo",
+        "on feature_tracker/feature; needs CameraInfo",
         choices=VINS_KINDS,
     )
     max_tracks: int = option(

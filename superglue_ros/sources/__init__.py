@@ -9,6 +9,7 @@ from superglue_ros.sources.folders import (
     open_folder,
     read_stamped_trajectory,
 )
+from superglue_ros.sources.gray_range import GrayRange, ImageOptions
 from superglue_ros.sources.image_files import ImageFileSource, read_depth, read_image
 from superglue_ros.sources.opening import open_source
 from superglue_ros.sources.source import FrameSource
@@ -27,7 +28,9 @@ from superglue_ros.sources.video import VideoSource
 __all__ = [
     "BagSource",
     "FrameSource",
+    "GrayRange",
     "ImageFileSource",
+    "ImageOptions",
     "RecordedTrajectory",
     "VideoSource",
     "camera_from_info",

@@ -14,6 +14,7 @@ from superglue_ros.errors import CameraError, ImageError, SourceError
 from superglue_ros.geometry.rectification import Rectification, rectification_by
 from superglue_ros.sources.bags import BagSource
 from superglue_ros.sources.calibration import baseline_of_info, camera_from_info
+from superglue_ros.sources.gray_range import GrayRange
 from superglue_ros.sources.tables import NS_PER_S
 from superglue_ros.stamps import PAIR_TOLERANCE_S
 from superglue_ros.types import CameraModel, Frame
@@ -41,7 +42,12 @@ class StereoBagSource:
     """
 
     def __init__(
-        self, path: Path, topic: str, right_topic: str, camera_info_topic: str | None = None
+        self,
+        path: Path,
+        topic: str,
+        right_topic: str,
+        camera_info_topic: str | None = None,
+        image_bits: int = 0,
     ) -> None:
         beside = right_topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
         self._left = BagSource(path, topic=topic, camera_info_topic=camera_info_topic)
@@ -50,6 +56,7 @@ class StereoBagSource:
         self.name, self.camera = self._left.name, self._rig.camera
         self.has_depth, self.is_stereo = False, True
         self.skipped = 0
+        self._image_bits = image_bits
         how = "as they are" if self._rig.rectification is None else "rectified by CameraInfo"
         self.notes = (
             *self._left.notes,
@@ -61,10 +68,11 @@ class StereoBagSource:
 
     def __iter__(self) -> Iterator[Frame]:
         self.skipped = skipped = 0
-        rights = iter(self._right)
+        gray = GrayRange(self._image_bits)
+        rights = self._right.frames(gray)
         right = next(rights, None)
         tolerance_ns = PAIR_TOLERANCE_S * NS_PER_S
-        for left in self._left:
+        for left in self._left.frames(gray):
             while right is not None and right.stamp_ns < left.stamp_ns - tolerance_ns:
                 right = next(rights, None)
             near = right is not None and right.stamp_ns <= left.stamp_ns + tolerance_ns

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
 from rosbags import rosbag1
@@ -21,6 +21,9 @@ from rosbags.typesys import Stores, get_typestore
 
 from superglue_ros.errors import SourceError
 from superglue_ros.sources.bag_files import unpacked
+from superglue_ros.sources.tables import NS_PER_S
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,20 @@ class Topic:
     name: str
     kind: str
     count: int
+
+
+@dataclass(frozen=True)
+class Recorded(Generic[Value]):
+    """What was made of a message: when that was recorded, and the stamp of its header."""
+
+    logged_ns: int
+    header_ns: int
+    value: Value
+
+    def stamp_ns(self, by_recording: bool) -> int:
+        """The header's, or the time of recording: where that is wanted, and where a driver that
+        does not stamp left zero."""
+        return self.logged_ns if by_recording else self.header_ns or self.logged_ns
 
 
 class _Storage(Protocol):
@@ -90,8 +107,8 @@ class BagReader:
         return [Topic(*key, count) for key, count in counts.items()]
 
     def messages(self, topic: Topic) -> Iterator[tuple[int, bytes]]:
-        """When each was recorded, and its bytes, see `deserialise`; raises SourceError on the way
-        where a file is damaged."""
+        """When each was recorded, and its bytes; raises SourceError on the way where a file is
+        damaged."""
         try:
             for part in self._parts:
                 yield from part.messages(topic.name)
@@ -100,9 +117,32 @@ class BagReader:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise SourceError(f"cannot be read any further: {reason}") from error
 
-    def deserialise(self, data: bytes, topic: Topic) -> Any:
-        """The message of a topic of a type that ROS itself has; damaged bytes raise anything."""
-        return self._deserialise(unpacked(data), topic.kind)
+    def decoded(
+        self, topic: Topic, decode: Callable[[Any], Value], complain: Callable[[str], None]
+    ) -> Iterator[Recorded[Value]]:
+        """What `decode` makes of each message of a topic of a type that ROS itself has.
+
+        Those that are damaged, or that decode fails on, are passed over, and so is what comes
+        after the place where a file is; `complain` is told of each.
+        """
+        messages = self.messages(topic)
+        while True:
+            try:
+                logged_ns, data = next(messages)
+            except StopIteration:
+                return
+            except SourceError as error:
+                complain(str(error))
+                return
+            try:
+                message: Any = self._deserialise(unpacked(data), topic.kind)
+                value, stamp = decode(message), message.header.stamp
+                header_ns = stamp.sec * NS_PER_S + stamp.nanosec
+            # Deserialising damaged bytes raises whatever they happen to hit first.
+            except Exception as error:
+                complain(f"skipped a message of {topic.name}: {error}")
+                continue
+            yield Recorded(logged_ns, header_ns, value)
 
 
 def _opened(path: Path) -> _Storage:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
@@ -15,6 +16,15 @@ from rosbags.typesys import Stores, get_typestore
 from superglue_ros.errors import SourceError
 from superglue_ros.sources.tables import NS_PER_S
 from superglue_ros.types import CameraModel, Frame
+
+METADATA_VERSION = 5
+"""Of metadata.yaml: the newest that ROS 2 Humble has, which later distributions read as well."""
+
+_WRITTEN_VERSION: Literal[8] = 8
+"""The oldest that rosbags writes. Up to it the qualities of a topic are text, as Humble wants
+them; what else it has more than 5 is left out."""
+_LATER_FIELDS = "custom_data", "ros_distro"
+_LATER_TOPIC_FIELDS = ("type_description_hash",)
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 
@@ -33,15 +43,16 @@ def write_bag(
 
     depth_topic, right_topic: where the frames' depths (32FC1, metres) and right images go, nowhere
     by default; a CameraInfo goes beside the right images.
-    The bag is a new folder at `path`. Returns the number of frames; raises SourceError if it
-    cannot be written, ValueError for an unknown storage.
+    The bag is a new folder at `path`, which ROS 2 Humble plays as well as later ones (mcap by
+    rosbag2_storage_mcap, which this package depends on). Returns the number of frames; raises
+    SourceError if it cannot be written, ValueError for an unknown storage.
     """
     if storage not in STORAGES:
         raise ValueError(f"storage {storage!r} is none of {', '.join(STORAGES)}")
     store = get_typestore(Stores.ROS2_JAZZY)
     count = 0
     try:
-        with Writer(path, version=Writer.VERSION_LATEST, storage_plugin=STORAGES[storage]) as bag:
+        with Writer(path, version=_WRITTEN_VERSION, storage_plugin=STORAGES[storage]) as bag:
             image_type, info_type = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo"
             images = bag.add_connection(image_topic, image_type, typestore=store)
             infos = bag.add_connection(info_topic, info_type, typestore=store)
@@ -70,9 +81,23 @@ def write_bag(
                         data = store.serialize_cdr(info, info_type)
                         bag.write(right_infos, frame.stamp_ns, data)
                 count += 1
+        _write_older_metadata(Path(path) / "metadata.yaml")
     except (WriterError, OSError) as error:
         raise SourceError(f"cannot write bag {path}: {error}") from error
     return count
+
+
+def _write_older_metadata(path: Path) -> None:
+    """Write a bag's metadata anew, as those of METADATA_VERSION."""
+    metadata = yaml.safe_load(path.read_text())
+    said = metadata["rosbag2_bagfile_information"]
+    said["version"] = METADATA_VERSION
+    for name in _LATER_FIELDS:
+        del said[name]
+    for topic in said["topics_with_message_count"]:
+        for name in _LATER_TOPIC_FIELDS:
+            del topic["topic_metadata"][name]
+    path.write_text(yaml.safe_dump(metadata, sort_keys=False))
 
 
 def _header(store: Any, frame: Frame) -> Any:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from superglue_ros.sources.bag_files import BagFiles
 from superglue_ros.sources.bag_reader import BagReader, Topic
 from superglue_ros.sources.calibration import camera_from_info, load_calibration
 from superglue_ros.sources.encodings import COMPRESSED_ENDS, image_of_message
-from superglue_ros.sources.tables import NS_PER_S, stamps_repeat
-from superglue_ros.types import CameraModel, Frame
+from superglue_ros.sources.gray_range import GrayRange
+from superglue_ros.sources.tables import stamps_repeat
+from superglue_ros.types import CameraModel, Frame, ImageArray
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +40,9 @@ class BagSource:
     topic: the image topic, which may be left out where the bag has exactly one;
     camera_info_topic: by default `camera_info` beside the image topic, else the only one there is;
     calibration: a file used instead; depth_topic: of depth images registered to the images, raw
-    or compressed, which go with those of nearly the same stamp. Messages that cannot be decoded
-    are logged, counted in `skipped`, and passed over. Raises SourceError.
+    or compressed, which go with those of nearly the same stamp; image_bits: see `ImageOptions`.
+    Messages that cannot be decoded are logged, counted in `skipped`, and passed over. Raises
+    SourceError.
 
     info: the CameraInfo message that `camera` is of, None where it is of none.
     """
@@ -52,11 +55,13 @@ class BagSource:
         camera_info_topic: str | None = None,
         calibration: Path | None = None,
         depth_topic: str | None = None,
+        image_bits: int = 0,
     ) -> None:
         self.name = path.stem
         self.skipped = 0
         self.has_depth, self.is_stereo = depth_topic is not None, False
         self._path = path
+        self._image_bits = image_bits
         self._files = BagFiles(path)
         self.camera: CameraModel | None = None
         self.info: Any = None
@@ -95,57 +100,35 @@ class BagSource:
         return self._topic.count
 
     def __iter__(self) -> Iterator[Frame]:
+        return self.frames(GrayRange(self._image_bits))
+
+    def frames(self, gray: GrayRange) -> Iterator[Frame]:
+        """The frames from the first on, their images by a range of grey levels."""
         self.skipped = 0
         with ExitStack() as opened:
             reader = opened.enter_context(BagReader(self._files.paths))
-            messages = reader.messages(self._topic)
             depths = None
             if self._depth is not None:
                 other = opened.enter_context(BagReader(self._files.paths))
                 depths = BagDepths(other, self._depth, self._by_recording)
-            while True:
-                try:
-                    logged_ns, data = next(messages)
-                except StopIteration:
-                    return
-                except SourceError as error:
-                    logger.warning("%s: %s", self._path, error)
-                    self.skipped += 1
-                    return
-                frame = self._decode(reader, data, logged_ns)
-                if frame is not None and depths is not None:
-                    frame = replace(frame, depth_m=depths.at(frame.stamp_ns, logged_ns))
-                if frame is not None:
-                    yield frame
+            decode = partial(_image_and_frame, gray)
+            for recorded in reader.decoded(self._topic, decode, self._skip):
+                image, frame_id = recorded.value
+                stamp_ns = recorded.stamp_ns(self._by_recording)
+                frame = Frame(image, stamp_ns, frame_id=frame_id, camera=self.camera)
+                if depths is not None:
+                    frame = replace(frame, depth_m=depths.at(stamp_ns, recorded.logged_ns))
+                yield frame
 
-    def _decode(self, reader: BagReader, data: bytes, logged_ns: int) -> Frame | None:
-        try:
-            message: Any = reader.deserialise(data, self._topic)
-            image = image_of_message(message)
-            stamp = message.header.stamp
-        # Deserialising damaged bytes raises whatever they happen to hit first.
-        except Exception as error:
-            self.skipped += 1
-            logger.warning("%s: skipped a message of %s: %s", self.name, self.topic, error)
-            return None
-        # Drivers that do not stamp leave zero; the time of recording is the best there is then.
-        stamp_ns = stamp.sec * NS_PER_S + stamp.nanosec
-        if self._by_recording or stamp_ns == 0:
-            stamp_ns = logged_ns
-        frame_id = message.header.frame_id or "camera"
-        return Frame(image, stamp_ns, frame_id=frame_id, camera=self.camera)
+    def _skip(self, why: str) -> None:
+        self.skipped += 1
+        logger.warning("%s: %s", self.name, why)
 
     def _stamps_repeat(self, reader: BagReader) -> bool:
         """Whether the stamps of the first images repeat, see `stamps_repeat`."""
-        stamps: list[int] = []
-        # A file that is damaged further on is read up to there, see above.
-        try:
-            for _, data in islice(reader.messages(self._topic), _STAMPS_TRIED):
-                stamp = reader.deserialise(data, self._topic).header.stamp
-                stamps.append(stamp.sec * NS_PER_S + stamp.nanosec)
-        except Exception as error:
-            logger.debug("%s: %s", self._path, error)
-        return stamps_repeat(stamps)
+        # What is damaged is told of when the images are read.
+        messages = reader.decoded(self._topic, lambda message: None, logger.debug)
+        return stamps_repeat([x.header_ns for x in islice(messages, _STAMPS_TRIED)])
 
     def _first_size(self) -> tuple[int, int]:
         for frame in self:
@@ -198,25 +181,21 @@ def _first_info(reader: BagReader, topic: Topic) -> Any:
     """The first CameraInfo with a calibration, or the first; some drivers publish some before they
     have read theirs."""
     first = None
-    messages = islice(reader.messages(topic), _INFOS_TRIED)
-    while True:
-        try:
-            _, data = next(messages)
-        except StopIteration:
-            return first
-        except SourceError as error:
-            logger.warning("%s: %s", topic.name, error)
-            return first
-        try:
-            info = reader.deserialise(data, topic)
-            calibrated = np.any(camera_from_info(info).matrix)
-        # Deserialising damaged bytes raises whatever they happen to hit first.
-        except Exception as error:
-            logger.warning("skipped a message of %s: %s", topic.name, error)
-            continue
+    messages = reader.decoded(topic, _info_and_calibrated, logger.warning)
+    for recorded in islice(messages, _INFOS_TRIED):
+        info, calibrated = recorded.value
         if calibrated:
             return info
         first = info if first is None else first
+    return first
+
+
+def _info_and_calibrated(message: Any) -> tuple[Any, bool]:
+    return message, bool(np.any(camera_from_info(message).matrix))
+
+
+def _image_and_frame(gray: GrayRange, message: Any) -> tuple[ImageArray, str]:
+    return image_of_message(message, gray), message.header.frame_id or "camera"
 
 
 def _raw_name(topic: str) -> str:

@@ -1,13 +1,14 @@
 """Pixels of files and of ROS image messages to gray or BGR uint8, without cv_bridge.
 
 The one place where raw and compressed image data are decoded outside the nodes; the conventions
-(16-bit scaled by 255/65535, names of bayer patterns) are those of cv_bridge, so that a bag read
-here and the same bag played over ROS give the same pixels.
+(names of bayer patterns, 16-bit scaled by 255/65535 where no `gray_range` does it) are those of
+cv_bridge, so that a bag read here and the same bag played over ROS give the same pixels.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -52,9 +53,14 @@ _DEPTH_TYPES: dict[str, tuple[np.dtype[Any], float]] = {
 }
 """Encodings of depth: what a pixel is, and how much of it a metre."""
 
+To8Bit = Callable[[NDArray[Any]], ImageArray]
+"""Pixels of 8 or 16 bits to 8; `to_uint8`, or a `gray_range.GrayRange` for a camera's images."""
+
 _PNG = b"\x89PNG"
 _MAX_DECODED_BYTES = 150_000_000
 """50 megapixels in colour; a file of some kilobytes can say that it has more."""
+
+MAX_16_BIT = 65535
 
 COMPRESSED_ENDS = ("/compressedDepth", "/compressed")
 """Of the names of image_transport's topics of compressed images."""
@@ -71,6 +77,7 @@ def decode_raw(
     encoding: str,
     step: int,
     big_endian: bool = False,
+    to_8_bit: To8Bit | None = None,
 ) -> ImageArray:
     """Image of a sensor_msgs/Image: (H, W) gray or (H, W, 3) BGR uint8.
 
@@ -88,14 +95,14 @@ def decode_raw(
     conversion = _TO_BGR.get(encoding, _BAYER_TO_BGR.get(encoding.rstrip("0123456789")))
     if conversion is not None:
         pixels = cv2.cvtColor(pixels, conversion)
-    return to_uint8(pixels)
+    return (to_8_bit or to_uint8)(pixels)
 
 
-def image_of_message(message: Any) -> ImageArray:
+def image_of_message(message: Any, to_8_bit: To8Bit | None = None) -> ImageArray:
     """Image of a sensor_msgs/Image or CompressedImage of any library, see `decode_raw` and
     `decode_compressed`."""
     if _is_compressed(message):
-        return decode_compressed(message.data)
+        return decode_compressed(message.data, to_8_bit=to_8_bit)
     return decode_raw(
         np.frombuffer(message.data, np.uint8),
         width=message.width,
@@ -103,6 +110,7 @@ def image_of_message(message: Any) -> ImageArray:
         encoding=message.encoding,
         step=message.step,
         big_endian=bool(message.is_bigendian),
+        to_8_bit=to_8_bit,
     )
 
 
@@ -179,12 +187,14 @@ def _rows(
     return np.ascontiguousarray(rows)
 
 
-def decode_compressed(data: NDArray[np.uint8] | bytes, name: str = "image") -> ImageArray:
-    """Image of a file's bytes or a sensor_msgs/CompressedImage: gray or BGR uint8, as stored.
+def decode_compressed(
+    data: NDArray[np.uint8] | bytes, name: str = "image", to_8_bit: To8Bit | None = None
+) -> ImageArray:
+    """Image of a file's bytes or a sensor_msgs/CompressedImage: gray or BGR uint8.
 
     Raises ImageError if the data are empty, truncated or of no known format.
     """
-    return to_gray_or_bgr(decode_unchanged(data, name))
+    return to_gray_or_bgr(decode_unchanged(data, name), to_8_bit)
 
 
 def decode_unchanged(data: NDArray[np.uint8] | bytes, name: str = "image") -> NDArray[Any]:
@@ -209,21 +219,24 @@ def decode_unchanged(data: NDArray[np.uint8] | bytes, name: str = "image") -> ND
     return image
 
 
-def to_gray_or_bgr(image: NDArray[Any]) -> ImageArray:
+def to_gray_or_bgr(image: NDArray[Any], to_8_bit: To8Bit | None = None) -> ImageArray:
     """(H, W) gray or (H, W, 3) BGR uint8 of decoded pixels with 1 to 4 channels."""
     if image.ndim == 3 and image.shape[2] == 4:
         image = image[:, :, :3]
     elif image.ndim == 3 and image.shape[2] < 3:
         image = image[:, :, 0]
-    return to_uint8(np.ascontiguousarray(image))
+    return (to_8_bit or to_uint8)(np.ascontiguousarray(image))
 
 
-def to_uint8(image: NDArray[Any]) -> ImageArray:
-    """The image in 8 bits: uint16 is scaled by 255/65535; raises ImageError for other types."""
+def to_uint8(image: NDArray[Any], low: int = 0, high: int = MAX_16_BIT) -> ImageArray:
+    """The image in 8 bits: of 16, low becomes 0 and high 255, and what is beyond them, too; raises
+    ImageError for other types."""
     if image.dtype == np.uint8:
         return image
     if image.dtype == np.uint16:
-        return cv2.convertScaleAbs(image, alpha=255.0 / 65535.0).astype(np.uint8)
+        if low:
+            image = np.maximum(image, np.uint16(low)) - np.uint16(low)
+        return cv2.convertScaleAbs(image, alpha=255.0 / (high - low)).astype(np.uint8, copy=False)
     raise ImageError(f"pixels of type {image.dtype} are neither 8 nor 16 bit")
 
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from superglue_ros.errors import ImageError, SourceError
 from superglue_ros.geometry.rectification import Rectification
-from superglue_ros.sources.encodings import decode_compressed, decode_unchanged
+from superglue_ros.sources.encodings import To8Bit, decode_compressed, decode_unchanged
+from superglue_ros.sources.gray_range import GrayRange
 from superglue_ros.sources.tables import NS_PER_S, stamps_repeat
 from superglue_ros.types import CameraModel, FloatArray, Frame, ImageArray
 
@@ -42,7 +43,8 @@ class ImageFileSource:
     frame whose depth or right image is unreadable comes without it, which is logged as well.
 
     depth_reader: (H, W) float32 metres of a depth file, or ImageError; by default TUM's;
-    rectification: of right images that are no partners yet, see `rectify`.
+    rectification: of right images that are no partners yet, see `rectify`. image_bits, to be set
+    before the frames are read: see `ImageOptions`.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class ImageFileSource:
             self.notes += ("times: 10 Hz assumed, for most of those given repeat",)
         self.camera = camera
         self.skipped = 0
+        self.image_bits = 0
         self.has_depth = any(entry.depth for entry in self.entries)
         self.is_stereo = rectification is None and any(entry.right for entry in self.entries)
         self.rectified_rotation: FloatArray | None = None
@@ -88,15 +91,16 @@ class ImageFileSource:
 
     def __iter__(self) -> Iterator[Frame]:
         self.skipped = 0
+        gray = GrayRange(self.image_bits)
         for entry in self.entries:
             try:
-                yield self._frame(entry)
+                yield self._frame(entry, gray)
             except ImageError as error:
                 self.skipped += 1
                 logger.warning("%s: skipped a frame: %s", self.name, error)
 
-    def _frame(self, entry: FileEntry) -> Frame:
-        image = read_image(entry.image)
+    def _frame(self, entry: FileEntry, gray: GrayRange) -> Frame:
+        image = read_image(entry.image, gray)
         rectification = self._rectification if self.is_stereo else None
         if rectification is not None:
             image = rectification.left(image)
@@ -108,7 +112,7 @@ class ImageFileSource:
                 logger.warning("%s: a frame without depth: %s", self.name, error)
         if entry.right and self.is_stereo:
             try:
-                right = read_image(entry.right)
+                right = read_image(entry.right, gray)
                 right = right if rectification is None else rectification.right(right)
                 frame = replace(frame, right=right, baseline_m=self._baseline_m)
             except ImageError as error:
@@ -116,9 +120,14 @@ class ImageFileSource:
         return frame
 
 
-def read_image(path: str | Path) -> ImageArray:
-    """(H, W) gray or (H, W, 3) BGR uint8 pixels as stored in a file; raises ImageError."""
-    return decode_compressed(_read_bytes(Path(path)), str(path))
+def read_image(path: str | Path, to_8_bit: To8Bit | None = None) -> ImageArray:
+    """(H, W) gray or (H, W, 3) BGR uint8 pixels of a file; raises ImageError.
+
+    to_8_bit: a `GrayRange` for the images of one camera; by default each is one of its own.
+    """
+    if to_8_bit is None:
+        to_8_bit = GrayRange(say=logger.debug)
+    return decode_compressed(_read_bytes(Path(path)), str(path), to_8_bit)
 
 
 def read_pixels(path: Path) -> NDArray[Any]:

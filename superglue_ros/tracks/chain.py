@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from superglue_ros.tracks.verification import move_with_neighbours
 from superglue_ros.types import UNMATCHED, BoolArray, FloatArray, FrameMatches, IntArray
 
 
@@ -61,7 +62,8 @@ class TrackChain:
 
     def process(self, matches: FrameMatches, chosen: BoolArray | None = None) -> FrameTracks:
         """Tracks of a frame, of the (M,) chosen matches or of all; one track per feature of
-        either image, the more confident match's."""
+        either image, the more confident match's. A match that jumps away from what is beside it
+        is left out."""
         rows = _one_to_one(matches, chosen)
         known = self._keyframe_id == matches.keyframe_id
         restarted = not (known and self._keyframe.keyframe_stamp_ns == matches.keyframe_stamp_ns)
@@ -70,9 +72,12 @@ class TrackChain:
             self._keyframe = _Sightings(matches.keyframe_stamp_ns, matches.num_keyframe_features)
         seen, features = self._keyframe, matches.keyframe_indices[rows]
         begun = seen.ids[features] == UNMATCHED
-        new = features[begun]
+        seen.points[features[begun]] = matches.keyframe_points[rows[begun]]
+        elapsed_ns = matches.stamp_ns - seen.stamps_ns[features]
+        steady = move_with_neighbours(seen.points[features], matches.points[rows], elapsed_ns)
+        rows, features = rows[steady], features[steady]
+        new = features[begun[steady]]
         seen.ids[new] = np.arange(self._next_id, self._next_id + len(new))
-        seen.points[new] = matches.keyframe_points[rows[begun]]
         self._next_id += len(new)
         previous = seen.points[features], seen.stamps_ns[features]
         seen.ages[features] += 1

@@ -20,12 +20,14 @@ _SEED = 0
 
 
 class ImageIndex:
-    """The images of a map; its clusters are those of their own descriptors."""
+    """Images of a map or a sequence; its clusters are those of their own descriptors."""
 
     def __init__(self, descriptors: Sequence[FloatArray]) -> None:
-        """descriptors: (N, D) of each image, of norm 1."""
+        """descriptors: (N, D) of each image, of norm 1. Raises ValueError where there is none."""
         rng = np.random.default_rng(_SEED)
         stacked = np.concatenate([np.asarray(d, np.float32) for d in descriptors])
+        if not len(stacked):
+            raise ValueError("images without a single descriptor")
         if len(stacked) > _SAMPLES:
             stacked = stacked[rng.choice(len(stacked), _SAMPLES, replace=False)]
         starts = stacked[rng.choice(len(stacked), min(_CLUSTERS, len(stacked)), replace=False)]

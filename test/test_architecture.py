@@ -19,9 +19,9 @@ FLOORS = {
     "errors": 0,
     "options": 0,
     "provenance": 0,
+    "waiting": 0,
     "stamps": 1,
     "one_camera": 1,
-    "waiting": 0,
     "networks": 1,
     "geometry": 1,
     "sources": 2,
@@ -43,7 +43,7 @@ FLOORS = {
 }
 """Rooms of the package, lowest first; a room imports only itself and lower floors."""
 
-GROUND = {"types", "errors", "options", "provenance", "stamps", "one_camera"}
+GROUND = {"types", "errors", "options", "provenance", "waiting", "stamps", "one_camera"}
 ALLOWED = {
     "matching": {*GROUND, "networks", "geometry", "engines"},
     "odometry": {*GROUND, "geometry"},

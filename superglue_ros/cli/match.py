@@ -38,6 +38,14 @@ def add_parser(subparsers: Any) -> None:
         "into keypoints1, or -1) and confidence0",
     )
     parser.add_argument("--picture", type=Path, metavar="F.png", help="both images, matches drawn")
+    parser.add_argument(
+        "--rotation-retry",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="with fewer matches IMAGE1 is matched turned by 90, 180 and 270 degrees, too, and "
+        "the best kept if it has so many; 0, the default: never",
+    )
     add_config_options(parser, ImageOptions, "images")
     add_matcher_options(parser)
     parser.set_defaults(run=run)
@@ -58,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         matcher = ImageMatcher.from_config(config)
     sizes = " and ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (image0, image1))
     with said_if_slow(f"matching {sizes} px on {matcher.device} in {matcher.precision}"):
-        result = matcher.match(image0, image1)
+        result = matcher.match(image0, image1, args.rotation_retry)
     matched = result.matches0 != UNMATCHED
     if args.output is not None:
         save_matches(args.output, result)
@@ -70,6 +78,13 @@ def run(args: argparse.Namespace) -> int:
         f"{matcher.weights_hash})"
     )
     return 0
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"{count} is less than 0")
+    return count
 
 
 def save_matches(path: Path, result: ImageMatches) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from superglue_ros.engines.cuda_graphs import CapturedNetworks
 from superglue_ros.engines.exported import open_engine
 from superglue_ros.errors import DeviceError, ImageError
+from superglue_ros.matching.turning import turn_image, turn_points
 from superglue_ros.networks.config import MatcherConfig
 from superglue_ros.networks.device import choose_device, use_threads
 from superglue_ros.networks.keypoints import Keypoints
@@ -84,6 +85,15 @@ class ExtractedFeatures:
         )
 
 
+@dataclass(frozen=True)
+class TurnedMatches:
+    """An image's features in one of four turns, and its matches to a keyframe."""
+
+    extracted: ExtractedFeatures
+    matches: FeatureMatches
+    quarter_turns: int
+
+
 class ImageMatcher:
     """SuperPoint and SuperGlue with their weights on one device, in torch or an exported engine.
 
@@ -129,9 +139,13 @@ class ImageMatcher:
         return cls(**vars(config))
 
     @torch.inference_mode()
-    def extract(self, image: ImageArray) -> ExtractedFeatures:
-        """Features of a gray (H, W) or BGR (H, W, 3) uint8 image; ImageError for any other."""
-        gray = as_gray(image)
+    def extract(self, image: ImageArray, quarter_turns: int = 0) -> ExtractedFeatures:
+        """Features of a gray (H, W) or BGR (H, W, 3) uint8 image; ImageError for any other.
+
+        quarter_turns: the networks see the image turned by so many, counter-clockwise; points are
+        of the image as given all the same.
+        """
+        gray = turn_image(as_gray(image), quarter_turns)
         height, width = gray.shape
         shrunk = shrink(gray, self.config.resize)
         size = (shrunk.shape[1], shrunk.shape[0])
@@ -143,8 +157,10 @@ class ImageMatcher:
         scores, descriptors = result.scores[0, :count], result.descriptors[0, :count]
         # Pixel (0, 0) is a centre, so scaling is about the image's corner at (-0.5, -0.5).
         factor = np.array((width / size[0], height / size[1]), np.float32)
-        points = (keypoints + np.float32(0.5)) * factor - np.float32(0.5)
-        return ExtractedFeatures((width, height), points, scores, descriptors, encoded)
+        turned = (keypoints + np.float32(0.5)) * factor - np.float32(0.5)
+        points = turn_points(turned, (width, height), -quarter_turns)
+        given = (width, height) if quarter_turns % 2 == 0 else (height, width)
+        return ExtractedFeatures(given, points, scores, descriptors, encoded)
 
     def _describe(self, gray: ImageArray) -> tuple[Keypoints, EncodedKeypoints]:
         """Keypoints, padded or not, and SuperGlue's side of them."""
@@ -188,10 +204,40 @@ class ImageMatcher:
             indices0.numpy().astype(np.int32), matched[0].astype(np.int32), matched[1]
         )
 
-    def match(self, image0: ImageArray, image1: ImageArray) -> ImageMatches:
-        """Matches of two images, gray (H, W) or BGR (H, W, 3) uint8; ImageError for any other."""
+    def retry_turned(
+        self, keyframe: ExtractedFeatures, image: ImageArray, first: TurnedMatches, least: int
+    ) -> TurnedMatches:
+        """The first matches of an image to a keyframe, or where they are fewer than `least` those
+        of the turn that has most and so many, if there is one.
+
+        A turn is tried only where both have keypoints enough.
+        """
+        if not len(first.matches) < least <= min(len(keyframe), len(first.extracted)):
+            return first
+        others = []
+        for further in (1, 2, 3):
+            turns = (first.quarter_turns + further) % 4
+            extracted = self.extract(image, turns)
+            matches = self.match_features(keyframe, extracted)
+            others.append(TurnedMatches(extracted, matches, turns))
+        best = max(others, key=lambda turned: len(turned.matches))
+        return best if len(best.matches) >= least else first
+
+    def match(
+        self, image0: ImageArray, image1: ImageArray, rotation_retry: int = 0
+    ) -> ImageMatches:
+        """Matches of two images, gray (H, W) or BGR (H, W, 3) uint8; ImageError for any other.
+
+        rotation_retry: where there are fewer, the second image is matched turned by 90, 180 and
+        270 degrees, too, and the best is kept if it has so many (`retry_turned`). ValueError for
+        one below 0.
+        """
+        if rotation_retry < 0:
+            raise ValueError(f"rotation_retry is a number of matches, not {rotation_retry}")
         extracted0, extracted1 = self.extract(image0), self.extract(image1)
-        found = self.match_features(extracted0, extracted1)
+        first = TurnedMatches(extracted1, self.match_features(extracted0, extracted1), 0)
+        best = self.retry_turned(extracted0, image1, first, rotation_retry)
+        extracted1, found = best.extracted, best.matches
         matches0 = np.full(len(extracted0), UNMATCHED, np.int64)
         confidence0 = np.zeros(len(extracted0), np.float32)
         matches0[found.indices0] = found.indices1

@@ -6,7 +6,12 @@ import time
 
 import numpy as np
 
-from superglue_ros.matching.image_matcher import ExtractedFeatures, FeatureMatches, ImageMatcher
+from superglue_ros.matching.image_matcher import (
+    ExtractedFeatures,
+    FeatureMatches,
+    ImageMatcher,
+    TurnedMatches,
+)
 from superglue_ros.matching.keyframe_policy import KeyframePolicy
 from superglue_ros.matching.stereo import check_rectified, find_right_points
 from superglue_ros.one_camera import OneCamera
@@ -46,6 +51,7 @@ class KeyframeMatcher:
         self._keyframe: tuple[Frame, ExtractedFeatures] | None = None
         self._last: tuple[Frame, ExtractedFeatures] | None = None
         self._right_points: FloatArray | None = None
+        self._quarter_turns = 0
 
     @property
     def last_features(self) -> Features | None:
@@ -72,12 +78,12 @@ class KeyframeMatcher:
         self._start_anew(self._camera.follow(frame.frame_id, frame.stamp_ns))
         self._start_anew(self._order.follow(frame.stamp_ns))
         started = time.perf_counter()
-        extracted = self.matcher.extract(frame.image)
+        extracted = self.matcher.extract(frame.image, self._quarter_turns)
         between = time.perf_counter()
         self._start_anew(self._size_change(extracted))
         found = _NOTHING
         if self._keyframe is not None:
-            found = self.matcher.match_features(self._keyframe[1], extracted)
+            extracted, found = self._match(self._keyframe[1], extracted, frame.image)
         finished = time.perf_counter()
         right = self._right_points
         key_frame, key_extracted = self._keyframe or (frame, extracted)
@@ -126,6 +132,19 @@ class KeyframeMatcher:
             found = find_right_points(frame.image, right, extracted.points)
             check_rectified(extracted.points, found)
             self._right_points = found
+
+    def _match(
+        self, keyframe: ExtractedFeatures, extracted: ExtractedFeatures, image: ImageArray
+    ) -> tuple[ExtractedFeatures, FeatureMatches]:
+        """A frame's features and matches, in another turn where the policy says so; frames to
+        come begin with that turn, so that their features are like the keyframe's."""
+        first = TurnedMatches(
+            extracted, self.matcher.match_features(keyframe, extracted), self._quarter_turns
+        )
+        if self.policy.rotation_retry:
+            first = self.matcher.retry_turned(keyframe, image, first, self.policy.min_matches)
+            self._quarter_turns = first.quarter_turns
+        return first.extracted, first.matches
 
     def _start_anew(self, reason: str) -> None:
         """Forget the keyframe where there is a reason, for the next result to say."""

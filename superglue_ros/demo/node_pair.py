@@ -9,6 +9,8 @@ from pathlib import Path
 from superglue_ros.demo.node_process import NodeProcess
 
 TOPICS = ("image:=image_raw",)
+START_TIMEOUT_S = 180.0
+"""For Playback: on a machine that has other work the nodes take long to load."""
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from superglue_ros.benchmarks.processes import read_process
 from superglue_ros.benchmarks.speed import image_size
 from superglue_ros.demo.bench_command import print_machine, run_command, write_figures
 from superglue_ros.demo.flight_stream import rendered_frames, there_and_back
-from superglue_ros.demo.node_pair import node_pair
+from superglue_ros.demo.node_pair import START_TIMEOUT_S, node_pair
 from superglue_ros.demo.node_process import NodeError, NodeProcess, ros_running, spinning
 from superglue_ros.demo.player import Playback, Player
 from superglue_ros.errors import SuperGlueRosError
@@ -104,9 +104,10 @@ def measure(
     parameters: of the matcher. Raises NodeError, PlaybackError.
     """
     frames = there_and_back(flight)
+    playback = Playback(float("inf"), listeners=1, timeout_s=START_TIMEOUT_S)
     started = time.perf_counter()
     with node_pair(namespace, parameters, one_process=one_process) as processes:
-        player = Player(Playback(float("inf"), listeners=1), namespace, nodes=namespace)
+        player = Player(playback, namespace, nodes=namespace)
         answers = Answers(namespace)
         with spinning(player, answers):
             player.wait_for_listeners(processes)

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from superglue_ros.demo.flight_stream import there_and_back
-from superglue_ros.demo.node_pair import node_pair
+from superglue_ros.demo.node_pair import START_TIMEOUT_S, node_pair
 from superglue_ros.demo.node_process import NodeProcess, spinning
 from superglue_ros.demo.player import Playback, Player
 from superglue_ros.demo.tally import Account, Tally
@@ -76,7 +76,7 @@ def _start(
     processes = stack.enter_context(
         node_pair(namespace, matcher, metric, one_process=True, logs=folder)
     )
-    playback = Playback(float("inf"), MAX_AHEAD, listeners=1)
+    playback = Playback(float("inf"), MAX_AHEAD, listeners=1, timeout_s=START_TIMEOUT_S)
     player = Player(playback, namespace, depth, stereo, nodes=namespace)
     return _Camera(name, processes, player, Tally(namespace))
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from superglue_ros.benchmarks.processes import read_process
 from superglue_ros.demo.flight_stream import there_and_back
-from superglue_ros.demo.node_pair import node_pair
+from superglue_ros.demo.node_pair import START_TIMEOUT_S, node_pair
 from superglue_ros.demo.node_process import NodeProcess, spinning
 from superglue_ros.demo.player import Playback, Player
 from superglue_ros.demo.tally import Account, Tally
@@ -75,7 +75,7 @@ def soak(
     parameters: of the matcher. Raises NodeError where a node ends, PlaybackError where none
     listens.
     """
-    playback = Playback(float("inf"), MAX_AHEAD, listeners=1)
+    playback = Playback(float("inf"), MAX_AHEAD, listeners=1, timeout_s=START_TIMEOUT_S)
     with node_pair(namespace, parameters, one_process=one_process) as processes:
         player, tally = Player(playback, namespace, nodes=namespace), Tally(namespace)
         with spinning(player, tally):

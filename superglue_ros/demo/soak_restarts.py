@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from superglue_ros.demo.flight_stream import there_and_back
-from superglue_ros.demo.node_pair import node_pair
+from superglue_ros.demo.node_pair import START_TIMEOUT_S, node_pair
 from superglue_ros.demo.node_process import NodeError, NodeProcess, spinning
 from superglue_ros.demo.player import Playback, Player
 from superglue_ros.demo.tally import Tally
@@ -48,7 +48,7 @@ def soak_restarts(
     not killed ends.
     """
     with node_pair(namespace, parameters, one_process=one_process, logs=logs) as processes:
-        player = Player(Playback(rate=1.0), namespace, nodes=namespace)
+        player = Player(Playback(1.0, timeout_s=START_TIMEOUT_S), namespace, nodes=namespace)
         tally = Tally(namespace)
         turns: list[tuple[NodeProcess, ...]] = [(process,) for process in processes]
         turns += [processes] if len(processes) > 1 else []

@@ -24,7 +24,7 @@ MOST_REPLACED = 0.2
 """Of images: a wrong one that makes room for a newer one has not been tried."""
 
 DAMAGED_SHARE = 0.02
-TIMEOUT_S = 60.0
+TIMEOUT_S = 180.0
 RECOVERY_FRAMES, PATIENCE_S = 400, 2.0
 
 

@@ -138,6 +138,9 @@ def hour_table(result: SoakResult) -> str:
         for name, start, end in zip(result.names, result.start_mb, result.end_mb)
     ]
     rows.append(["frames/s", f"{result.start_frames_per_s:.1f}", f"{result.end_frames_per_s:.1f}"])
+    rows.append(
+        ["processor time a frame [ms]", f"{result.start_cpu_ms:.1f}", f"{result.end_cpu_ms:.1f}"]
+    )
     states = ", ".join(f"{count} {state}" for state, count in sorted(result.states.items()))
     return "\n".join(
         [

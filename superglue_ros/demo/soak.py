@@ -31,7 +31,6 @@ from superglue_ros.demo.wrong_messages import RIGS
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.reporting.files import make_folder
 from superglue_ros.reporting.tables import format_table
-from superglue_ros.types import Frame
 
 HOUR_FRAMES = 36000
 """Of a camera of 10 Hz."""
@@ -83,52 +82,48 @@ def _work(args: argparse.Namespace) -> None:
     # A namespace of its own keeps these nodes from a robot's.
     namespace = f"/soak_{os.getpid()}"
     results: dict[str, object] = {}
+
+    def keep(name: str, result: object) -> None:
+        """Write what there is: the next part may take hours, or end in an error."""
+        results[name] = result
+        if output is not None:
+            write_figures(output / "soak.json", machine, **results)
+
     with ros_running():
         if args.frames:
             soaked = soak(flight, args.frames, f"{namespace}/hour", parameters, args.one_process)
             print(hour_table(soaked))
-            results["hour"] = soaked
+            keep("hour", soaked)
+            if output is not None:
+                _plot(output / "soak.png", soaked)
         if args.restarts:
+            name = f"{namespace}/restarts"
             restarts = soak_restarts(
-                flight, args.restarts, f"{namespace}/restarts", parameters, args.one_process,
-                output,
-            )  # fmt: skip
+                flight, args.restarts, name, parameters, args.one_process, output
+            )
             print(restarts_table(restarts))
-            results["restarts"] = restarts
-        if args.messages:
-            wrong = _wrong(args, flight, namespace, parameters, output)
-            print(wrong_table(wrong))
-            results["wrong"] = wrong
+            keep("restarts", restarts)
+        wrong: list[WrongResult] = []
+        for place, rig in enumerate(RIGS if args.messages else ()):
+            count = (args.messages + place) // len(RIGS)
+            name = f"{namespace}/{rig.name}"
+            wrong.append(soak_wrong(rig, flight, count, name, parameters, args.seed, output))
+            print(wrong_table(wrong[-1:]))
+            keep("wrong", wrong)
         if args.at_once:
             cameras = soak_cameras(
                 flight, args.at_once, f"{namespace}/at_once", parameters, output
             )
             print(cameras_table(cameras))
-            results["at_once"] = cameras
+            keep("at_once", cameras)
     if output is not None:
-        write_figures(output / "soak.json", machine, **results)
-        if args.frames:
-            frames = [sample.frames for sample in soaked.samples]
-            memory = [sample.memory_mb for sample in soaked.samples]
-            speed = [sample.frames_per_s for sample in soaked.samples]
-            plot_soak(output / "soak.png", frames, soaked.names, memory, speed)
         print(f"figures: {output}")
 
 
-def _wrong(
-    args: argparse.Namespace,
-    flight: Sequence[Frame],
-    namespace: str,
-    parameters: Sequence[str],
-    output: Path | None,
-) -> list[WrongResult]:
-    """As many to each rig."""
-    results = []
-    for place, rig in enumerate(RIGS):
-        count = (args.messages + place) // len(RIGS)
-        name = f"{namespace}/{rig.name}"
-        results.append(soak_wrong(rig, flight, count, name, parameters, args.seed, output))
-    return results
+def _plot(path: Path, result: SoakResult) -> None:
+    samples = result.samples
+    memory, speed = [s.memory_mb for s in samples], [s.frames_per_s for s in samples]
+    plot_soak(path, [s.frames for s in samples], result.names, memory, speed)
 
 
 def hour_table(result: SoakResult) -> str:
@@ -138,6 +133,9 @@ def hour_table(result: SoakResult) -> str:
         for name, start, end in zip(result.names, result.start_mb, result.end_mb)
     ]
     rows.append(["frames/s", f"{result.start_frames_per_s:.1f}", f"{result.end_frames_per_s:.1f}"])
+    rows.append(
+        ["processor time a frame [ms]", f"{result.start_cpu_ms:.1f}", f"{result.end_cpu_ms:.1f}"]
+    )
     states = ", ".join(f"{count} {state}" for state, count in sorted(result.states.items()))
     return "\n".join(
         [

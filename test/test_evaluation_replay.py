@@ -67,7 +67,7 @@ class PointMatcher:
         )
 
     def refine(
-        self, image0: np.ndarray, image1: np.ndarray, points0: np.ndarray, points1: np.ndarray
+        self, image0: Any, image1: Any, points0: np.ndarray, points1: np.ndarray, *_: Any
     ) -> np.ndarray:
         return points1
 

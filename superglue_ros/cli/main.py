@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from superglue_ros.cli.interrupts import INTERRUPTED
 from superglue_ros.cli.progress import said_if_slow
 from superglue_ros.errors import SuperGlueRosError
-from superglue_ros.waiting import wait_passively
+from superglue_ros.waiting import wait_briefly
 
 SUBCOMMANDS: dict[str, str] = {
     "match": "match two images",
@@ -37,7 +37,7 @@ PACKAGE = "superglue_ros.cli"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 for a known error, 2 for bad usage."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    wait_passively()
+    wait_briefly()
     parser = build_parser(words)
     namespace = parser.parse_args(words)
     namespace.command = shlex.join(["superglue_ros", *words])

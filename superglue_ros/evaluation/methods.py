@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superglue_ros.matching import ExtractedFeatures, ImageMatcher, MatcherConfig
-from superglue_ros.matching.image_matcher import as_gray, shrink
+from superglue_ros.matching.images import as_gray, shrink
 from superglue_ros.types import FloatArray, ImageArray, IntArray
 
 SIFT_RATIO = 0.8
@@ -93,14 +93,13 @@ class SuperPointDetector:
 
     def match(self, first: Detected, second: Detected) -> Matched:
         """SuperGlue's matches; raises ValueError for features of another detector."""
-        sides = first.extracted, second.extracted
-        if not all(isinstance(side, ExtractedImage) for side in sides):
+        side0, side1 = first.extracted, second.extracted
+        if not isinstance(side0, ExtractedImage) or not isinstance(side1, ExtractedImage):
             raise ValueError("SuperGlue takes features of SuperPointDetector")
-        found = self.matcher.match_features(*(side.features for side in sides))
+        found = self.matcher.match_features(side0.features, side1.features)
         matched = Matched(found.indices0, found.indices1, found.confidences)
-        refined = self.matcher.refine(
-            sides[0].image, sides[1].image, *matched.points(first, second)
-        )
+        points0, points1 = matched.points(first, second)
+        refined = self.matcher.refine(side0.image, side1.image, points0, points1)
         return replace(matched, refined=refined)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,7 @@ class PairResult:
     num_keypoints: int
     num_matches: int
     num_right: int
-    frame_ms: float
+    frame_ms: float = field(compare=False)
     errors_deg: Mapping[str, tuple[tuple[float, float], ...]]
 
     def pose_errors_deg(self, estimator: str) -> list[float]:

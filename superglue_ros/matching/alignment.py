@@ -35,8 +35,8 @@ def refine_points(
     found = align_points(image0, image1, points0, points1, _REFINE_ITERATIONS)
     alike = np.isfinite(found)
     if alike[:, 0].sum() < _LEAST_FOUND * len(found):
-        return points1.astype(np.float32)
-    return np.where(alike, found, points1).astype(np.float32)
+        return np.asarray(points1, np.float32)
+    return np.asarray(np.where(alike, found, points1), np.float32)
 
 
 def align_points(
@@ -89,7 +89,7 @@ def _align(
     height, width = image1.shape
     good = (correlation >= _LEAST_CORRELATION) & (np.abs(at - start) <= REACH_PX).all(axis=1)
     good &= ((at >= -0.5) & (at <= [width - 0.5, height - 0.5])).all(axis=1)
-    return np.where(good[:, None], at, np.float32(np.nan))
+    return np.asarray(np.where(good[:, None], at, np.float32(np.nan)))
 
 
 def _patches(image: FloatArray, at: FloatArray, half_px: int) -> FloatArray:

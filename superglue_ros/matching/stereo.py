@@ -11,7 +11,7 @@ import numpy as np
 
 from superglue_ros.errors import ImageError
 from superglue_ros.matching.alignment import align_points
-from superglue_ros.matching.image_matcher import as_gray, shrink
+from superglue_ros.matching.images import as_gray, shrink
 from superglue_ros.types import FloatArray, ImageArray
 
 MAX_DISPARITY_SHARE = 0.15

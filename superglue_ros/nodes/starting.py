@@ -9,7 +9,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from superglue_ros.waiting import wait_passively
+from superglue_ros.waiting import wait_briefly
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -21,7 +21,7 @@ def start(module: str) -> NoReturn:
     """
     for number in STOP_SIGNALS:
         signal.signal(number, _on_signal)
-    wait_passively()  # before the node's module imports torch
+    wait_briefly()  # before the node's module imports torch
     _end(int(importlib.import_module(module).main()))
 
 

@@ -11,9 +11,11 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from superglue_ros.nodes.launching import (
+    both_nodes,
     config,
     given,
-    included,
+    matcher_arguments,
+    matcher_setting,
     need,
     params_argument,
     superglue_node,
@@ -66,25 +68,31 @@ def generate_launch_description() -> LaunchDescription:
             "file.",
         ),
         params_argument("odometry"),
+        DeclareLaunchArgument(
+            "one_process",
+            default_value="false",
+            choices=["true", "false"],
+            description="Both nodes in one process, which needs less memory.",
+        ),
         DeclareLaunchArgument("rviz", default_value="false", description="Show it in RViz."),
     ]
-    # The matcher's file declares the arguments that both have, so it comes before the nodes.
     return LaunchDescription(
         [
+            *matcher_arguments(),
             *arguments,
             OpaqueFunction(
                 function=lambda context: need("rviz2", "rviz:=true"),
                 condition=IfCondition(LaunchConfiguration("rviz")),
             ),
-            included("matcher"),
-            OpaqueFunction(function=odometry),
+            OpaqueFunction(function=nodes),
             OpaqueFunction(function=rviz, condition=IfCondition(LaunchConfiguration("rviz"))),
         ]
     )
 
 
-def odometry(context: LaunchContext) -> list[Node]:
-    """The node, with depth, or a right camera, where there is a topic of it."""
+def nodes(context: LaunchContext) -> list[Node]:
+    """Both, with depth, or a right camera, where there is a topic of it."""
+    matcher = matcher_setting(context)
     parameters = given(context, base_frame=str, frame_prefix=str, publish_tf=bool, rectified=bool)
     remappings = [
         ("matches", "matcher_node/matches"),
@@ -99,7 +107,12 @@ def odometry(context: LaunchContext) -> list[Node]:
     if right:
         parameters["use_stereo"] = True
         remappings.append(("camera_info_right", right))
-    return [superglue_node("odometry", parameters, remappings)]
+    if text(context, "one_process") == "true":
+        return [both_nodes(context, matcher[0], parameters, [*matcher[1], *remappings])]
+    return [
+        superglue_node("matcher", *matcher),
+        superglue_node("odometry", parameters, remappings),
+    ]
 
 
 def rviz(context: LaunchContext) -> list[Node]:

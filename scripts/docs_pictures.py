@@ -104,7 +104,7 @@ def _draw_pair(path: Path, source: FrameSource, matcher: ImageMatcher) -> None:
             first,
             second,
             found.keypoints0[rows],
-            found.keypoints1[found.matches0[rows]],
+            found.points1[rows],
             found.confidence0[rows],
         ),
     )

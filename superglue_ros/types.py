@@ -87,6 +87,7 @@ class FrameMatches:
     changed the id goes on) there are no matches, and the keyframe's stamp and size are the
     frame's own; it becomes a keyframe unless it has hardly any features. `restart_reason`, which
     the message leaves out, says why the keyframe before it was given up, and is "" otherwise.
+    keyframe_points are the features'; `points` may be refined, and then are not quite.
     keyframe_right_points: (M, 2) float32 pixels of keyframe_points in the keyframe's rectified
     right image, NaN where not found; None without one.
     """

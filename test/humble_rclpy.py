@@ -41,7 +41,14 @@ MODULE_NAMES = {
     "rclpy.exceptions": {
         "InvalidParameterTypeException",
         "InvalidParameterValueException",
+        "NameValidationException",
+        "NotInitializedException",
+        "ParameterAlreadyDeclaredException",
+        "ParameterException",
+        "ParameterImmutableException",
+        "ParameterNotDeclaredException",
         "ParameterUninitializedException",
+        "ROSInterruptException",
     },
     "rclpy.executors": {
         "Executor",
@@ -60,10 +67,11 @@ MODULE_NAMES = {
         "ReliabilityPolicy",
         "qos_profile_sensor_data",
     },
-    "rclpy.qos_overriding_options": {"QoSOverridingOptions"},
+    "rclpy.qos_overriding_options": {"InvalidQosOverridesError", "QoSOverridingOptions"},
     "rclpy.signals": {"SignalHandlerOptions"},
     "rclpy.subscription": {"Subscription"},
     "rclpy.time": {"Time"},
+    "rclpy.topic_endpoint_info": {"TopicEndpointInfo", "TopicEndpointTypeEnum"},
 }
 """Of the modules that the nodes import from, names that they may import."""
 

@@ -94,4 +94,4 @@ def test_what_cannot_be_measured(
 def test_without_ros(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SuperGlueRosError, match="make setup"):
-        command.run_nodes(argparse.Namespace(words=[]))
+        command.run_nodes(argparse.Namespace(kind="nodes", words=[]))

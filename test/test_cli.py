@@ -67,7 +67,15 @@ class TestDispatch:
         text = capsys.readouterr().out
         assert all(name in text for name in ("match", "replay", "evaluate"))
 
-    @pytest.mark.parametrize("words", [["nonsense"], ["match"], ["match", "a", "b", "--what"]])
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["nonsense"],
+            ["match"],
+            ["match", "a", "b", "--what"],
+            ["match", "a", "b", "--rotation-retry", "-1"],
+        ],
+    )
     def test_bad_usage_exits_2(self, words: list[str]) -> None:
         with pytest.raises(SystemExit) as exit_info:
             console.main(words)

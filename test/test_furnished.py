@@ -29,7 +29,7 @@ from superglue_ros.training.superglue.recipe import BankConfig, SuperGlueRecipe,
 from superglue_ros.training.superglue.task import SuperGlueTask, untrained
 from superglue_ros.world import WorldConfig
 from superglue_ros.world.furnished import FurnishedWorld, load_model
-from superglue_ros.world.furnished_cameras import FurnishedConfig
+from superglue_ros.world.furnished_cameras import FurnishedConfig, draw_cameras
 from superglue_ros.world.furnished_render import Camera, DressedWorld, Lighting, render_depth
 from superglue_ros.world.furnished_textures import TexturePool
 from superglue_ros.world.furnished_views import FurnishedViews
@@ -151,6 +151,18 @@ def test_pairs_have_the_overlap_asked_for(config: FurnishedConfig) -> None:
     assert ((truth.matches0 >= 0).float().mean(1) > 0.03).all()
 
 
+def test_zoomed_cameras_of_a_cluster_have_other_focal_lengths(
+    config: FurnishedConfig, room: FurnishedWorld
+) -> None:
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(6):
+        anchor, *others = draw_cameras(room, rng, replace(config, zoomed=1.0, stray=0))
+        ratios += [camera.matrix[0, 0] / anchor.matrix[0, 0] for camera in others]
+    assert 0.4 <= min(ratios) < 0.8
+    assert 1.25 < max(ratios) <= 2.5
+
+
 def test_photographs_take_the_place_of_textures(
     folder: Path, config: FurnishedConfig, tmp_path: Path
 ) -> None:
@@ -189,6 +201,7 @@ def test_what_is_missing_is_said(
         ("size", (8, 8), "size"),
         ("stray", 7, "stray"),
         ("turned", 2.0, "turned"),
+        ("zoomed", -1.0, "zoomed"),
     ],
 )
 def test_config_is_validated(option: str, value: object, message: str) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from superglue_ros.errors import ImageError, LateFrame
 from superglue_ros.matching import ImageMatcher, KeyframeMatcher, KeyframePolicy
+from superglue_ros.matching.turning import turn_image, turn_points
 from superglue_ros.training.data.photos import draw_procedural
 from superglue_ros.types import Frame
 
@@ -49,7 +50,11 @@ def test_a_small_move_keeps_the_keyframe_and_a_large_one_replaces_it(keyframes, 
     assert keyframes.process(shifted(drawing, 40, 1.3)).keyframe_id == 2
 
 
-def test_indices_chain_across_keyframes(keyframes, drawing):
+def test_indices_chain_across_keyframes(drawing):
+    options = {"max_keypoints": 200, "device": "cpu", "precision": "float32"}
+    keyframes = KeyframeMatcher(
+        ImageMatcher(**options, refine=False), KeyframePolicy(min_matches=20)
+    )
     keyframes.process(shifted(drawing, 0, 1))
     first = keyframes.process(shifted(drawing, 32, 1.1))
     points_of_keyframe = keyframes.last_features.keypoints
@@ -157,3 +162,49 @@ def test_a_jump_at_an_image_that_cannot_be_matched_is_said_by_the_next(keyframes
     result = keyframes.process(shifted(drawing, 4, 3))
     assert (result.is_keyframe, len(result)) == (True, 0)
     assert "jumped back by 7.000 s" in result.restart_reason
+
+
+@pytest.mark.parametrize("turns", [-1, 1, 2, 3, 4])
+def test_points_turn_with_their_image(turns):
+    image = np.zeros((3, 5), np.uint8)
+    image[2, 4] = 1
+    y, x = np.argwhere(turn_image(image, turns))[0]
+    np.testing.assert_array_equal(turn_points(np.array([[4.0, 2.0]]), (5, 3), turns), [[x, y]])
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_an_image_on_its_side_is_matched_upright(matcher, drawing, turns):
+    turned = turn_image(drawing, turns)
+    plain, retried = (matcher.match(drawing, turned, retry) for retry in (0, 190))
+    matched = np.flatnonzero(retried.matches0 >= 0)
+    assert len(matched) >= 190 > np.count_nonzero(plain.matches0 >= 0)
+    expected = turn_points(retried.keypoints0[matched], (320, 240), turns)
+    np.testing.assert_allclose(expected, retried.keypoints1[retried.matches0[matched]], atol=0.5)
+
+
+def test_a_match_that_no_turn_betters_stays_as_it_is(matcher, drawing):
+    noise = np.random.default_rng(0).integers(0, 255, drawing.shape).astype(np.uint8)
+    plain, retried = (matcher.match(drawing, noise, retry) for retry in (0, 60))
+    np.testing.assert_array_equal(plain.matches0, retried.matches0)
+    np.testing.assert_array_equal(plain.keypoints1, retried.keypoints1)
+
+
+def test_frames_after_a_turned_one_begin_with_its_turn(matcher, drawing, monkeypatch):
+    policy = KeyframePolicy(min_matches=190, rotation_retry=True)
+    keyframes = KeyframeMatcher(matcher, policy)
+    keyframes.process(Frame(drawing, 1 * SECOND))
+    turned = keyframes.process(Frame(turn_image(drawing, 2), 2 * SECOND))
+    assert len(turned) >= 190
+    assert turned.is_keyframe
+    expected = turn_points(turned.keyframe_points, (320, 240), 2)
+    np.testing.assert_allclose(turned.points, expected, atol=0.5)
+    points_of_keyframe = keyframes.last_features.keypoints
+    calls = []
+    extract = matcher.extract
+    monkeypatch.setattr(
+        matcher, "extract", lambda image, turns=0: calls.append(turns) or extract(image, turns)
+    )
+    after = keyframes.process(Frame(turn_image(drawing, 2), 3 * SECOND))
+    assert calls == [2]
+    np.testing.assert_allclose(after.keyframe_points, points_of_keyframe[after.keyframe_indices])
+    np.testing.assert_allclose(after.points, after.keyframe_points, atol=0.01)

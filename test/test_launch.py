@@ -81,6 +81,44 @@ def test_what_is_not_given_is_left_to_the_parameter_files(monkeypatch: pytest.Mo
     assert given["localization_node"].values == {"use_sim_time": True, **own, **frames}
 
 
+def test_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of both nodes, with the parameters and topics that each of them has by itself."""
+    arguments = {
+        "image_right": "right/image_rect",
+        "camera_info_right": "right/camera_info",
+        "base_frame": "base_link",
+        "publish_tf": "true",
+        "use_sim_time": "true",
+        "namespace": "robot1",
+        "log_level": "warn",
+        "matcher_params": "/own/matcher.yaml",
+    }
+    two = launched(monkeypatch, "odometry", **arguments).nodes
+    one = launched(monkeypatch, "odometry", one_process="true", **arguments).nodes
+    assert list(one) == ["matcher_and_odometry"]
+    both = one["matcher_and_odometry"]
+    assert both.namespace == "robot1"
+    assert both.parameters == []
+    assert both.arguments[-3:] == ["--ros-args", "--log-level", "warn"]
+    words = both.arguments[:-3]
+    start = words.index("--odometry")
+    own = {"matcher_node": words[1:start], "odometry_node": words[start + 1 :]}
+    assert words[0] == "--matcher"
+    for name, (file, *values) in own.items():
+        assert [file] == two[name].files
+        given = {
+            key: str(value).replace("True", "true") for key, value in two[name].values.items()
+        }
+        assert dict(word.split("=", 1) for word in values) == given
+        assert dict(two[name].remappings).items() <= dict(both.remappings).items()
+    assert own["matcher_node"][0] == "/own/matcher.yaml"
+    for name in ("localization", "replay", "rtabmap"):
+        nodes = launched(monkeypatch, name, one_process="true").nodes
+        assert "matcher_and_odometry" in nodes
+        assert not {"matcher_node", "odometry_node"} & set(nodes)
+    assert "matcher_node" in launched(monkeypatch, "tracks", one_process="true").nodes
+
+
 def test_depth_and_right_images(monkeypatch: pytest.MonkeyPatch) -> None:
     deep = launched(monkeypatch, "odometry", depth="camera/depth").nodes["odometry_node"]
     assert deep.values["use_depth"] is True

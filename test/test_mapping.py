@@ -13,7 +13,7 @@ from mapping_scene import POINTS, POSES, Extracted, Scene, frame_of, make_map
 from odometry_world import CAMERA
 
 from superglue_ros.cli import main as console
-from superglue_ros.errors import MapError
+from superglue_ros.errors import MapError, SuperGlueRosError
 from superglue_ros.evaluation.localization import SourcePart, judge_queries
 from superglue_ros.evaluation.pairs import frame_stamps
 from superglue_ros.geometry import exp_rotation
@@ -79,7 +79,7 @@ class TestMaps:
         np.savez(tmp_path / "other.npz", x=1)
         with pytest.raises(MapError, match="is no map"):
             read_map(tmp_path / "other.npz")
-        with pytest.raises(MapError, match="cannot write"):
+        with pytest.raises(SuperGlueRosError, match="cannot write"):
             write_map(tmp_path / "gone" / "map.npz", scene_map)
 
     def test_nothing_to_make_one_of(self) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from superglue_ros.errors import DeviceError, ImageError
 from superglue_ros.matching import ImageMatcher, MatcherConfig
-from superglue_ros.matching.image_matcher import shrink
+from superglue_ros.matching.images import shrink
 from superglue_ros.training.data.photos import draw_procedural
 from superglue_ros.types import UNMATCHED
 

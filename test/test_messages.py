@@ -92,9 +92,11 @@ def test_points_of_the_right_image_there_and_back() -> None:
         ("keyframe_indices", [-1, 0], "leaves the list"),
         ("confidences", [0.5, 1.5], "confidences leave"),
         ("confidences", [0.5, float("nan")], "confidences leave"),
+        ("num_features", 2**32 - 1, "num_features is 4294967295, over 1000000"),
+        ("num_keyframe_features", 2_000_000, "num_keyframe_features is 2000000, over"),
     ],
 )
-def test_malformed_matches(name: str, values: list[float], words: str) -> None:
+def test_malformed_matches(name: str, values: list[float] | int, words: str) -> None:
     message = matches_message(some_matches(2), HEADER, HEADER)
     setattr(message, name, values)
     with pytest.raises(MessageError, match=words):

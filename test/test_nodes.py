@@ -208,7 +208,8 @@ def test_a_camera_info_that_was_sent_once_is_heard(harness: Harness) -> None:
     odometry = OdometryNode(cli_args=["--ros-args", "-r", f"camera_info:={topic}", *matches])
 
     def heard() -> float | None:
-        return None if odometry._camera is None else float(odometry._camera.matrix[0, 0])
+        camera = odometry._infos.of("eye")
+        return None if camera is None else float(camera.matrix[0, 0])
 
     with spinning(odometry):
         plain = harness.create_publisher(CameraInfo, topic, qos_profile_sensor_data)

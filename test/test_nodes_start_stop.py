@@ -23,6 +23,7 @@ pytestmark = pytest.mark.ros
 IMPORTED = {
     "bag_player": "_rclpy_pybind11",
     "localization_node": "libtorch_cpu",
+    "matcher_and_odometry": "libtorch_cpu",
     "matcher_node": "libtorch_cpu",
     "odometry_node": "_rclpy_pybind11",
     "rtabmap_node": "_rclpy_pybind11",

@@ -24,7 +24,7 @@ from rclpy.parameter import Parameter
 
 from superglue_ros.demo.player import Playback
 from superglue_ros.matching import KeyframePolicy, MatcherConfig
-from superglue_ros.nodes.health import MAX_CAUSES, Problems
+from superglue_ros.nodes.health import MAX_CAUSES, MOST_LETTERS, Problems
 from superglue_ros.nodes.mailbox import Mailbox
 from superglue_ros.nodes.options import OdometryNodeOptions, OdometryOutputs
 from superglue_ros.nodes.parameters import NodeParameters
@@ -248,6 +248,16 @@ def test_problems_are_counted_all_and_logged_once() -> None:
     problems.count("normal")
     assert lines == ["dropped: 0 bytes of data", "dropped: other thing"]
     assert problems.counts == {"# bytes of data": 20, "other thing": 1, "normal": 1}
+
+
+def test_problems_quote_messages_in_short() -> None:
+    lines: list[str] = []
+    problems = Problems(lines.append)
+    problems.report("encoding '" + "x\n" * 5000, "dropped: encoding '" + "x\n" * 5000)
+    (line,), (cause,) = lines, problems.counts
+    assert len(line) == len(cause) == MOST_LETTERS
+    assert line.startswith("dropped: encoding 'x x")
+    assert line.endswith("...")
 
 
 def test_problems_say_how_many_were_not_said() -> None:

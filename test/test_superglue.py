@@ -64,13 +64,12 @@ def test_keypoints_are_normalised_by_the_longer_side():
 def test_attention_heads_interleave_in_the_channels():
     network = make_network()
     attention = network.gnn.layers[0].attn
-    x, source = torch.randn(1, 32, 3), torch.randn(1, 32, 5)
+    x, source = torch.randn(1, 3, 32), torch.randn(1, 5, 32)
     query, key, value = (p(y) for p, y in zip(attention.proj, (x, source, source)))
-    message = torch.zeros(1, 32, 3)
+    message = torch.zeros(1, 3, 32)
     for head in range(4):
-        q, k, v = (y[0, head::4] for y in (query, key, value))
-        weight = (q.T @ k / 8**0.5).softmax(dim=1)
-        message[0, head::4] = v @ weight.T
+        q, k, v = (y[0, :, head::4] for y in (query, key, value))
+        message[0, :, head::4] = (q @ k.T / 8**0.5).softmax(dim=1) @ v
     torch.testing.assert_close(
         attention(x, source), attention.merge(message), atol=1e-5, rtol=1e-4
     )
@@ -79,7 +78,7 @@ def test_attention_heads_interleave_in_the_channels():
 def test_attention_is_sharper_to_more_keypoints_than_usual():
     attention = make_network(replace(TINY, attention_keypoints=4)).gnn.layers[0].attn
     plain = make_network().gnn.layers[0].attn
-    x, few, many = torch.randn(1, 32, 3), torch.randn(1, 32, 4), torch.randn(1, 32, 16)
+    x, few, many = torch.randn(1, 3, 32), torch.randn(1, 4, 32), torch.randn(1, 16, 32)
     torch.testing.assert_close(attention(x, few), plain(x, few))
     # log 16 is twice log 4, for queries and for keys.
     for parameter in (*plain.proj[0].parameters(), *plain.proj[1].parameters()):
@@ -153,10 +152,10 @@ def test_untrained_attention_finds_the_like():
     for passing in (attention.projections[2], attention.merge):
         nn.init.dirac_(passing.weight)
         nn.init.zeros_(passing.bias)
-    x = make_features(12)[2].transpose(1, 2)
-    messages = attention(x, x.flip(2))
+    x = make_features(12)[2]
+    messages = attention(x, x.flip(1))
     # A head of eight channels sometimes finds another more like it.
-    assert F.cosine_similarity(messages, x, dim=1).mean() > 0.7
+    assert F.cosine_similarity(messages, x, dim=2).mean() > 0.7
 
 
 def test_assignment_is_read_by_hand():

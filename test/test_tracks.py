@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from odometry_world import CAMERA, box_of_points, emptied, matches_of, straight
 
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.tracks import TrackTruth, evaluate_tracks
-from superglue_ros.geometry import project_points
+from superglue_ros.geometry import normalize_points, project_points
+from superglue_ros.geometry.two_view import estimate_two_view
 from superglue_ros.tracks import (
     FrameTracks,
     TrackChain,
@@ -173,6 +175,18 @@ def test_wrong_matches_disagree_with_the_motion() -> None:
     assert right > 0
     assert wrong < 0
     assert not agree_with_one_motion(emptied(messages[3]), CAMERA, 2.0).any()
+
+
+def test_opencv_that_finds_no_motion_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **named: object) -> None:
+        raise cv2.error("(-215:Assertion failed) !model.empty()")
+
+    monkeypatch.setattr(cv2, "findEssentialMat", fail)
+    monkeypatch.setattr(cv2, "findHomography", fail)
+    message = matches_of(POINTS, POSES[:5])[4]
+    assert not agree_with_one_motion(message, CAMERA, 2.0).any()
+    points = [normalize_points(seen, CAMERA) for seen in (message.keyframe_points, message.points)]
+    assert "0 matches agree on a motion" in estimate_two_view(*points, 2.0 / 500).reason
 
 
 def test_what_jumps_is_left_out() -> None:

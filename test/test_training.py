@@ -96,6 +96,17 @@ def test_the_identity_range_gives_the_identity():
     torch.testing.assert_close(homographies, torch.eye(3).repeat(3, 1, 1), atol=1e-4, rtol=0)
 
 
+def test_a_share_of_homographies_zooms_by_up_to_two_and_a_half():
+    still = HomographyConfig(0.0, 0.0, 1.0, 0.0, 0.0, full_scale_share=0.25)
+    generator = torch.Generator().manual_seed(0)
+    homographies = random_homographies(400, (160, 120), still, generator)
+    zoom = homographies[:, 0, 0]
+    zoomed = (zoom - 1).abs() > 1e-4
+    assert 70 < int(zoomed.sum()) < 130
+    assert 0.4 <= zoom.min() < 0.5
+    assert 2 < zoom.max() <= 2.5
+
+
 def test_second_view_is_the_first_one_warped(bank):
     pairs = HomographyPairs(bank, PairConfig(photometric=0.0), seed=1)
     pair = pairs.sample(6)

@@ -16,7 +16,7 @@ from superglue_ros.cli import world as world_command
 from superglue_ros.errors import SourceError
 from superglue_ros.training.data.assignment import ground_truth_assignment
 from superglue_ros.world import RenderedPairs, WorldConfig, WorldPairs, raycast
-from superglue_ros.world.cameras import Pool, look_at
+from superglue_ros.world.cameras import Pool, choose_pairs, look_at
 from superglue_ros.world.layouts import random_layout
 from superglue_ros.world.overlap import seen_share
 from superglue_ros.world.photometry import Draw
@@ -106,6 +106,26 @@ def test_overlap_is_within_the_range_asked_for() -> None:
     assert none.max() < 0.02
 
 
+@pytest.mark.parametrize(("turned", "zoomed"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5)])
+def test_a_share_of_second_views_is_rolled_and_zoomed(turned: float, zoomed: float) -> None:
+    rng = np.random.default_rng(1)
+    pool = Pool.of([random_layout(rng, 12, 0.0) for _ in range(2)], torch.device("cpu"))
+    size, count = (96, 72), 60
+    views = choose_pairs(
+        Draw(torch.device("cpu"), 1), pool, size, (0.0, 0.0), 2, count, turned, zoomed
+    )
+    right, down, _ = views.rotation[:, 2].unbind(1)
+    rolled = (torch.atan2(right, -down).abs() > 1.2).view(count, 2)
+    focal = views.intrinsics[:, 0, 0].view(count, 2) / size[0]
+    unlike = (focal < 0.49) | (focal > 1.21)
+    assert not rolled[:, 0].any()
+    assert not unlike[:, 0].any()
+    # Of the half that are chosen three in five are rolled by over 69 degrees, or zoomed so much
+    # that no camera is alike.
+    for share, hits in ((turned, rolled[:, 1]), (zoomed, unlike[:, 1])):
+        assert 0.15 * count < hits.sum() < 0.5 * count if share else not hits.any()
+
+
 def test_same_seed_same_pairs_and_next_batch_differs() -> None:
     source, again = (WorldPairs(WorldConfig(**SMALL), seed=7) for _ in range(2))
     other = WorldPairs(WorldConfig(**SMALL), seed=8)
@@ -171,6 +191,8 @@ def test_photographs_become_textures(tmp_path: Path, rng: np.random.Generator) -
         ("scenes", 0),
         ("texture_size", 100),
         ("street_share", 2.0),
+        ("turned", 2.0),
+        ("zoomed", -0.1),
     ],
 )
 def test_config_is_validated(option: str, value: object) -> None:

@@ -32,12 +32,31 @@ def plot_speed(path: Path, results: Sequence[SpeedResult]) -> None:
     save_figure(path, figure)
 
 
+def plot_soak(
+    path: Path,
+    frames: Sequence[int],
+    names: Sequence[str],
+    memory_mb: Sequence[Sequence[float]],
+    frames_per_s: Sequence[float],
+) -> None:
+    """Write a picture of memory (a row a sample, a column a process) and of speed over frames."""
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    memory, speed = figure.subplots(1, 2)
+    for name, values in zip(names, zip(*memory_mb)):
+        memory.plot(frames, values, label=name)
+    speed.plot(frames, frames_per_s)
+    _label(memory, "MiB", "memory (RSS)", "frames")
+    _label(speed, "frames/s", "speed", "frames")
+    memory.legend(fontsize="small")
+    save_figure(path, figure)
+
+
 def _mb(values: Iterable[float | None]) -> list[float]:
     return [math.nan if value is None else value for value in values]
 
 
-def _label(axes: Axes, unit: str, title: str) -> None:
-    axes.set_xlabel("keypoints an image")
+def _label(axes: Axes, unit: str, title: str, over: str = "keypoints an image") -> None:
+    axes.set_xlabel(over)
     axes.set_ylabel(unit)
     axes.set_title(title)
     axes.set_xlim(left=0)

@@ -15,6 +15,22 @@ from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.networks.config import PRECISIONS
 
 OPPONENTS = "transformers, lightglue or disk-lightglue"
+ROS_KINDS = {
+    "nodes": (
+        "superglue_ros.demo.live_benchmark",
+        "the way of images over DDS to the matcher node and back",
+    ),
+    "processes": (
+        "superglue_ros.demo.process_benchmark",
+        "matcher and odometry in two processes and in one",
+    ),
+    "soak": (
+        "superglue_ros.demo.soak",
+        "whether the nodes last: an hour's frames, nodes killed, wrong messages, three cameras",
+    ),
+}
+"""Subcommands of their own: the module that is run, and one line."""
+
 SWEEP_SIZES = [(320, 240), (640, 480), (1280, 960)]
 SWEEP_KEYPOINTS = [256, 512, 1024, 2048, 4096]
 
@@ -64,19 +80,18 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="DIR", help="bench.json and bench.png")
     parser.set_defaults(run=run)
-    kinds = parser.add_subparsers(title="what else", metavar="nodes")
-    # No prefix: every word goes on to the module, its --help too.
-    nodes = kinds.add_parser(
-        "nodes", help="the way of images over DDS to the matcher node and back",
-        add_help=False, prefix_chars="\0",
-    )  # fmt: skip
-    nodes.add_argument("words", nargs="*")
-    nodes.set_defaults(run=run_nodes)
+    kinds = parser.add_subparsers(title="with ROS 2", metavar="|".join(ROS_KINDS))
+    for name, (_, summary) in ROS_KINDS.items():
+        # No prefix: every word goes on to the module, its --help too.
+        kind = kinds.add_parser(name, help=summary, add_help=False, prefix_chars="\0")
+        kind.add_argument("words", nargs="*")
+        kind.set_defaults(run=run_nodes, kind=name)
 
 
 def run_nodes(args: argparse.Namespace) -> int:
-    """Time the live path."""
-    return run_ros_module("bench nodes", "superglue_ros.demo.live_benchmark", args.words)
+    """Measure what is live, in a module that needs ROS."""
+    module, _ = ROS_KINDS[args.kind]
+    return run_ros_module(f"bench {args.kind}", module, args.words)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -222,7 +237,7 @@ def _images(args: argparse.Namespace, size: tuple[int, int]) -> Any:
     import cv2
 
     from superglue_ros.benchmarks.against import noise_pair
-    from superglue_ros.matching.image_matcher import as_gray
+    from superglue_ros.matching.images import as_gray
     from superglue_ros.sources import read_image
 
     if not args.images:

@@ -13,9 +13,9 @@ from superglue_ros.cli.options import (
     matcher_config,
 )
 from superglue_ros.cli.source_options import add_source_options, open_chosen_source
-from superglue_ros.errors import ExportError, SuperGlueRosError
-from superglue_ros.exporters.colmap import MODELS, write_database, write_model
-from superglue_ros.exporters.hloc import write_hloc
+from superglue_ros.errors import CameraError, ExportError, SuperGlueRosError
+from superglue_ros.exporters.colmap import MODELS, import_pycolmap, write_database, write_model
+from superglue_ros.exporters.hloc import import_h5py, write_hloc
 from superglue_ros.exporters.sequence import MatchedSequence, SequenceCollector
 from superglue_ros.geometry import check_camera
 from superglue_ros.matching import ImageMatcher, KeyframeMatcher
@@ -90,6 +90,7 @@ def run_colmap(args: argparse.Namespace) -> int:
     """Export to COLMAP and print what was verified and mapped."""
     if (args.output / "database.db").exists():
         raise ExportError(f"{args.output / 'database.db'} exists already")
+    import_pycolmap()  # what is missing is said before the minutes that matching takes
     sequence, poses = _collect(args)
     matches, verified = write_database(args.output, sequence)
     print(
@@ -110,6 +111,7 @@ def run_colmap(args: argparse.Namespace) -> int:
 
 def run_hloc(args: argparse.Namespace) -> int:
     """Export to hloc and print what was written."""
+    import_h5py()
     sequence, _ = _collect(args)
     write_hloc(args.output, sequence)
     matches = sum(len(pair.matches) for pair in sequence.pairs)
@@ -123,6 +125,8 @@ def run_hloc(args: argparse.Namespace) -> int:
 def _collect(args: argparse.Namespace) -> tuple[MatchedSequence, dict[int, Pose]]:
     """The matched sequence and, where the model is of our poses, these by stamp."""
     source = open_chosen_source(args, rectify=True)
+    if args.kind == "colmap" and source.camera is None:
+        raise CameraError(f"COLMAP needs a calibration, and {args.source} has none: --calibration")
     odometry = None
     if args.model == "poses" and source.camera is not None:
         check_camera(source.camera)

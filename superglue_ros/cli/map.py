@@ -13,6 +13,7 @@ from superglue_ros.cli.options import (
     matcher_config,
 )
 from superglue_ros.cli.source_options import add_source_options, open_chosen_source
+from superglue_ros.errors import MapError
 from superglue_ros.evaluation.pairs import frame_stamps
 from superglue_ros.geometry import check_camera
 from superglue_ros.mapping import MapBuilder, write_map
@@ -47,12 +48,14 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replay, write the map, print what it holds."""
     source = open_chosen_source(args, rectify=True)
+    if source.camera is None:
+        raise MapError(f"a map needs a calibration, and {args.source} has none: --calibration")
     check_output(args.output)
     given = None
     if args.poses is not None:
         given = read_trajectory(args.poses, frame_stamps(source))
     odometry = None
-    if source.camera is not None and given is None:
+    if given is None:
         check_camera(source.camera)
         odometry = VisualOdometry(use_depth=source.has_depth or source.is_stereo)
     matcher = KeyframeMatcher(

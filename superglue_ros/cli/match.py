@@ -15,8 +15,8 @@ from superglue_ros.cli.options import (
     matcher_config,
 )
 from superglue_ros.cli.progress import said_if_slow
-from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.matching import ImageMatcher, ImageMatches, draw_matches
+from superglue_ros.npz import write_npz
 from superglue_ros.reporting.files import check_output
 from superglue_ros.reporting.pictures import check_picture, save_picture
 from superglue_ros.sources import GrayRange, ImageOptions, read_image
@@ -35,9 +35,17 @@ def add_parser(subparsers: Any) -> None:
         type=Path,
         metavar="F.npz",
         help="keypoints0/1 (pixels of the files), scores0/1, descriptors0/1, matches0 (index "
-        "into keypoints1, or -1) and confidence0",
+        "into keypoints1, or -1), confidence0 and points1 (where keypoints0 are in IMAGE1)",
     )
     parser.add_argument("--picture", type=Path, metavar="F.png", help="both images, matches drawn")
+    parser.add_argument(
+        "--rotation-retry",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="with fewer matches IMAGE1 is matched turned by 90, 180 and 270 degrees, too, and "
+        "the best kept if it has so many; 0, the default: never",
+    )
     add_config_options(parser, ImageOptions, "images")
     add_matcher_options(parser)
     parser.set_defaults(run=run)
@@ -58,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         matcher = ImageMatcher.from_config(config)
     sizes = " and ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (image0, image1))
     with said_if_slow(f"matching {sizes} px on {matcher.device} in {matcher.precision}"):
-        result = matcher.match(image0, image1)
+        result = matcher.match(image0, image1, args.rotation_retry)
     matched = result.matches0 != UNMATCHED
     if args.output is not None:
         save_matches(args.output, result)
@@ -72,24 +80,29 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"{count} is less than 0")
+    return count
+
+
 def save_matches(path: Path, result: ImageMatches) -> None:
     """Write the fields of the matches as .npz; raises SuperGlueRosError if it cannot."""
-    try:
-        # An open file, because numpy appends .npz to a name that lacks it.
-        with path.open("wb") as file:
-            np.savez(
-                file,
-                keypoints0=result.keypoints0,
-                keypoints1=result.keypoints1,
-                scores0=result.scores0,
-                scores1=result.scores1,
-                descriptors0=result.descriptors0,
-                descriptors1=result.descriptors1,
-                matches0=result.matches0,
-                confidence0=result.confidence0,
-            )
-    except OSError as error:
-        raise SuperGlueRosError(f"cannot write {path}: {error.strerror or error}") from error
+    write_npz(
+        path,
+        {
+            "keypoints0": result.keypoints0,
+            "keypoints1": result.keypoints1,
+            "scores0": result.scores0,
+            "scores1": result.scores1,
+            "descriptors0": result.descriptors0,
+            "descriptors1": result.descriptors1,
+            "matches0": result.matches0,
+            "confidence0": result.confidence0,
+            "points1": result.points1,
+        },
+    )
 
 
 def _picture(image0: ImageArray, image1: ImageArray, result: ImageMatches) -> ImageArray:
@@ -98,6 +111,6 @@ def _picture(image0: ImageArray, image1: ImageArray, result: ImageMatches) -> Im
         image0,
         image1,
         result.keypoints0[rows],
-        result.keypoints1[result.matches0[rows]],
+        result.points1[rows],
         result.confidence0[rows],
     )

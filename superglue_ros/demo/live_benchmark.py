@@ -22,12 +22,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from superglue_ros.benchmarks.speed import describe_machine, image_size
+from superglue_ros.benchmarks.speed import image_size
+from superglue_ros.demo.bench_command import print_machine, run_command, write_figures
 from superglue_ros.demo.benchmark_camera import Camera, Counts
 from superglue_ros.demo.node_process import NodeProcess, ros_running, spinning
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.nodes.health import OVERHEAD
-from superglue_ros.reporting.files import make_folder, write_json
+from superglue_ros.reporting.files import make_folder
 from superglue_ros.reporting.tables import format_table
 
 RATES_HZ = (0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0)
@@ -158,23 +159,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--parameters", nargs="+", default=[], metavar="NAME:=VALUE", help="of the matcher node"
     )
     args = parser.parse_args(arguments)
-    try:
-        if not all(0 < x < math.inf for x in (args.images, args.seconds, *args.rates)):
-            raise SuperGlueRosError("--images, --seconds and --rates must be above 0")
-        output = make_folder(args.output) if args.output else None
-        result = run(args)
-        machine = describe_machine()
-        print(", ".join(f"{key} {value}" for key, value in machine.items()))
-        print(report(result))
-        if output is not None:
-            write_json(output / "nodes.json", {"machine": machine, "result": result})
-    except SuperGlueRosError as error:
-        print(f"superglue_ros: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("superglue_ros: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(lambda: _work(args))
+
+
+def _work(args: argparse.Namespace) -> None:
+    if not all(0 < x < math.inf for x in (args.images, args.seconds, *args.rates)):
+        raise SuperGlueRosError("--images, --seconds and --rates must be above 0")
+    output = make_folder(args.output) if args.output else None
+    result = run(args)
+    machine = print_machine()
+    print(report(result))
+    if output is not None:
+        write_figures(output / "nodes.json", machine, result=result)
 
 
 def run(args: argparse.Namespace) -> NodesResult:

@@ -66,7 +66,13 @@ class NodeProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> NodeProcess:
-        output = self.log.open("wb") if self.log else None
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the process, or after its end another one, whose output follows in the log."""
+        mode = "wb" if self._process is None else "ab"
+        output = self.log.open(mode) if self.log else None
         try:
             self._process = subprocess.Popen(
                 self._command, stdout=output, stderr=subprocess.STDOUT if output else None
@@ -74,7 +80,6 @@ class NodeProcess:
         finally:
             if output:
                 output.close()
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
@@ -97,6 +102,13 @@ class NodeProcess:
     def output(self) -> str:
         """What it has written to its log."""
         return self.log.read_text(errors="replace") if self.log and self.log.exists() else ""
+
+    def kill(self) -> None:
+        """End the process at once, by SIGKILL, as a machine without memory does."""
+        if self._process is None:
+            raise NodeError(f"{self.name} was not started")
+        self._process.kill()
+        self._process.wait()
 
     def stop(self) -> int:
         """End the process by SIGTERM and return its exit status; it is killed where it does not

@@ -61,14 +61,19 @@ class Playback:
 
 
 class Player(Node):
-    """Publishes `image_raw`, `camera_info` and with_depth `depth`, and listens for the two nodes'
-    answers.
+    """Publishes `image_raw`, `camera_info`, with_depth `depth` and with_right `image_right` and
+    `camera_info_right`, and listens for the answers of the two nodes in the namespace `nodes`.
 
-    Something else must spin it (`running.spinning`).
+    Something else must spin it (`node_process.spinning`).
     """
 
     def __init__(
-        self, playback: Playback, namespace: str = "camera", with_depth: bool = False
+        self,
+        playback: Playback,
+        namespace: str = "camera",
+        with_depth: bool = False,
+        with_right: bool = False,
+        nodes: str = "",
     ) -> None:
         super().__init__("player", namespace=namespace)
         self._playback = playback
@@ -76,13 +81,22 @@ class Player(Node):
         self._images = self.create_publisher(Image, "image_raw", quality)
         self._infos = self.create_publisher(CameraInfo, "camera_info", quality)
         self._depths = self.create_publisher(Image, "depth", quality) if with_depth else None
+        self._rights = (
+            (
+                self.create_publisher(Image, "image_right", quality),
+                self.create_publisher(CameraInfo, "camera_info_right", quality),
+            )
+            if with_right
+            else ()
+        )
+        self._nodes = nodes
         self._started: tuple[float, int] | None = None
         self._sent_ns: deque[int] = deque(maxlen=max(playback.max_ahead, 1))
         self._estimated_ns: int | None = None
         self._matches_listeners = 0
         self._with_camera: set[str] = set()
         self.create_subscription(
-            OdometryStatus, "/odometry_node/status", self._on_status, QoSProfile(depth=50)
+            OdometryStatus, f"{nodes}/odometry_node/status", self._on_status, QoSProfile(depth=50)
         )
         self.create_subscription(
             DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=10)
@@ -91,9 +105,11 @@ class Player(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         """The nodes alone know what has reached them; the graph tells it too early."""
         for status in message.status:
+            if not status.name.startswith(f"{self._nodes}/"):
+                continue
             if any(v.key == "camera_info" and v.value == "received" for v in status.values):
                 self._with_camera.add(status.name)
-            if status.name == "/matcher_node":
+            if status.name == f"{self._nodes}/matcher_node":
                 values = {value.key: value.value for value in status.values}
                 self._matches_listeners = int(values.get("listeners", 0))
 
@@ -110,6 +126,7 @@ class Player(Node):
             self._images.get_subscription_count() > 0
             and self._infos.get_subscription_count() >= NODES
             and (self._depths is None or self._depths.get_subscription_count() > 0)
+            and all(right.get_subscription_count() > 0 for right in self._rights)
             and self._matches_listeners >= self._playback.listeners
         )
 
@@ -139,12 +156,17 @@ class Player(Node):
         if frame.camera is not None:
             header = make_header(frame.stamp_ns, frame.frame_id)
             self._infos.publish(camera_info_message(frame.camera, header))
+            if self._rights:
+                baseline_m = frame.baseline_m or 0.0
+                self._rights[1].publish(camera_info_message(frame.camera, header, baseline_m))
 
     def _publish(self, frame: Frame) -> None:
         header = make_header(frame.stamp_ns, frame.frame_id)
         self._publish_info(frame)
         if self._depths is not None and frame.depth_m is not None:
             self._depths.publish(depth_message(frame.depth_m, header))
+        if self._rights and frame.right is not None:
+            self._rights[0].publish(image_message(frame.right, header))
         self._images.publish(image_message(frame.image, header))
 
     def _await(self, stamp_ns: int) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from superglue_ros.matching import ImageMatcher, ImageMatches, MatcherConfig
-from superglue_ros.matching.image_matcher import as_gray
+from superglue_ros.matching.images import as_gray
 from superglue_ros.networks.assignment import empty_assignment, read_assignment
 from superglue_ros.networks.checkpoints import load_superglue, load_superpoint
 from superglue_ros.networks.device import choose_device
@@ -94,15 +94,19 @@ class PlainMatcher:
             assignment = read_assignment(plan, self._superglue.config.match_threshold)
         else:
             assignment = empty_assignment(1, m, n, torch.device("cpu"))
+        keypoints1, matches0 = side1.keypoints[0].numpy(), assignment.indices0[0].numpy()
+        points1 = np.full((m, 2), np.nan, np.float32)
+        points1[matches0 != UNMATCHED] = keypoints1[matches0[matches0 != UNMATCHED]]
         return ImageMatches(
             side0.keypoints[0].numpy(),
-            side1.keypoints[0].numpy(),
+            keypoints1,
             side0.scores[0].numpy(),
             side1.scores[0].numpy(),
             side0.descriptors[0].numpy(),
             side1.descriptors[0].numpy(),
-            assignment.indices0[0].numpy(),
+            matches0,
             assignment.confidences0[0].numpy(),
+            points1,
         )
 
     def _extract(self, image: ImageArray) -> ImageKeypoints:

@@ -188,8 +188,7 @@ def compare_features(
     """One method on one pair, given its features of both images and their (width, height)."""
     repeated, localisation = repeatability(first.keypoints, second.keypoints, homography, *sizes)
     matched = method.match(first, second)
-    points0 = first.keypoints[matched.indices0]
-    points1 = second.keypoints[matched.indices1]
+    points0, points1 = matched.points(first, second)
     errors = np.linalg.norm(warp_points(homography, points0) - points1, axis=1)
     accuracy = [float(np.mean(errors <= t)) if len(errors) else 0.0 for t in MATCHING_PX]
     corners = [

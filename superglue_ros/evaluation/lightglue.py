@@ -12,7 +12,7 @@ import torch
 
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.evaluation.methods import Detected, Matched, Method
-from superglue_ros.matching.image_matcher import as_gray, shrink
+from superglue_ros.matching.images import as_gray, shrink
 from superglue_ros.networks.config import MatcherConfig
 from superglue_ros.networks.device import choose_device
 from superglue_ros.types import ImageArray

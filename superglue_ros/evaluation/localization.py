@@ -11,14 +11,14 @@ import numpy as np
 from superglue_ros.errors import CameraError
 from superglue_ros.evaluation.trajectory import (
     MIN_POSES,
-    align_umeyama,
+    Similarity,
     apply_similarity,
     associate,
 )
 from superglue_ros.geometry import check_camera_fits, pose_errors_deg
 from superglue_ros.mapping import Localization, MapLocalizer
 from superglue_ros.sources import FrameSource, poses_from_trajectory, trajectory_from_poses
-from superglue_ros.types import Frame, Trajectory
+from superglue_ros.types import Frame, Pose, Trajectory
 
 NEAR_M, NEAR_DEG = 0.1, 5.0
 """Errors up to which an image is found well."""
@@ -85,8 +85,11 @@ def judge_queries(
     rows, places = associate(mapped, truth)
     if len(rows) < MIN_POSES:
         raise ValueError(f"{len(rows)} poses of the map have ground truth; {MIN_POSES} needed")
-    to_truth = align_umeyama(mapped.positions[rows], truth.positions[places], not is_metric)
     true_poses = poses_from_trajectory(truth)
+    own_poses = poses_from_trajectory(mapped)
+    to_truth = _aligned(
+        [own_poses[row] for row in rows], [true_poses[place] for place in places], not is_metric
+    )
     results = []
     for stamp_ns, localization in found:
         asked = np.array([stamp_ns], np.int64)
@@ -103,6 +106,22 @@ def judge_queries(
         known = localization.pose is not None
         results.append(QueryResult(name, name, stamp_ns, known, localization.inliers, *errors))
     return results
+
+
+def _aligned(poses: Sequence[Pose], truth: Sequence[Pose], with_scale: bool) -> Similarity:
+    """The similarity that brings poses to the true ones; its rotation is that of the cameras, as
+    positions along a road say nothing of a roll about it."""
+    total = sum(right.rotation @ pose.rotation.T for pose, right in zip(poses, truth))
+    u, _, vt = np.linalg.svd(total)
+    rotation = u @ np.diag([1.0, 1.0, np.linalg.det(u @ vt)]) @ vt
+    turned = np.array([rotation @ pose.position for pose in poses])
+    true = np.array([right.position for right in truth])
+    from_mean, to_mean = turned - turned.mean(axis=0), true - true.mean(axis=0)
+    spread = float((from_mean**2).sum())
+    if spread <= 0:
+        raise ValueError("the poses of the map do not move")
+    scale = float((from_mean * to_mean).sum()) / spread if with_scale else 1.0
+    return Similarity(scale, rotation, true.mean(axis=0) - scale * turned.mean(axis=0))
 
 
 def _at(stamps_ns: np.ndarray) -> Trajectory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import cv2
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superglue_ros.matching import ExtractedFeatures, ImageMatcher, MatcherConfig
-from superglue_ros.matching.image_matcher import as_gray, shrink
+from superglue_ros.matching.images import as_gray, shrink
 from superglue_ros.types import FloatArray, ImageArray, IntArray
 
 SIFT_RATIO = 0.8
@@ -39,15 +39,21 @@ class Detected:
 @dataclass(frozen=True)
 class Matched:
     """Matched indices (M,) into two keypoint lists, confidences (M,) in [0, 1], and how long they
-    took."""
+    took; refined (M, 2): pixels of the second image, None where they are its keypoints'."""
 
     indices0: IntArray
     indices1: IntArray
     confidences: FloatArray
     milliseconds: float = 0.0
+    refined: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.indices0)
+
+    def points(self, first: Detected, second: Detected) -> tuple[FloatArray, FloatArray]:
+        """(M, 2) pixels in each of the two images that were matched."""
+        points1 = second.keypoints[self.indices1] if self.refined is None else self.refined
+        return first.keypoints[self.indices0], points1
 
 
 class Detector(Protocol):
@@ -65,6 +71,14 @@ class Method:
     match: Callable[[Detected, Detected], Matched]
 
 
+@dataclass(frozen=True)
+class ExtractedImage:
+    """An image and our features of it."""
+
+    features: ExtractedFeatures
+    image: ImageArray
+
+
 class SuperPointDetector:
     """Keypoints and descriptors of an `ImageMatcher`."""
 
@@ -75,15 +89,18 @@ class SuperPointDetector:
         """Features of a gray or BGR image."""
         extracted = self.matcher.extract(image)
         features = extracted.features
-        return Detected(features.keypoints, features.descriptors, extracted)
+        return Detected(features.keypoints, features.descriptors, ExtractedImage(extracted, image))
 
     def match(self, first: Detected, second: Detected) -> Matched:
         """SuperGlue's matches; raises ValueError for features of another detector."""
-        sides = first.extracted, second.extracted
-        if not all(isinstance(side, ExtractedFeatures) for side in sides):
+        side0, side1 = first.extracted, second.extracted
+        if not isinstance(side0, ExtractedImage) or not isinstance(side1, ExtractedImage):
             raise ValueError("SuperGlue takes features of SuperPointDetector")
-        found = self.matcher.match_features(*sides)
-        return Matched(found.indices0, found.indices1, found.confidences)
+        found = self.matcher.match_features(side0.features, side1.features)
+        matched = Matched(found.indices0, found.indices1, found.confidences)
+        points0, points1 = matched.points(first, second)
+        refined = self.matcher.refine(side0.image, side1.image, points0, points1)
+        return replace(matched, refined=refined)
 
 
 class OpenCvDetector:

@@ -112,8 +112,7 @@ def _picture(
 ) -> ImageArray:
     detected0, detected1 = method.detector.detect(first), method.detector.detect(second)
     matched = method.match(detected0, detected1)
-    points0 = detected0.keypoints[matched.indices0]
-    points1 = detected1.keypoints[matched.indices1]
+    points0, points1 = matched.points(detected0, detected1)
     return draw_matches(
         first,
         second,

@@ -248,8 +248,7 @@ def evaluate_views(
 ) -> PairResult:
     """One method on two views; pair: their indices, whose difference is the gap."""
     detected0, detected1 = (view.detected[id(method.detector)] for view in (first, second))
-    points0 = detected0.keypoints[matched.indices0]
-    points1 = detected1.keypoints[matched.indices1]
+    points0, points1 = matched.points(detected0, detected1)
     truth = second.pose.inverse() @ first.pose
     right = right_matches(points0, points1, (first.camera, second.camera), truth)
     errors: dict[str, tuple[tuple[float, float], ...]] = {}

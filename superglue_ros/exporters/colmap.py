@@ -42,7 +42,7 @@ def write_database(folder: Path, sequence: MatchedSequence) -> tuple[int, int]:
     Raises ExportError where it exists already or pycolmap is missing, CameraError for an image
     without a usable camera.
     """
-    pycolmap = _import_pycolmap()
+    pycolmap = import_pycolmap()
     path = folder / "database.db"
     if path.exists():
         raise ExportError(f"{path} exists already")
@@ -96,7 +96,7 @@ def write_model(
     """
     if kind not in MODELS:
         raise ValueError(f"kind must be one of {', '.join(MODELS)}, not {kind}")
-    pycolmap = _import_pycolmap()
+    pycolmap = import_pycolmap()
     sparse = folder / "sparse"
     (sparse / "0").mkdir(parents=True, exist_ok=True)
     paths = folder / "database.db", folder / "images"
@@ -196,7 +196,8 @@ def _quiet(pycolmap: Any) -> Iterator[None]:
         pycolmap.logging.minloglevel = level
 
 
-def _import_pycolmap() -> Any:
+def import_pycolmap() -> Any:
+    """The module; ExportError where it is missing or older than 4."""
     try:
         import pycolmap
     except ImportError as error:

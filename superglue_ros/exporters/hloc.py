@@ -21,7 +21,7 @@ def write_hloc(folder: Path, sequence: MatchedSequence) -> None:
     int16, index into the second image or -1, matching_scores0 (N0,) float16. Raises ExportError
     without h5py or where a file cannot be written.
     """
-    h5py = _import_h5py()
+    h5py = import_h5py()
     try:
         with h5py.File(folder / "features.h5", "w") as file:
             for image in sequence.images:
@@ -54,7 +54,8 @@ def _key(name: str) -> str:
     return name.replace("/", "-")
 
 
-def _import_h5py() -> Any:
+def import_h5py() -> Any:
+    """The module; ExportError where it is missing."""
     try:
         import h5py
     except ImportError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from superglue_ros.errors import MapError
+from superglue_ros.npz import write_npz
 from superglue_ros.types import BoolArray, Features, FloatArray, Pose
 
 FORMAT = 1
@@ -48,7 +49,7 @@ class KeyframeMap:
 
 
 def write_map(path: Path, keyframe_map: KeyframeMap) -> None:
-    """Write a map as .npz, descriptors in half precision; MapError where it cannot be."""
+    """Write a map as .npz, descriptors in half precision; SuperGlueRosError where it cannot be."""
     keyframes = keyframe_map.keyframes
     features = [keyframe.features for keyframe in keyframes]
     arrays: dict[str, Any] = {
@@ -64,12 +65,7 @@ def write_map(path: Path, keyframe_map: KeyframeMap) -> None:
         "descriptors": np.concatenate([f.descriptors for f in features]).astype(np.float16),
         "landmarks": np.concatenate([keyframe.landmarks for keyframe in keyframes]),
     }
-    try:
-        # An open file, because numpy appends .npz to a name that lacks it.
-        with path.open("wb") as file:
-            np.savez(file, **arrays)
-    except OSError as error:
-        raise MapError(f"cannot write {path}: {error.strerror or error}") from error
+    write_npz(path, arrays)
 
 
 def read_map(path: str | Path) -> KeyframeMap:

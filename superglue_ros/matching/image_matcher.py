@@ -3,85 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from superglue_ros.engines.cuda_graphs import CapturedNetworks
 from superglue_ros.engines.exported import open_engine
-from superglue_ros.errors import DeviceError, ImageError
+from superglue_ros.errors import DeviceError
+from superglue_ros.matching.alignment import refine_points
+from superglue_ros.matching.images import as_gray, shrink
+from superglue_ros.matching.results import ExtractedFeatures, FeatureMatches, ImageMatches
+from superglue_ros.matching.turning import turn_image, turn_points
 from superglue_ros.networks.config import MatcherConfig
 from superglue_ros.networks.device import choose_device, use_threads
 from superglue_ros.networks.keypoints import Keypoints
 from superglue_ros.networks.pair import load_networks
 from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
-from superglue_ros.types import UNMATCHED, Features, FloatArray, ImageArray, IntArray
-
-MIN_SIDE = 16
-"""Smallest image side in pixels that can be matched."""
-
-
-@dataclass(frozen=True)
-class ImageMatches:
-    """What two images share; the arrays of an `.npz` of `superglue_ros match`.
-
-    keypoints (N, 2) in pixels of the image as given, scores (N,), descriptors (N, 256);
-    matches0 (N0,): index into keypoints1 or UNMATCHED; confidence0 (N0,) in [0, 1].
-    """
-
-    keypoints0: FloatArray
-    keypoints1: FloatArray
-    scores0: FloatArray
-    scores1: FloatArray
-    descriptors0: FloatArray
-    descriptors1: FloatArray
-    matches0: IntArray
-    confidence0: FloatArray
-
-
-@dataclass(frozen=True)
-class FeatureMatches:
-    """Matched indices into two feature lists: indices0, indices1 (M,) int32, confidences (M,)."""
-
-    indices0: IntArray
-    indices1: IntArray
-    confidences: FloatArray
-
-    def __len__(self) -> int:
-        return len(self.indices0)
-
-
-@dataclass(frozen=True)
-class ExtractedFeatures:
-    """Features of one image on the device, with SuperGlue's side of them already computed.
-
-    image_size and points are of the image as given: (width, height), (N, 2) float32 pixels.
-    """
-
-    image_size: tuple[int, int]
-    points: FloatArray
-    scores: Tensor
-    descriptors: Tensor
-    encoded: EncodedKeypoints
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    @cached_property
-    def features(self) -> Features:
-        """The same on the host."""
-        return Features(
-            self.image_size,
-            self.points,
-            self.scores.float().cpu().numpy(),
-            self.descriptors.float().cpu().numpy(),
-        )
+from superglue_ros.types import UNMATCHED, Features, FloatArray, ImageArray
 
 
 class ImageMatcher:
@@ -129,9 +69,13 @@ class ImageMatcher:
         return cls(**vars(config))
 
     @torch.inference_mode()
-    def extract(self, image: ImageArray) -> ExtractedFeatures:
-        """Features of a gray (H, W) or BGR (H, W, 3) uint8 image; ImageError for any other."""
-        gray = as_gray(image)
+    def extract(self, image: ImageArray, quarter_turns: int = 0) -> ExtractedFeatures:
+        """Features of a gray (H, W) or BGR (H, W, 3) uint8 image; ImageError for any other.
+
+        quarter_turns: the networks see the image turned by so many, counter-clockwise; points are
+        of the image as given all the same.
+        """
+        gray = turn_image(as_gray(image), quarter_turns)
         height, width = gray.shape
         shrunk = shrink(gray, self.config.resize)
         size = (shrunk.shape[1], shrunk.shape[0])
@@ -143,8 +87,10 @@ class ImageMatcher:
         scores, descriptors = result.scores[0, :count], result.descriptors[0, :count]
         # Pixel (0, 0) is a centre, so scaling is about the image's corner at (-0.5, -0.5).
         factor = np.array((width / size[0], height / size[1]), np.float32)
-        points = (keypoints + np.float32(0.5)) * factor - np.float32(0.5)
-        return ExtractedFeatures((width, height), points, scores, descriptors, encoded)
+        turned = (keypoints + np.float32(0.5)) * factor - np.float32(0.5)
+        points = turn_points(turned, (width, height), -quarter_turns)
+        given = (width, height) if quarter_turns % 2 == 0 else (height, width)
+        return ExtractedFeatures(given, points, scores, descriptors, encoded, quarter_turns % 4)
 
     def _describe(self, gray: ImageArray) -> tuple[Keypoints, EncodedKeypoints]:
         """Keypoints, padded or not, and SuperGlue's side of them."""
@@ -188,14 +134,83 @@ class ImageMatcher:
             indices0.numpy().astype(np.int32), matched[0].astype(np.int32), matched[1]
         )
 
-    def match(self, image0: ImageArray, image1: ImageArray) -> ImageMatches:
-        """Matches of two images, gray (H, W) or BGR (H, W, 3) uint8; ImageError for any other."""
+    def refine(
+        self,
+        image0: ImageArray,
+        image1: ImageArray,
+        points0: FloatArray,
+        points1: FloatArray,
+        quarter_turns: int = 0,
+    ) -> FloatArray:
+        """Matched points1 (M, 2) of image1, moved by some tenths of a pixel to where it looks as
+        image0 does at points0 (M, 2); as they are without `refine`. ImageError as `extract`.
+
+        quarter_turns: of image1, counter-clockwise, after which it looks as image0 does.
+        """
+        if not self.config.refine or not len(points0):
+            return points1
+        # At the size that the networks saw: there points are off by less than a pixel.
+        gray0, gray1 = (shrink(as_gray(image), self.config.resize) for image in (image0, image1))
+        scale0, scale1 = (
+            np.array(gray.shape[::-1]) / image.shape[1::-1]
+            for gray, image in ((gray0, image0), (gray1, image1))
+        )
+        upright = turn_image(gray1, quarter_turns)
+        start = turn_points((points1 + 0.5) * scale1 - 0.5, gray1.shape[::-1], quarter_turns)
+        found = refine_points(gray0, upright, (points0 + 0.5) * scale0 - 0.5, start)
+        back = turn_points(found, upright.shape[::-1], -quarter_turns)
+        return ((back + 0.5) / scale1 - 0.5).astype(np.float32)
+
+    def retry_turned(
+        self,
+        keyframe: ExtractedFeatures,
+        image: ImageArray,
+        extracted: ExtractedFeatures,
+        matches: FeatureMatches,
+        least: int,
+    ) -> tuple[ExtractedFeatures, FeatureMatches]:
+        """An image's features and matches to a keyframe, or where these are fewer than `least`
+        those of the turn that has most and so many, if there is one.
+
+        A turn is tried only where both have keypoints enough.
+        """
+        if not len(matches) < least <= min(len(keyframe), len(extracted)):
+            return extracted, matches
+        others = []
+        for further in (1, 2, 3):
+            turned = self.extract(image, extracted.quarter_turns + further)
+            others.append((turned, self.match_features(keyframe, turned)))
+        best = max(others, key=lambda turned: len(turned[1]))
+        return best if len(best[1]) >= least else (extracted, matches)
+
+    def match(
+        self, image0: ImageArray, image1: ImageArray, rotation_retry: int = 0
+    ) -> ImageMatches:
+        """Matches of two images, gray (H, W) or BGR (H, W, 3) uint8; ImageError for any other.
+
+        rotation_retry: where there are fewer, the second image is matched turned by 90, 180 and
+        270 degrees, too, and the best is kept if it has so many (`retry_turned`). ValueError for
+        one below 0.
+        """
+        if rotation_retry < 0:
+            raise ValueError(f"rotation_retry is a number of matches, not {rotation_retry}")
         extracted0, extracted1 = self.extract(image0), self.extract(image1)
         found = self.match_features(extracted0, extracted1)
+        extracted1, found = self.retry_turned(
+            extracted0, image1, extracted1, found, rotation_retry
+        )
         matches0 = np.full(len(extracted0), UNMATCHED, np.int64)
         confidence0 = np.zeros(len(extracted0), np.float32)
         matches0[found.indices0] = found.indices1
         confidence0[found.indices0] = found.confidences
+        points1 = np.full((len(extracted0), 2), np.nan, np.float32)
+        points1[found.indices0] = self.refine(
+            image0,
+            image1,
+            extracted0.points[found.indices0],
+            extracted1.points[found.indices1],
+            extracted1.quarter_turns,
+        )
         f0, f1 = extracted0.features, extracted1.features
         return ImageMatches(
             f0.keypoints,
@@ -206,29 +221,5 @@ class ImageMatcher:
             f1.descriptors,
             matches0,
             confidence0,
+            points1,
         )
-
-
-def as_gray(image: ImageArray) -> ImageArray:
-    """A gray (H, W) uint8 image of a gray or BGR one; ImageError for any other."""
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-        raise ImageError(f"an image must be a uint8 array, not {kind}")
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise ImageError(f"an image must be (H, W) or (H, W, 3), not {image.shape}")
-    if min(image.shape[:2]) < MIN_SIDE:
-        height, width = image.shape[:2]
-        raise ImageError(f"an image of {width} x {height} is under {MIN_SIDE} pixels a side")
-    if image.ndim == 3:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
-    # torch wants to write where it reads: pixels that view a message are copied.
-    return np.require(image, requirements=("C", "W"))
-
-
-def shrink(image: ImageArray, longer_side: int) -> ImageArray:
-    """The image with its longer side at most `longer_side`; 0 leaves it as it is."""
-    factor = longer_side / max(image.shape[:2])
-    if longer_side == 0 or factor >= 1:
-        return image
-    height, width = (max(round(side * factor), MIN_SIDE) for side in image.shape[:2])
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

@@ -35,5 +35,11 @@ class KeyframePolicy:
         30.0, "An older keyframe is replaced; 0: never for its age", unit="s", range=(0.0, 3600.0)
     )
 
+    rotation_retry: bool = option(
+        False,
+        "Match a frame with fewer than min_matches turned by 90, 180 and 270 degrees, too, and "
+        "keep the best that has so many; it takes four times as long",
+    )
+
     def __post_init__(self) -> None:
         check_options(self)

@@ -6,8 +6,9 @@ import time
 
 import numpy as np
 
-from superglue_ros.matching.image_matcher import ExtractedFeatures, FeatureMatches, ImageMatcher
+from superglue_ros.matching.image_matcher import ImageMatcher
 from superglue_ros.matching.keyframe_policy import KeyframePolicy
+from superglue_ros.matching.results import ExtractedFeatures, FeatureMatches
 from superglue_ros.matching.stereo import check_rectified, find_right_points
 from superglue_ros.one_camera import OneCamera
 from superglue_ros.stamps import StampOrder
@@ -46,6 +47,7 @@ class KeyframeMatcher:
         self._keyframe: tuple[Frame, ExtractedFeatures] | None = None
         self._last: tuple[Frame, ExtractedFeatures] | None = None
         self._right_points: FloatArray | None = None
+        self._quarter_turns = 0
 
     @property
     def last_features(self) -> Features | None:
@@ -72,17 +74,23 @@ class KeyframeMatcher:
         self._start_anew(self._camera.follow(frame.frame_id, frame.stamp_ns))
         self._start_anew(self._order.follow(frame.stamp_ns))
         started = time.perf_counter()
-        extracted = self.matcher.extract(frame.image)
+        extracted = self.matcher.extract(frame.image, self._quarter_turns)
         between = time.perf_counter()
         self._start_anew(self._size_change(extracted))
         found = _NOTHING
         if self._keyframe is not None:
-            found = self.matcher.match_features(self._keyframe[1], extracted)
-        finished = time.perf_counter()
-        right = self._right_points
+            extracted, found = self._match(self._keyframe[1], extracted, frame.image)
         key_frame, key_extracted = self._keyframe or (frame, extracted)
         points0 = key_extracted.points[found.indices0]
-        points1 = extracted.points[found.indices1]
+        points1 = self.matcher.refine(
+            key_frame.image,
+            frame.image,
+            points0,
+            extracted.points[found.indices1],
+            extracted.quarter_turns - key_extracted.quarter_turns,
+        )
+        finished = time.perf_counter()
+        right = self._right_points
         is_keyframe = self._becomes_keyframe(frame, extracted, points0, points1)
         result = FrameMatches(
             stamp_ns=frame.stamp_ns,
@@ -126,6 +134,20 @@ class KeyframeMatcher:
             found = find_right_points(frame.image, right, extracted.points)
             check_rectified(extracted.points, found)
             self._right_points = found
+
+    def _match(
+        self, keyframe: ExtractedFeatures, extracted: ExtractedFeatures, image: ImageArray
+    ) -> tuple[ExtractedFeatures, FeatureMatches]:
+        """A frame's features and matches, in another turn where the policy says so; frames to
+        come begin with that turn, so that their features are like the keyframe's."""
+        matches = self.matcher.match_features(keyframe, extracted)
+        if self.policy.rotation_retry:
+            least = self.policy.min_matches
+            extracted, matches = self.matcher.retry_turned(
+                keyframe, image, extracted, matches, least
+            )
+            self._quarter_turns = extracted.quarter_turns
+        return extracted, matches
 
     def _start_anew(self, reason: str) -> None:
         """Forget the keyframe where there is a reason, for the next result to say."""

@@ -1,7 +1,7 @@
 """Where points of a rectified pair's left image lie in the right one.
 
 Semi-global matching (Hirschmueller 2008) of shrunk images says roughly where, alignment of the
-patches (Lucas and Kanade 1981) in the full ones to some hundredths of a pixel.
+patches in the full ones to some hundredths of a pixel.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from superglue_ros.errors import ImageError
-from superglue_ros.matching.image_matcher import as_gray, shrink
+from superglue_ros.matching.alignment import align_points
+from superglue_ros.matching.images import as_gray, shrink
 from superglue_ros.types import FloatArray, ImageArray
 
 MAX_DISPARITY_SHARE = 0.15
@@ -19,15 +20,8 @@ MAX_DISPARITY_SHARE = 0.15
 _SEARCH_PX = 480
 """Longer side of the images that are searched: the time of a search grows with its cube."""
 _BLOCK_PX = 5
-_HALF_PX = 5
-"""A patch has 11 x 11 pixels."""
 _ITERATIONS = 5
-_LEAST_CORRELATION = 0.7
-_REACH_PX = 2.5
-"""By which a point may move from where the search saw it, along rows and, since no rig is
-rectified perfectly, across them."""
-_FLAT = 1e-3
-"""Least that is divided by, of squares of gray levels."""
+"""Of the alignment, across rows as well, since no rig is rectified perfectly."""
 _ROW_SPREAD_PX = 1.0
 """By which a point's change of row may differ from the median of all: a rig is off by much the
 same everywhere."""
@@ -35,8 +29,6 @@ _FEW_POINTS = 50
 _LEAST_SHARE = 0.15
 """Of keypoints found; some 5 % are by chance."""
 _MOST_ROWS_PX = 1.5
-_AT_ONCE = 4096
-"""Points; OpenCV's maps end at 32,767 rows."""
 
 
 def find_right_points(left: ImageArray, right: ImageArray, points: FloatArray) -> FloatArray:
@@ -50,15 +42,9 @@ def find_right_points(left: ImageArray, right: ImageArray, points: FloatArray) -
     if grays[0].shape != grays[1].shape:
         sizes = (" x ".join(map(str, gray.shape[::-1])) for gray in grays)
         raise ImageError("the left image of a pair has {} pixels, the right {}".format(*sizes))
-    found = np.full((len(points), 2), np.nan, np.float32)
     if not len(points):
-        return found
-    start = _search(*grays, points)
-    rows = np.flatnonzero(np.isfinite(start[:, 0]))
-    exact = grays[0].astype(np.float32), grays[1].astype(np.float32)
-    for first in range(0, len(rows), _AT_ONCE):
-        some = rows[first : first + _AT_ONCE]
-        found[some] = _align(*exact, points[some].astype(np.float32), start[some])
+        return np.zeros((0, 2), np.float32)
+    found = align_points(*grays, points, _search(*grays, points), _ITERATIONS)
     if np.isfinite(found).any():
         down = found[:, 1] - points[:, 1]
         found[np.abs(down - np.nanmedian(down)) > _ROW_SPREAD_PX] = np.nan
@@ -108,49 +94,3 @@ def _search(left: ImageArray, right: ImageArray, points: FloatArray) -> FloatArr
     # Disparities come in sixteenths of a pixel, negative where there is none.
     across = np.where(found >= 0, found / (16 * scale[0]), np.nan)
     return np.stack([points[:, 0] - across, points[:, 1]], axis=1).astype(np.float32)
-
-
-def _align(
-    left: FloatArray, right: FloatArray, points: FloatArray, start: FloatArray
-) -> FloatArray:
-    """(N, 2) float32: points of the left image in the right one, by Gauss-Newton from `start` on
-    the difference of their patches, whose brightness and contrast may differ; NaN where the
-    patches do not correlate or the point went too far. Images and points are float32."""
-    around = np.arange(-_HALF_PX, _HALF_PX + 1, dtype=np.float32)
-    across, down = (axis.reshape(1, -1) for axis in np.meshgrid(around, around))
-
-    def patches(image: FloatArray, at: FloatArray, dx: float = 0, dy: float = 0) -> FloatArray:
-        """(N, 121) without their means."""
-        x, y = at[:, :1] + (across + np.float32(dx)), at[:, 1:] + (down + np.float32(dy))
-        values = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(values - values.mean(axis=1, keepdims=True))
-
-    wanted = patches(left, points)
-    square = np.maximum(_dot(wanted, wanted), _FLAT)
-    slopes = [
-        (patches(left, points, dx, dy) - patches(left, points, -dx, -dy)) / 2
-        for dx, dy in ((1, 0), (0, 1))
-    ]
-    # What a slope has in common with the patch, a change of contrast explains as well.
-    slopes = [slope - wanted * (_dot(slope, wanted) / square)[:, None] for slope in slopes]
-    xx, xy, yy = (_dot(slopes[i], slopes[j]) for i, j in ((0, 0), (0, 1), (1, 1)))
-    determinant = np.maximum(xx * yy - xy**2, np.maximum(1e-3 * xx * yy, _FLAT))
-    at = start
-    for _ in range(_ITERATIONS):
-        seen = patches(right, at)
-        contrast = np.clip(square / np.maximum(_dot(seen, wanted), _FLAT), 0.3, 3)
-        difference = seen * contrast[:, None] - wanted
-        u, v = (_dot(slope, difference) for slope in slopes)
-        step = np.stack([yy * u - xy * v, xx * v - xy * u], axis=1) / determinant[:, None]
-        at = at - np.clip(step, -1, 1)
-    seen = patches(right, at)
-    correlation = _dot(seen, wanted) / np.sqrt(np.maximum(_dot(seen, seen), _FLAT) * square)
-    height, width = right.shape
-    good = (correlation >= _LEAST_CORRELATION) & (np.abs(at - start) <= _REACH_PX).all(axis=1)
-    good &= ((at >= -0.5) & (at <= [width - 0.5, height - 0.5])).all(axis=1)
-    return np.where(good[:, None], at, np.float32(np.nan))
-
-
-def _dot(one: FloatArray, other: FloatArray) -> FloatArray:
-    """(N,) products of the rows."""
-    return np.asarray(np.einsum("ij,ij->i", one, other))

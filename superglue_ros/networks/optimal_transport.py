@@ -12,6 +12,9 @@ _LOG_DOMAIN_START = 2
 """Iterations in log space before the matrix scaling, so that its kernel neither over- nor
 underflows where the plan has mass."""
 
+_MOST_LOG_SCALE = 30.0
+"""Up to which the scales of a kernel are exact enough in float32, and so are their products."""
+
 
 def augment_scores(scores: Tensor, bin_score: Tensor) -> Tensor:
     """Scores (B, M, N) with a dustbin row and column of `bin_score`: (B, M + 1, N + 1) (eq. 8)."""
@@ -45,30 +48,51 @@ class _Sinkhorn(torch.autograd.Function):
     """Sinkhorn with the exact gradient of its finite number of iterations.
 
     Only the potentials, vectors, are kept; the matrices of an iteration are computed again from
-    them on the way back, so that memory does not grow by a matrix an iteration.
+    them on the way back, so that memory does not grow by a matrix an iteration. On a CPU all but
+    the first iterations scale one exponentiated kernel: a matrix-vector product in place of a
+    logsumexp, and on the way back all of their matrices are one product of what the vectors were.
     """
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, iterations: int) -> Tensor:
         """Log assignment of augmented scores z (B, M + 1, N + 1)."""
-        log_mu, log_nu, norm = _log_marginals(z.shape[1] - 1, z.shape[2] - 1, z)
-        u, v = [], [z.new_zeros(z.shape[0], 1, z.shape[2])]
-        for _ in range(iterations):
-            u.append(log_mu[:, None] - torch.logsumexp(z + v[-1], dim=2, keepdim=True))
-            v.append(log_nu - torch.logsumexp(z + u[-1], dim=1, keepdim=True))
-        ctx.save_for_backward(z, torch.stack(u), torch.stack(v))
-        return z + u[-1] + v[-1] + norm
+        # A GPU is quick with either, and would wait for the check of the scales.
+        in_logs = min(iterations, _LOG_DOMAIN_START) if z.device.type == "cpu" else iterations
+        u, v = _log_iterations(z, in_logs)
+        a, b = _scaling_iterations(z + u[-1] + v[-1], iterations - in_logs)
+        if not _are_moderate(a, b):
+            u, v = _log_iterations(z, iterations)
+            a, b = a[:0], b[:0]
+        ctx.save_for_backward(z, u, v, a, b)
+        plan = z + u[-1] + v[-1] + _log_marginals(z.shape[1] - 1, z.shape[2] - 1, z)[2]
+        return plan.add_(a[-1].log().transpose(1, 2)).add_(b[-1].log()) if len(a) else plan
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         """Gradient of z (B, M + 1, N + 1)."""
-        z, u, v = ctx.saved_tensors
+        z, u, v, a, b = ctx.saved_tensors
         log_mu, log_nu, _ = _log_marginals(z.shape[1] - 1, z.shape[2] - 1, z)
         grad_z = grad.clone()
         grad_u, grad_v = grad.sum(2, keepdim=True), grad.sum(1, keepdim=True)
+        if len(a):
+            kernel = (z + u[-1] + v[-1]).exp_()
+            rows, columns = [], []
+            grad_a = grad_u.transpose(1, 2)
+            for t in reversed(range(len(a))):
+                # The derivative of a logsumexp is a softmax, here over each column, then each
+                # row: the kernel times a row's and a column's factor.
+                column = b[t + 1] * grad_v / log_nu.exp()
+                grad_a = grad_a - a[t] * (column @ kernel.transpose(1, 2))
+                row = a[t] * grad_a / log_mu.exp()
+                grad_v = -b[t] * (row @ kernel)
+                grad_a = torch.zeros_like(grad_a)
+                rows += [a[t], row]
+                columns += [column, b[t]]
+            factors = torch.cat(rows, 1).transpose(1, 2) @ torch.cat(columns, 1)
+            grad_z -= kernel.mul_(factors)
+            grad_u = grad_a.transpose(1, 2)
         for t in reversed(range(len(u))):
-            # The derivative of a logsumexp is a softmax, here over each column, then each row.
             step = (z + u[t] + (v[t + 1] - log_nu)).exp_().mul_(grad_v)
             grad_z -= step
             grad_u = grad_u - step.sum(2, keepdim=True)
@@ -77,6 +101,39 @@ class _Sinkhorn(torch.autograd.Function):
             grad_v = -step.sum(1, keepdim=True)
             grad_u = torch.zeros_like(grad_u)
         return grad_z, None
+
+
+def _log_iterations(z: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """Potentials u (T, B, M + 1, 1) and v (T + 1, B, 1, N + 1), the latter from 0 on, of
+    iterations in log space."""
+    log_mu, log_nu, _ = _log_marginals(z.shape[1] - 1, z.shape[2] - 1, z)
+    u, v = [], [z.new_zeros(z.shape[0], 1, z.shape[2])]
+    for _ in range(iterations):
+        u.append(log_mu[:, None] - torch.logsumexp(z + v[-1], dim=2, keepdim=True))
+        v.append(log_nu - torch.logsumexp(z + u[-1], dim=1, keepdim=True))
+    return torch.stack(u), torch.stack(v)
+
+
+def _scaling_iterations(log_kernel: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """Scales a (T, B, 1, M + 1) and b (T + 1, B, 1, N + 1), the latter from 1 on, of a kernel that
+    holds the potentials up to here."""
+    batch, rows, columns = log_kernel.shape
+    a, b = [log_kernel.new_ones(batch, 1, rows)], [log_kernel.new_ones(batch, 1, columns)]
+    if iterations:
+        log_mu, log_nu, _ = _log_marginals(rows - 1, columns - 1, log_kernel)
+        mu, nu = log_mu.exp(), log_nu.exp()
+        kernel = log_kernel.exp()
+        for _ in range(iterations):
+            # Vectors stand before the matrix: torch is ten times as slow with those behind it.
+            a.append(mu / (b[-1] @ kernel.transpose(1, 2)))
+            b.append(nu / (a[-1] @ kernel))
+    return torch.stack(a)[1:], torch.stack(b)
+
+
+def _are_moderate(a: Tensor, b: Tensor) -> bool:
+    """Whether products of scales are far from what float32 can hold."""
+    scales = (a, b) if len(a) else ()
+    return all(bool((s.log().abs() < _MOST_LOG_SCALE).all()) for s in scales)
 
 
 @torch.no_grad()

@@ -1,8 +1,9 @@
 """SuperGlue (Sarlin et al., arXiv:1911.11763) as it is trained.
 
 Parameter names and shapes are those of the published `superglue_indoor.pth` and
-`superglue_outdoor.pth`: convolutions of width 1 over (B, C, N). For inference
-`superglue_inference.FoldedSuperGlue` computes the same with fewer, larger products.
+`superglue_outdoor.pth`: convolutions of width 1. States are (B, N, C) all the same, keypoints
+before channels: the convolutions then are plain products, and a CPU trains a quarter faster.
+For inference `superglue_inference.FoldedSuperGlue` computes the same with fewer, larger products.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from superglue_ros.networks.attention import fused_attention
 from superglue_ros.networks.optimal_transport import log_optimal_transport
@@ -59,13 +61,32 @@ class ImageKeypoints(NamedTuple):
     image_size: tuple[int, int]
 
 
+class Pointwise(nn.Conv1d):
+    """A convolution of width 1 of keypoints' channels."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, outputs) of (B, N, inputs)."""
+        return F.linear(x, self.weight[:, :, 0], self.bias)
+
+
+class KeypointNorm(nn.BatchNorm1d):
+    """A batch norm of keypoints' channels, over all keypoints of a batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) of the same."""
+        return super().forward(x.flatten(0, 1)).view_as(x)
+
+
 def mlp(channels: list[int]) -> nn.Sequential:
     """Layers of width-1 convolutions, each but the last with batch norm and rectifier."""
     layers: list[nn.Module] = []
     for i in range(1, len(channels)):
-        layers.append(nn.Conv1d(channels[i - 1], channels[i], 1))
+        layers.append(Pointwise(channels[i - 1], channels[i]))
         if i < len(channels) - 1:
-            layers += [nn.BatchNorm1d(channels[i]), nn.ReLU()]
+            layers += [KeypointNorm(channels[i]), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
@@ -102,8 +123,8 @@ class KeypointEncoder(nn.Module):
         self.encoder = mlp([3, *config.keypoint_encoder, config.descriptor_dim])
 
     def forward(self, keypoints: Tensor, scores: Tensor) -> Tensor:
-        """Encodings (B, D, N) of normalised keypoints (B, N, 2) and scores (B, N)."""
-        return self.encoder(torch.cat((keypoints.transpose(1, 2), scores[:, None]), dim=1))
+        """Encodings (B, N, D) of normalised keypoints (B, N, 2) and scores (B, N)."""
+        return self.encoder(torch.cat((keypoints, scores[..., None]), dim=2))
 
 
 class MultiHeadedAttention(nn.Module):
@@ -114,24 +135,24 @@ class MultiHeadedAttention(nn.Module):
         dim = config.descriptor_dim
         self.heads = config.num_heads
         self.training_keypoints = config.attention_keypoints
-        self.merge = nn.Conv1d(dim, dim, 1)
-        self.proj = nn.ModuleList(nn.Conv1d(dim, dim, 1) for _ in range(3))
+        self.merge = Pointwise(dim, dim)
+        self.proj = nn.ModuleList(Pointwise(dim, dim) for _ in range(3))
 
     @property
-    def projections(self) -> list[nn.Conv1d]:
+    def projections(self) -> list[Pointwise]:
         """Those of query, key and value."""
-        return [proj for proj in self.proj if isinstance(proj, nn.Conv1d)]
+        return [proj for proj in self.proj if isinstance(proj, Pointwise)]
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        """Messages (B, D, N) to x (B, D, N) from source (B, D, M) (eq. 4-6)."""
-        b, d, n = x.shape
+        """Messages (B, N, D) to x (B, N, D) from source (B, M, D) (eq. 4-6)."""
+        b, n, d = x.shape
         query, key, value = (
-            proj(y).view(b, d // self.heads, self.heads, -1).permute(0, 2, 3, 1)
+            proj(y).view(b, -1, d // self.heads, self.heads).permute(0, 3, 1, 2)
             for proj, y in zip(self.projections, (x, source, source))
         )
-        sharpness = attention_sharpness(self.training_keypoints, source.shape[2])
+        sharpness = attention_sharpness(self.training_keypoints, source.shape[1])
         message = _attend(query, key, value, sharpness)
-        return self.merge(message.permute(0, 3, 1, 2).reshape(b, d, n))
+        return self.merge(message.permute(0, 2, 3, 1).reshape(b, n, d))
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, sharpness: float) -> Tensor:
@@ -157,8 +178,8 @@ class AttentionalPropagation(nn.Module):
         self.mlp = mlp([2 * dim, 2 * dim, dim])
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        """Residual (B, D, N) of x (B, D, N) that attends to source (B, D, M)."""
-        return self.mlp(torch.cat((x, self.attn(x, source)), dim=1))
+        """Residual (B, N, D) of x (B, N, D) that attends to source (B, M, D)."""
+        return self.mlp(torch.cat((x, self.attn(x, source)), dim=2))
 
 
 class AttentionalGNN(nn.Module):
@@ -176,7 +197,7 @@ class AttentionalGNN(nn.Module):
         return [layer for layer in self.layers if isinstance(layer, AttentionalPropagation)]
 
     def forward(self, x0: Tensor, x1: Tensor) -> tuple[Tensor, Tensor]:
-        """Refined (B, D, M) and (B, D, N); even layers attend within, odd ones across."""
+        """Refined (B, M, D) and (B, N, D); even layers attend within, odd ones across."""
         for i, layer in enumerate(self.propagations):
             source0, source1 = (x1, x0) if i % 2 else (x0, x1)
             delta0, delta1 = layer(x0, source0), layer(x1, source1)
@@ -192,7 +213,7 @@ class SuperGlue(nn.Module):
         self.config = config or SuperGlueConfig()
         self.kenc = KeypointEncoder(self.config)
         self.gnn = AttentionalGNN(self.config)
-        self.final_proj = nn.Conv1d(self.config.descriptor_dim, self.config.descriptor_dim, 1)
+        self.final_proj = Pointwise(self.config.descriptor_dim, self.config.descriptor_dim)
         self.bin_score = nn.Parameter(torch.tensor(1.0))
 
     def sharpen_attention(self, training_keypoints: int) -> None:
@@ -240,7 +261,7 @@ class SuperGlue(nn.Module):
         """Score matrix (B, M, N) of M and N keypoints (eq. 7)."""
         x0, x1 = self.gnn(self._encode(side0), self._encode(side1))
         f0, f1 = self.final_proj(x0), self.final_proj(x1)
-        return f0.transpose(1, 2) @ f1 / self.config.descriptor_dim**0.5
+        return f0 @ f1.transpose(1, 2) / self.config.descriptor_dim**0.5
 
     def forward(self, side0: ImageKeypoints, side1: ImageKeypoints) -> Tensor:
         """Log assignment (B, M + 1, N + 1) with dustbins last.
@@ -251,7 +272,7 @@ class SuperGlue(nn.Module):
 
     def _encode(self, side: ImageKeypoints) -> Tensor:
         points = normalize_keypoints(side.keypoints, side.image_size)
-        return side.descriptors.transpose(1, 2) + self.kenc(points, side.scores)
+        return side.descriptors + self.kenc(points, side.scores)
 
     def assign(self, scores: Tensor) -> Tensor:
         """Log assignment (B, M + 1, N + 1) of a score matrix (B, M, N) (eq. 8-9)."""

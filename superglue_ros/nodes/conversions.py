@@ -35,6 +35,9 @@ AnyImage: TypeAlias = Image | CompressedImage
 
 NS_PER_S = 1_000_000_000
 
+MOST_FEATURES = 1_000_000
+"""Of an image, far beyond what any has: consumers keep something for each feature."""
+
 
 def stamp_to_ns(stamp: Time) -> int:
     """Nanoseconds of a message's time."""
@@ -136,6 +139,9 @@ def matches_message(matches: FrameMatches, header: Header, keyframe_header: Head
 def matches_from_message(message: Matches) -> FrameMatches:
     """Matches of a message; MessageError where its arrays do not fit together."""
     count = len(message.confidences)
+    for name in ("num_features", "num_keyframe_features"):
+        if getattr(message, name) > MOST_FEATURES:
+            raise MessageError(f"{name} is {getattr(message, name)}, over {MOST_FEATURES}")
     matches = FrameMatches(
         stamp_ns=stamp_to_ns(message.header.stamp),
         keyframe_stamp_ns=stamp_to_ns(message.keyframe_header.stamp),

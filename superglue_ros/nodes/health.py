@@ -18,6 +18,9 @@ DIAGNOSTICS_PERIOD_S = 1.0
 LOG_PERIOD_S = 10.0
 """A cause that keeps on is logged this often."""
 
+MOST_LETTERS = 200
+"""Of a cause or a line: what a message holds, and its report quotes, may be of any length."""
+
 MAX_CAUSES = 40
 """From so many causes on, new ones (names of encodings, say) count as one."""
 
@@ -47,7 +50,7 @@ class Problems:
         Numbers in the cause do not tell causes apart.
         """
         now = time.monotonic()
-        cause = re.sub(r"\d+(\.\d+)?", "#", cause)
+        cause = re.sub(r"\d+(\.\d+)?", "#", shortened(cause))
         with self._lock:
             if cause not in self._counts and len(self._counts) >= MAX_CAUSES:
                 cause = "other"
@@ -58,7 +61,8 @@ class Problems:
                 return
             self._logged[cause] = (now, count)
         missed = count - count_then - 1
-        self._log(text + (f" ({missed} more since the last such line)" if missed else ""))
+        more = f" ({missed} more since the last such line)" if missed else ""
+        self._log(shortened(text) + more)
 
     def count(self, cause: str) -> None:
         """Count what is normal and needs no line."""
@@ -70,6 +74,12 @@ class Problems:
         """Problems so far, by cause."""
         with self._lock:
             return dict(self._counts)
+
+
+def shortened(text: str) -> str:
+    """The text in one line of at most `MOST_LETTERS`."""
+    line = " ".join(text.split())
+    return line if len(line) <= MOST_LETTERS else f"{line[: MOST_LETTERS - 3]}..."
 
 
 class Rate:

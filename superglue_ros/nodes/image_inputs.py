@@ -133,8 +133,13 @@ def image_input(
     options: MatcherNodeOptions,
     take: Callable[..., None],
     report: Callable[[str, str], None],
+    drop: Callable[[str, str], None],
 ) -> ImageInput:
-    """The topics that options name; take(image) or take(image, image_right) gets what comes."""
+    """The topics that options name; take(image) or take(image, image_right) gets what comes.
+
+    drop(cause, text) is told of each image that it does not get, in place of report(cause, text),
+    which is of pairs' images told, too: only pairs are taken.
+    """
     if options.use_stereo:
         return StereoImages(node, take, options.pair_tolerance_s, report, options.frame_id)
-    return SingleImages(node, take, report, options.frame_id)
+    return SingleImages(node, take, drop, options.frame_id)

@@ -65,6 +65,82 @@ def superglue_node(
     )
 
 
+def matcher_arguments() -> list[DeclareLaunchArgument]:
+    """What every launch file that starts a matcher has."""
+    return [
+        DeclareLaunchArgument(
+            "image",
+            default_value="camera/image_raw",
+            description="Topic of the images; compressed ones where it ends in /compressed. Names "
+            "without a leading / are in the namespace.",
+        ),
+        DeclareLaunchArgument(
+            "camera_info",
+            default_value="camera/camera_info",
+            description="Topic of the CameraInfo of the images; the matcher can do without.",
+        ),
+        DeclareLaunchArgument(
+            "image_right",
+            default_value="",
+            description="Topic of the right images of a rectified stereo pair, whose left ones "
+            "are on image.",
+        ),
+        DeclareLaunchArgument(
+            "namespace", default_value="", description="Namespace of the nodes, as robot1."
+        ),
+        DeclareLaunchArgument(
+            "use_sim_time", default_value="false", description="Take the time from /clock."
+        ),
+        params_argument(
+            "matcher", "; presets are config/matcher_cpu.yaml and config/matcher_gpu.yaml"
+        ),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            choices=["debug", "info", "warn", "error", "fatal"],
+            description="From which severity on the nodes' lines are shown.",
+        ),
+    ]
+
+
+def matcher_setting(context: LaunchContext) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+    """Parameters and remappings of matcher_node that follow from its arguments."""
+    remappings: list[tuple[str, Any]] = [
+        (name, LaunchConfiguration(name)) for name in ("image", "camera_info")
+    ]
+    if right := text(context, "image_right"):
+        remappings.append(("image_right", right))
+    return ({"use_stereo": True} if right else {}), remappings
+
+
+def both_nodes(
+    context: LaunchContext,
+    matcher: dict[str, Any],
+    odometry: dict[str, Any],
+    remappings: Sequence[tuple[str, Any]],
+) -> Node:
+    """matcher_node and odometry_node in one process, each with its parameters, as with
+    `superglue_node`; remappings: of both."""
+
+    def words(name: str, parameters: dict[str, Any]) -> list[Any]:
+        """As matcher_and_odometry takes them, which tells the two nodes apart."""
+        given = [
+            f"{key}={str(value).lower() if isinstance(value, bool) else text(context, key)}"
+            for key, value in parameters.items()
+        ]
+        sim_time = f"use_sim_time={text(context, 'use_sim_time')}"
+        return [f"--{name}", LaunchConfiguration(f"{name}_params"), sim_time, *given]
+
+    options = common()
+    arguments = [*words("matcher", matcher), *words("odometry", odometry)]
+    return Node(
+        package=PACKAGE,
+        executable="matcher_and_odometry",
+        remappings=list(dict(remappings).items()),
+        **{**options, "arguments": [*arguments, *options["arguments"]]},
+    )
+
+
 def common() -> dict[str, Any]:
     """Options of every node, by arguments that all launch files have."""
     return {

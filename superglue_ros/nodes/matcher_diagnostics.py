@@ -18,8 +18,9 @@ REPLACED = "a newer image came"
 class MatcherDiagnostics:
     """Counts what comes and goes, and publishes it when asked to.
 
-    gray: what makes the images 8 bit; received, matched: of images; search: of right images;
-    problems: each dropped image is one; camera_received: whether there has been a CameraInfo.
+    gray: what makes the images 8 bit; received, matched: of images, and what came is matched,
+    dropped or waits; search: of right images; problems: by cause; num_camera_infos: CameraInfos
+    that came.
     """
 
     def __init__(self, node: Node, gray: GrayRange) -> None:
@@ -27,12 +28,30 @@ class MatcherDiagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.problems = Problems(node.get_logger().warning)
         self.received, self.matched = Rate(), Rate()
-        self.camera_received = False
+        # Each is counted in one thread only.
+        self._num_replaced, self._num_failed, self._num_others = 0, 0, 0
+        self.num_camera_infos = 0
         self._latency, self._overhead = Milliseconds(), Milliseconds()
         self._extract, self._match = Milliseconds(), Milliseconds()
         self.search = Milliseconds()
         self._last: FrameMatches | None = None
         self._problems_before, self._matched_before = 0, 0
+
+    def count_replaced(self) -> None:
+        """Count an image that a newer one made room for, which is as it should be."""
+        self.problems.count(REPLACED)
+        self._num_replaced += 1
+
+    def drop_other(self, cause: str, text: str) -> None:
+        """Count an image that comes and is not taken in, as another camera's, and report it."""
+        self.received.tick()
+        self.problems.report(cause, text)
+        self._num_others += 1
+
+    def drop(self, cause: str, text: str) -> None:
+        """Count an image that cannot be matched, and report it."""
+        self.problems.report(cause, text)
+        self._num_failed += 1
 
     def add(self, matches: FrameMatches, latency_ms: float) -> None:
         """Take in a result, published so long after its image came."""
@@ -72,6 +91,7 @@ class MatcherDiagnostics:
         return {
             "images received": self.received.count,
             "images matched": self.matched.count,
+            "images dropped": self._num_replaced + self._num_failed + self._num_others,
             "rate in [Hz]": f"{self.received.per_second():.2f}",
             "rate out [Hz]": f"{self.matched.per_second():.2f}",
             "latency": self._latency,
@@ -85,7 +105,8 @@ class MatcherDiagnostics:
             "right points": self._right_points(),
             "grey levels": self._gray,
             "keyframe": last.keyframe_id if last is not None else 0,
-            "camera_info": "received" if self.camera_received else "none yet",
+            "camera_info": "received" if self.num_camera_infos else "none yet",
+            "camera_infos received": self.num_camera_infos,
             "device": matcher.device,
             "precision": matcher.precision,
             "model": matcher.model,

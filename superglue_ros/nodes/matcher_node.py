@@ -12,7 +12,6 @@ import numpy as np
 import rclpy
 import torch
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -25,7 +24,7 @@ from superglue_ros.matching import (
     MatcherConfig,
     draw_matches,
 )
-from superglue_ros.msg import Features, Matches
+from superglue_ros.msg import Features
 from superglue_ros.nodes.conversions import (
     AnyImage,
     camera_from_message,
@@ -38,7 +37,8 @@ from superglue_ros.nodes.decoding import make_decoder
 from superglue_ros.nodes.health import diagnose_regularly
 from superglue_ros.nodes.image_inputs import image_input
 from superglue_ros.nodes.mailbox import CLOSE_TIMEOUT_S, Mailbox
-from superglue_ros.nodes.matcher_diagnostics import REPLACED, MatcherDiagnostics
+from superglue_ros.nodes.matcher_diagnostics import MatcherDiagnostics
+from superglue_ros.nodes.matches_link import HandOver, MatchesOutput
 from superglue_ros.nodes.options import MatcherNodeOptions
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.right_camera import RECTIFY
@@ -47,7 +47,6 @@ from superglue_ros.nodes.subscribing import CameraInfoSubscription
 from superglue_ros.sources import GrayRange, ImageOptions
 from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
 
-MATCHES_QUEUE_SIZE = 50
 WARM_UP_SHAPE = (480, 640)
 MOST_FAILURES = 20
 """So many defects in a row, and nothing will be matched any more: a GPU's context that is broken
@@ -60,11 +59,12 @@ class MatcherNode(Node):
     Subscribes image and camera_info, and image_right with use_stereo; publishes ~/matches,
     ~/features and ~/match_picture (where someone listens) and /diagnostics; ~/reset gives the
     keyframe up. Raises ValueError, CheckpointError, DeviceError or EngineError where its
-    parameters do not suit.
+    parameters do not suit. hand_over: of the matches to an odometry in this process.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, hand_over: HandOver | None = None, **options: Any) -> None:
         super().__init__("matcher_node", **options)
+        self._matches_out = MatchesOutput(self, hand_over)
         self._settings = NodeParameters(
             self,
             fixed=[MatcherConfig, MatcherNodeOptions, ImageOptions],
@@ -99,8 +99,6 @@ class MatcherNode(Node):
         )
 
     def _publish_to_topics(self) -> None:
-        reliable = QoSProfile(depth=MATCHES_QUEUE_SIZE)
-        self._matches_out = self.create_publisher(Matches, "~/matches", reliable)
         self._features_out = self.create_publisher(Features, "~/features", 2)
         self._picture_out = self.create_publisher(Image, "~/match_picture", 2)
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -108,15 +106,16 @@ class MatcherNode(Node):
 
     def _listen(self) -> None:
         CameraInfoSubscription(self, "camera_info", self._on_camera_info)
-        options, report = self._settings.get(MatcherNodeOptions), self._problems.report
-        self._images_in = image_input(self, options, self._on_image, report)
+        options = self._settings.get(MatcherNodeOptions)
+        report, drop = self._problems.report, self._diagnostics.drop_other
+        self._images_in = image_input(self, options, self._on_image, report, drop)
 
     def _change_policy(self) -> None:
         self._matcher.policy = self._settings.get(KeyframePolicy)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._camera = camera_from_message(message)
-        self._diagnostics.camera_received = True
+        self._diagnostics.num_camera_infos += 1
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset_asked.set()
@@ -126,7 +125,7 @@ class MatcherNode(Node):
     def _on_image(self, message: AnyImage, right: AnyImage | None = None) -> None:
         self._diagnostics.received.tick()
         if self._mailbox.put((message, right, time.monotonic())):
-            self._problems.count(REPLACED)
+            self._diagnostics.count_replaced()
 
     def _work(self) -> None:
         """Match the newest image, until the mailbox closes; no image ends it."""
@@ -142,15 +141,14 @@ class MatcherNode(Node):
             try:
                 self._process(*item)
             except SuperGlueRosError as error:
-                self._problems.report(str(error), f"image dropped: {error}")
+                self._diagnostics.drop(str(error), f"image dropped: {error}")
             except Exception as error:
                 if not self.context.ok():
                     return  # told to stop meanwhile: nothing can be published any more
                 self._matcher.reset()
                 text = " ".join(str(error).split())
-                self._problems.report(
-                    type(error).__name__, f"image dropped: {type(error).__name__}: {text}"
-                )
+                name = type(error).__name__
+                self._diagnostics.drop(name, f"image dropped: {name}: {text}")
                 # Memory may be free again in a while.
                 failures += not isinstance(error, torch.OutOfMemoryError)
                 if failures == MOST_FAILURES:

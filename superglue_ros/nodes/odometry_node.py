@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -21,8 +19,9 @@ from superglue_ros.nodes.camera_infos import CameraInfos
 from superglue_ros.nodes.camera_mount import CameraMount
 from superglue_ros.nodes.conversions import matches_from_message, stamp_to_ns
 from superglue_ros.nodes.depth_images import DepthImages
-from superglue_ros.nodes.health import diagnose_regularly
+from superglue_ros.nodes.health import diagnose_regularly, shortened
 from superglue_ros.nodes.image_inputs import WatchedImages
+from superglue_ros.nodes.matches_link import MATCHES_QUEUE_SIZE, HandOver, listen_to_matches
 from superglue_ros.nodes.odometry_diagnostics import OdometryDiagnostics
 from superglue_ros.nodes.odometry_messages import OdometryFrames, status_message
 from superglue_ros.nodes.odometry_publisher import OdometryPublisher
@@ -38,9 +37,8 @@ from superglue_ros.one_camera import OneCamera
 from superglue_ros.stamps import StampOrder
 from superglue_ros.types import CameraModel, FloatArray, FrameMatches
 
-MATCHES_QUEUE_SIZE = 50
+STATUS_QUEUE_SIZE = 50
 DEPTH_QUEUE_SIZE = 30
-
 
 Waiting: TypeAlias = tuple[Matches, FrameMatches, "FloatArray | None", float]
 """A message, what it holds, its keyframe's depth, and when it came."""
@@ -52,10 +50,10 @@ class OdometryNode(Node):
     Subscribes matches and camera_info, depth with use_depth, camera_info_right with use_stereo,
     and TF until it has said where the camera is; publishes ~/odometry, ~/path, ~/landmarks,
     ~/status, TF and /diagnostics; ~/reset begins anew. Raises ValueError where its parameters do
-    not suit.
+    not suit. hand_over: of the matches of a matcher in this process.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, hand_over: HandOver | None = None, **options: Any) -> None:
         super().__init__("odometry_node", **options)
         self._settings = NodeParameters(
             self,
@@ -72,10 +70,10 @@ class OdometryNode(Node):
         self._problems = self._diagnostics.problems
         outputs = self._settings.get(OdometryOutputs)
         self._publisher = OdometryPublisher(self, self._options, outputs, self._problems)
-        self._status_out = self.create_publisher(OdometryStatus, "~/status", MATCHES_QUEUE_SIZE)
+        self._status_out = self.create_publisher(OdometryStatus, "~/status", STATUS_QUEUE_SIZE)
         base, base_to_camera = self._options.base, self._options.base_to_camera
         self._mount = CameraMount(self, base, base_to_camera) if base else None
-        self._waiting: deque[Waiting] = deque(maxlen=MATCHES_QUEUE_SIZE)
+        self._waiting: deque[Waiting] = deque()
         self._frames: OdometryFrames | None = None
         self._order, self._one_camera = StampOrder(late_ns=0), OneCamera()
         self._state, self._reset_count = "", 0
@@ -86,20 +84,14 @@ class OdometryNode(Node):
         self._depth_topic: WatchedImages | None = None
         if use_depth:
             self._listen_to_depth()
-        self._listen()
+        self._listen(hand_over)
         self.create_service(Trigger, "~/reset", self._on_reset)
         diagnose_regularly(self, self._check_topics)
 
-    def _listen(self) -> None:
+    def _listen(self, hand_over: HandOver | None) -> None:
         self._matches_watchdog = TopicWatchdog(self, "matches", Matches, from_matcher=True)
         self._rectified_check = RectifiedCheck(self, "matches", self._rectified)
-        self.create_subscription(
-            Matches,
-            "matches",
-            self._on_matches,
-            QoSProfile(depth=MATCHES_QUEUE_SIZE),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        listen_to_matches(self, self._on_matches, self._diagnostics.drop_waiting, hand_over)
         CameraInfoSubscription(self, "camera_info", self._on_camera_info)
 
     def _listen_to_depth(self) -> None:
@@ -114,7 +106,7 @@ class OdometryNode(Node):
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._infos.add(message)
-        self._diagnostics.camera_received = True
+        self._diagnostics.num_camera_infos += 1
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._start_anew()
@@ -129,8 +121,7 @@ class OdometryNode(Node):
             change = self._one_camera.follow(matches.frame_id, matches.stamp_ns)
         except (MessageError, OtherCamera) as error:
             cause = "bad message" if isinstance(error, MessageError) else "two cameras"
-            self._diagnostics.refusal = f"{cause}: {error}"
-            self._problems.report(cause, f"message dropped: {error}")
+            self._diagnostics.drop(cause, f"message dropped: {error}", f"{cause}: {error}")
             return
         if reason := self._order.follow(matches.stamp_ns) or change:
             self._start_anew()
@@ -139,6 +130,9 @@ class OdometryNode(Node):
         if self._depths is not None:
             self._depths.add_matches(message)
             depth = self._depths.of_keyframe(matches)
+        if len(self._waiting) == MATCHES_QUEUE_SIZE:
+            self._waiting.popleft()
+            self._diagnostics.drop_waiting()
         self._waiting.append((message, matches, depth, time.monotonic()))
         self._process_waiting()
 
@@ -207,17 +201,17 @@ class OdometryNode(Node):
     def _start_anew(self) -> None:
         self._odometry.reset()
         self._publisher.clear()
+        self._diagnostics.drop_waiting(len(self._waiting))
         self._waiting.clear()
         self._frames = None
 
     def _refuse(self, message: Matches, reason: str) -> None:
         """Say in the log, the status and the diagnostics why a message gave no estimate."""
-        self._problems.report(reason, f"no odometry: {reason}")
-        self._diagnostics.refusal = reason
+        self._diagnostics.drop(reason, f"no odometry: {reason}")
         begun = self._state in (TrackingState.TRACKING.value, TrackingState.LOST.value)
         state = TrackingState.LOST if begun else TrackingState.INITIALISING
         status = OdometryStatus(header=message.header, state=state.value)
-        status.reason = reason
+        status.reason = shortened(reason)
         status.scale_is_metric = self._odometry.use_depth
         status.num_matches = len(message.confidences)
         status.keyframe_id = message.keyframe_id

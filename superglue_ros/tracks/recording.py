@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from superglue_ros.errors import SuperGlueRosError
+from superglue_ros.npz import write_npz
 from superglue_ros.tracks.chain import FrameTracks, TrackChain
 from superglue_ros.types import FrameMatches
 
@@ -42,9 +42,4 @@ class TrackRecorder:
             "ages": np.concatenate([np.zeros(0, np.int64), *(f.ages for f in frames)]),
             "confidences": np.concatenate([no_points[:, 0], *(f.confidences for f in frames)]),
         }
-        try:
-            # An open file, because numpy appends .npz to a name that lacks it.
-            with path.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-        except OSError as error:
-            raise SuperGlueRosError(f"cannot write {path}: {error.strerror or error}") from error
+        write_npz(path, arrays)

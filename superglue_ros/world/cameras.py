@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,6 +28,9 @@ TRIES = 12
 
 NEAREST = 0.01
 """Step to the nearest candidate for a second view, as a share of the way across the scene."""
+
+ZOOM = 2.5
+"""Zoomed second views have focal lengths up to so many times as long or short."""
 
 ASTRAY = 0.85
 """Candidates that stray farther than this look anywhere."""
@@ -123,8 +127,13 @@ def choose_pairs(
     overlap: tuple[float, float],
     candidates: int,
     pairs: int,
+    turned: float = 0.0,
+    zoomed: float = 0.0,
 ) -> View:
     """Cameras of B pairs: 2B views, both of a pair in turn.
+
+    turned, zoomed: shares of pairs whose second view is rolled by any angle, and has another focal
+    length.
 
     A first camera looks across its scene; of the candidates for the second the one whose overlap
     is nearest to the drawn one is taken, and of a few more pairs than asked for those that came
@@ -143,6 +152,10 @@ def choose_pairs(
     stray = (rank + draw.uniform(len(rank))) / candidates
     stray = stray if overlap[1] > 0 else torch.ones_like(stray)
     second = _candidates(draw, pool, first, roll, _seen_points(draw, small, depth, stray), stray)
+    if turned:
+        second = _turned(draw, second, candidates, turned)
+    if zoomed:
+        second = _zoomed(draw, second, candidates, zoomed)
     share = _shares(pool, small, depth, sketch_of(second), candidates)
 
     wanted = draw.uniform(count, low=overlap[0], high=overlap[1])
@@ -192,6 +205,27 @@ def _candidates(
     own, drawn = again(first.intrinsics), draw_intrinsics(draw, len(scene), *size)
     matrix = torch.lerp(own, drawn, other[:, None, None])
     return View(scene, look_at(place, goal, rolls), place, matrix, *size)
+
+
+def _turned(draw: Draw, views: View, each: int, share: float) -> View:
+    """Views (V * each) of which those of a share of the V are rolled by any angle."""
+    count = len(views) // each
+    chosen = (draw.uniform(count) < share) * draw.uniform(count, low=-math.pi, high=math.pi)
+    roll = chosen.repeat_interleave(each)
+    cosine, sine = roll.cos()[:, None], roll.sin()[:, None]
+    right, down, forward = views.rotation.unbind(2)
+    right, down = cosine * right + sine * down, cosine * down - sine * right
+    return replace(views, rotation=torch.stack([right, down, forward], 2))
+
+
+def _zoomed(draw: Draw, views: View, each: int, share: float) -> View:
+    """Views (V * each) of which those of a share of the V have other focal lengths."""
+    count = len(views) // each
+    factor = draw.log_uniform(count, low=1 / ZOOM, high=ZOOM)
+    factor = torch.where(draw.uniform(count) < share, factor, 1.0).repeat_interleave(each)
+    matrix = views.intrinsics.clone()
+    matrix[:, [0, 1], [0, 1]] *= factor[:, None]
+    return replace(views, intrinsics=matrix)
 
 
 def _seen_points(draw: Draw, view: View, depth: torch.Tensor, stray: torch.Tensor) -> torch.Tensor:

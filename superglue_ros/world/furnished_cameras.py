@@ -12,6 +12,7 @@ from torch import Tensor
 
 from superglue_ros.errors import SourceError
 from superglue_ros.types import FloatArray
+from superglue_ros.world.cameras import ZOOM
 from superglue_ros.world.furnished import FurnishedWorld, world_files
 from superglue_ros.world.furnished_render import Camera, render_depth
 from superglue_ros.world.overlap import seen_share
@@ -35,7 +36,8 @@ class FurnishedConfig:
     for validation; photographs: folder of pictures that replace some textures; size: (width,
     height) in pixels; overlap: range of the smaller share of each picture that the other sees,
     (0, 0) for pairs without common surface; views: of a cluster; stray: of these views those that
-    look anywhere; turned: share of cameras rolled by any angle; dressed: clusters until the
+    look anywhere; turned: share of cameras rolled by any angle; zoomed: share of the other cameras
+    of a cluster that have 0.4 to 2.5 times the anchor's focal length; dressed: clusters until the
     world is dressed anew. Raises ValueError for values out of range.
     """
 
@@ -48,6 +50,7 @@ class FurnishedConfig:
     views: int = 8
     stray: int = 1
     turned: float = 0.1
+    zoomed: float = 0.0
     dressed: int = 12
 
     def __post_init__(self) -> None:
@@ -58,8 +61,8 @@ class FurnishedConfig:
             raise ValueError(f"size is (width, height), at least 32 each, not {self.size}")
         if not 0 <= self.stray <= self.views - 2 or self.dressed < 1:
             raise ValueError("a cluster needs two views beside the stray ones, dressed 1 or more")
-        if not 0 <= self.turned <= 1:
-            raise ValueError(f"turned is a share, not {self.turned}")
+        if not (0 <= self.turned <= 1 and 0 <= self.zoomed <= 1):
+            raise ValueError(f"turned and zoomed are shares, not {self.turned}, {self.zoomed}")
 
     def chosen(self) -> list[Path]:
         """The files to use; SourceError where there is no folder or a name is missing."""
@@ -140,6 +143,10 @@ def _around(
         if np.linalg.norm(away[:2]) < 0.5:
             continue
         matrix = anchor.matrix if rng.random() < 0.5 else _matrix(rng, config)
+        # Without zoom nothing more is drawn, so that the cameras are those of always.
+        if config.zoomed and rng.random() < config.zoomed:
+            zoom = np.exp(rng.uniform(-np.log(ZOOM), np.log(ZOOM)))
+            matrix = anchor.matrix * [[zoom, 1, 1], [1, zoom, 1], [1, 1, 1]]
         cameras.append(Camera(_look(away, _roll(rng, config.turned)), place, matrix, config.size))
     kept = []
     for camera in cameras:

@@ -36,8 +36,10 @@ class WorldConfig:
     or (0, 0) for pairs without overlap; photographs: a folder of pictures used as textures
     beside `procedural` painted ones, all of texture_size pixels; scenes: size of the pool;
     renewed: scenes replaced at each batch; street_share: how many scenes are streets; candidates:
-    cameras tried for a second view; photometric: lights, exposure, blur and noise differ between
-    the views; shadows, antialias: see the renderer. Raises ValueError for values out of range.
+    cameras tried for a second view; turned, zoomed: shares of pairs whose second view is rolled by
+    any angle, and has a focal length 0.4 to 2.5 times as long; photometric: lights, exposure, blur
+    and noise differ between the views; shadows, antialias: see the renderer. Raises ValueError
+    for values out of range.
     """
 
     width: int = 320
@@ -50,6 +52,8 @@ class WorldConfig:
     renewed: int = 1
     street_share: float = 0.35
     candidates: int = 6
+    turned: float = 0.0
+    zoomed: float = 0.0
     photometric: bool = True
     shadows: bool = True
     antialias: bool = False
@@ -64,8 +68,9 @@ class WorldConfig:
                 raise ValueError(f"{name} must be at least {value}, not {getattr(self, name)}")
         if self.texture_size < 32 or self.texture_size & (self.texture_size - 1):
             raise ValueError(f"texture_size must be a power of two, not {self.texture_size}")
-        if not 0 <= self.street_share <= 1:
-            raise ValueError(f"street_share must be within 0..1, not {self.street_share}")
+        for name in ("street_share", "turned", "zoomed"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be within 0..1, not {getattr(self, name)}")
 
     def without_overlap(self) -> WorldConfig:
         """The same for pairs without overlap."""
@@ -123,7 +128,16 @@ class WorldPairs:
         config, draw = self.config, self._draw
         pool = self._renewed_pool()
         size = config.width, config.height
-        view = choose_pairs(draw, pool, size, config.overlap, config.candidates, batch)
+        view = choose_pairs(
+            draw,
+            pool,
+            size,
+            config.overlap,
+            config.candidates,
+            batch,
+            config.turned,
+            config.zoomed,
+        )
         first = torch.arange(batch, device=self.device) * 2
         surfaces = self._dress(pool.surfaces.take(view.scene[first]))
         lamps = pool.lamps[view.scene[first]]

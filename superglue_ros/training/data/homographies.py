@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_FULL_SCALE = 2.5
+"""Most zoom, in or out, of the pairs that full_scale_share says."""
+
 
 @dataclass(frozen=True)
 class HomographyConfig:
@@ -15,7 +18,7 @@ class HomographyConfig:
 
     rotation_deg: most in-plane rotation; full_rotation_share: share of pairs turned by any angle;
     max_scale: most zoom, in or out; perspective: corner jitter, translation: shift, as shares of
-    the image's size.
+    the image's size; full_scale_share: share of pairs zoomed in or out by up to 2.5.
     """
 
     rotation_deg: float = 30.0
@@ -23,10 +26,13 @@ class HomographyConfig:
     max_scale: float = 1.6
     perspective: float = 0.18
     translation: float = 0.2
+    full_scale_share: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.full_rotation_share <= 1 or not 0 <= self.perspective < 1:
-            raise ValueError("full_rotation_share is in [0, 1], perspective in [0, 1)")
+        if not (0 <= self.full_rotation_share <= 1 and 0 <= self.full_scale_share <= 1):
+            raise ValueError("full_rotation_share and full_scale_share are in [0, 1]")
+        if not 0 <= self.perspective < 1:
+            raise ValueError("perspective is in [0, 1)")
         if self.max_scale < 1 or min(self.rotation_deg, self.translation) < 0:
             raise ValueError("max_scale is at least 1, rotation_deg and translation at least 0")
 
@@ -90,6 +96,10 @@ def random_homographies(
     full = torch.rand(batch, generator=generator, device=device) < config.full_rotation_share
     angle = torch.where(full, uniform(batch) * math.pi, angle)
     scale = (uniform(batch) * math.log(config.max_scale)).exp()
+    # Without a share nothing more is drawn, so that pairs are those of always.
+    if config.full_scale_share:
+        wide = torch.rand(batch, generator=generator, device=device) < config.full_scale_share
+        scale = torch.where(wide, (uniform(batch) * math.log(_FULL_SCALE)).exp(), scale)
     tilt = torch.eye(3, device=device).repeat(batch, 1, 1)
     # The bottom row moves a corner at half the extent by about `perspective` of its distance.
     tilt[:, 2, :2] = uniform(batch, 2) * config.perspective * 2 / extent

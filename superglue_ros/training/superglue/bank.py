@@ -95,6 +95,7 @@ def _description(config: BankConfig, features: str, seed: int) -> dict[str, obje
         "worlds": worlds,
         "photographs": views.photographs is not None,
         "views": [*views.size, views.views, views.stray, views.turned, views.dressed],
+        "zoomed": views.zoomed,
         "overlap": list(views.overlap),
     }
 

@@ -1,0 +1,124 @@
+"""Counts what the two nodes of a camera publish, and keeps none of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+from superglue_ros.demo.node_process import NodeError, NodeProcess
+from superglue_ros.demo.recorder import values_of
+from superglue_ros.msg import OdometryStatus
+from superglue_ros.nodes.conversions import stamp_to_ns
+from superglue_ros.odometry import TrackingState
+
+QUEUE_SIZE = 1000
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of images and matches, by the nodes' diagnostics: what was sent is used,
+    dropped by a node and counted there, or lost: never received, and counted by nobody."""
+
+    sent: int
+    used: int
+    dropped: int
+    lost: int
+
+
+class Tally(Node):
+    """Counts statuses by state, and keeps the latest diagnostics of the nodes in a namespace.
+
+    answered_ns: stamp of the last status; tracked_ns: of the last that says tracking; reason: of
+    the last status; num_metric: of those tracking, how many in metres.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__("tally", namespace=namespace)
+        self._namespace = namespace
+        self.states: Counter[str] = Counter()
+        self.reason = ""
+        self.num_metric, self.reset_count = 0, 0
+        self.answered_ns, self.tracked_ns = 0, 0
+        self.values: dict[str, dict[str, str]] = {}
+        self._heard: Counter[str] = Counter()
+        self.create_subscription(
+            OdometryStatus, "odometry_node/status", self._on_status, QoSProfile(depth=QUEUE_SIZE)
+        )
+        self.create_subscription(
+            DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=QUEUE_SIZE)
+        )
+
+    def _on_status(self, message: OdometryStatus) -> None:
+        self.states[message.state] += 1
+        self.reason = message.reason
+        self.reset_count = message.reset_count
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        if message.state == TrackingState.TRACKING.value:
+            self.num_metric += message.scale_is_metric
+            self.tracked_ns = stamp_ns
+        self.answered_ns = stamp_ns
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            space, _, name = status.name.rpartition("/")
+            if space == self._namespace:
+                self.values[name] = values_of(status)
+                self._heard[name] += 1
+
+    def count(self, node: str, what: str) -> int:
+        """A count of a node's diagnostics, 0 before it has said anything."""
+        return int(self.values.get(node, {}).get(what, 0))
+
+    def wait_until_settled(self, processes: Sequence[NodeProcess]) -> None:
+        """Until each node has said twice the same of what it received, and is done with it;
+        NodeError where one of the processes ends, or the time."""
+        deadline = time.monotonic() + TIMEOUT_S
+        seen: dict[str, tuple[int, dict[str, str]]] = {}
+        settled: set[str] = set()
+        while len(settled) < 2:
+            for process in processes:
+                process.check()
+            if time.monotonic() > deadline:
+                raise NodeError(f"the nodes' counts have not settled within {TIMEOUT_S:g} s")
+            time.sleep(0.05)
+            for name, values in list(self.values.items()):
+                heard = self._heard[name]
+                before, values_before = seen.get(name, (heard, {}))
+                if heard > before or name not in seen:
+                    same = _received(values) == _received(values_before)
+                    done = same and _received(values) == _used(values) + _dropped(values)
+                    (settled.add if done else settled.discard)(name)
+                    seen[name] = heard, values
+
+    def accounts(self, sent: int) -> tuple[Account, Account]:
+        """Of images to the matcher, and of its matches to the odometry."""
+        matcher, odometry = (self.values.get(n, {}) for n in ("matcher_node", "odometry_node"))
+        return _account(sent, matcher), _account(_used(matcher), odometry)
+
+
+def _account(sent: int, values: dict[str, str]) -> Account:
+    return Account(sent, _used(values), _dropped(values), sent - _received(values))
+
+
+def _received(values: dict[str, str]) -> int:
+    return _count(values, "images received", "messages received")
+
+
+def _used(values: dict[str, str]) -> int:
+    return _count(values, "images matched", "messages estimated")
+
+
+def _dropped(values: dict[str, str]) -> int:
+    return _count(values, "images dropped", "messages dropped")
+
+
+def _count(values: dict[str, str], *keys: str) -> int:
+    """The matcher's or the odometry's."""
+    return int(next((values[key] for key in keys if key in values), 0))

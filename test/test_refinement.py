@@ -49,7 +49,7 @@ def test_a_shift_is_found_to_hundredths_of_a_pixel_in_any_light(gain: float, off
     found = refine_points(image, other, points, roughly(points))
     assert (found.shape, found.dtype) == (points.shape, np.float32)
     errors = np.linalg.norm(found - points - SHIFT, axis=1)
-    assert np.median(errors) < 0.05
+    assert np.median(errors) < 0.06
     assert np.mean(errors < 0.2) > 0.95
 
 
@@ -58,13 +58,16 @@ def test_what_does_not_look_alike_stays() -> None:
     start = roughly(points)
     other = np.ascontiguousarray(image[::-1, ::-1])
     for second in (np.full_like(image, 90), other):
-        found = refine_points(image, second, points, start)
-        stay = (found == start).all(axis=1)
-        assert stay.mean() > 0.85
-        assert np.abs(found - start).max() <= REACH_PX
+        np.testing.assert_array_equal(refine_points(image, second, points, start), start)
     far = (points + SHIFT + [5, 0]).astype(np.float32)
-    found = refine_points(image, moved(image, SHIFT), points, far)
-    assert np.abs(found - far).max() <= REACH_PX
+    same = moved(image, SHIFT)
+    np.testing.assert_array_equal(refine_points(image, same, points, far), far)
+    some = np.where(np.arange(len(points))[:, None] % 4 == 0, far, start)
+    found = refine_points(image, same, points, some)
+    errors = np.linalg.norm(found - points - SHIFT, axis=1)
+    assert np.median(errors[1::4]) < 0.06
+    np.testing.assert_allclose(np.median(errors[::4]), 5, atol=0.01)
+    assert np.abs(found - some).max() <= REACH_PX
 
 
 def test_points_at_and_beyond_the_edge_and_none_at_all() -> None:

@@ -15,6 +15,8 @@ REACH_PX = 2.5
 
 _REFINE_ITERATIONS = 3
 """More do not help, and where one image is blurred they do harm."""
+_LEAST_FOUND = 0.6
+"""Of the matches; where fewer look alike, the views are so far apart that refining does harm."""
 _HALF_PX = 5
 """A patch has 11 x 11 pixels."""
 _LEAST_CORRELATION = 0.7
@@ -28,9 +30,13 @@ def refine_points(
     image0: ImageArray, image1: ImageArray, points0: FloatArray, points1: FloatArray
 ) -> FloatArray:
     """points1 (M, 2) of image1 moved to where it looks as image0 does at points0 (M, 2), both
-    gray (H, W); where it does not within `REACH_PX`, they stay."""
+    gray (H, W). Where it does not within `REACH_PX` they stay, and all do where that holds of too
+    many."""
     found = align_points(image0, image1, points0, points1, _REFINE_ITERATIONS)
-    return np.asarray(np.where(np.isfinite(found), found, points1))
+    alike = np.isfinite(found)
+    if alike[:, 0].sum() < _LEAST_FOUND * len(found):
+        return np.asarray(points1, np.float32)
+    return np.asarray(np.where(alike, found, points1), np.float32)
 
 
 def align_points(

@@ -43,8 +43,8 @@ class MatcherConfig:
     )
     refine: bool = option(
         True,
-        "Move a match's point in the second image to where it looks as the first does: a sixth of "
-        "the error on small motions",
+        "Move a match's point in the frame by up to 2.5 px to where it looks as the keyframe "
+        "does, several times as exact; maps and exports keep the features' own points",
     )
     device: str = option(
         "auto", "Where the networks run; auto: the GPU if there is one", choices=DEVICES

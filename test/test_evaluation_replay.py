@@ -66,6 +66,11 @@ class PointMatcher:
             first.astype(np.int32), second.astype(np.int32), np.full(len(first), 0.9, np.float32)
         )
 
+    def refine(
+        self, image0: Any, image1: Any, points0: np.ndarray, points1: np.ndarray, *_: Any
+    ) -> np.ndarray:
+        return points1
+
 
 class World:
     """A cloud of points and a camera that flies sideways past it; a source of frames."""

@@ -31,7 +31,7 @@ from superglue_ros.demo.wrong_messages import RIGS, Rig
 from superglue_ros.nodes.conversions import make_header, matches_message
 from superglue_ros.types import Frame
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 SIZE = (160, 120)
 PARAMETERS = ("device:=cpu", "precision:=float32", *soak.FEW)
@@ -138,7 +138,6 @@ def test_one_process_beside_two(tmp_path: Path, capfd: pytest.CaptureFixture[str
 
 
 def test_what_is_spoilt_can_be_sent_and_is_the_same_for_a_seed() -> None:
-    """A message of another process's is made of bytes, so that its types need not be checked."""
     matches = matches_message(some_matches(40), make_header(1, "eye"), make_header(0, "eye"))
     for message in (matches, camera_info(0), image(0)):
         kept = serialize_message(message)
@@ -147,10 +146,12 @@ def test_what_is_spoilt_can_be_sent_and_is_the_same_for_a_seed() -> None:
             rng = np.random.default_rng(5)
             spoilt = [deserialize_message(kept, type(message)) for _ in range(60)]
             names = [spoil(one, rng) for one in spoilt]
-            twice.append([(name, serialize_message(one)) for name, one in zip(names, spoilt)])
+            assert all(serialize_message(one) for one in spoilt)
+            # As text: padding between a message's bytes is not set, and NaN is not itself.
+            twice.append([(name, str(one)) for name, one in zip(names, spoilt)])
         assert twice[0] == twice[1]
         assert len({name for name, _ in twice[0]}) > 20
-        assert sum(data != kept for _, data in twice[0]) > 50
+        assert sum(said != str(message) for _, said in twice[0]) > 50
     # What two messages share is not touched.
     header = make_header(7, "eye")
     first, second = Image(header=header), Image(header=header)

@@ -28,7 +28,7 @@ class Scene:
         described = rng.normal(size=(len(POINTS), 64))
         self._described = described / np.linalg.norm(described, axis=1, keepdims=True)
 
-    def extract(self, image: Any) -> Any:
+    def extract(self, image: Any, quarter_turns: int = 0) -> Any:
         number = int(image[0, 0])
         rng, pose = np.random.default_rng(number), self.poses[number]
         pixels = project_points((POINTS - pose.position) @ pose.rotation, CAMERA)
@@ -56,7 +56,12 @@ class Scene:
 
 class Extracted(SimpleNamespace):
     def __init__(self, features: Features) -> None:
-        super().__init__(features=features, points=features.keypoints, image_size=(640, 480))
+        super().__init__(
+            features=features,
+            points=features.keypoints,
+            image_size=(640, 480),
+            quarter_turns=0,
+        )
 
     def __len__(self) -> int:
         return len(self.features)

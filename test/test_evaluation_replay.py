@@ -40,6 +40,7 @@ class Points:
     image_size: tuple[int, int]
     points: np.ndarray
     identities: np.ndarray
+    quarter_turns: int = 0
 
     def __len__(self) -> int:
         return len(self.points)
@@ -53,7 +54,7 @@ class PointMatcher:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def extract(self, image: np.ndarray) -> Points:
+    def extract(self, image: np.ndarray, quarter_turns: int = 0) -> Points:
         if image[0, 0] == 255:
             raise ImageError("an image of 0 x 0")
         points, identities = self.world.view(int(image[0, 0]))

@@ -14,7 +14,7 @@ from superglue_ros.matching.alignment import REACH_PX, refine_points
 from superglue_ros.types import UNMATCHED, FloatArray, ImageArray
 from superglue_ros.world import FlightFrame, render_flight
 
-OPTIONS = {"max_keypoints": 300, "device": "cpu", "precision": "float32"}
+OPTIONS = {"max_keypoints": 300, "device": "cpu", "precision": "float32", "refine": True}
 SHIFT = np.array([3.375, -1.8125])
 """Of whole 32nds of a pixel, which OpenCV's warps are exact to."""
 
@@ -107,7 +107,7 @@ def test_matches_of_a_flight_are_several_times_as_exact(
     flight: list[FlightFrame], resize: int
 ) -> None:
     refined = ImageMatcher(**OPTIONS, resize=resize)
-    plain = ImageMatcher(**OPTIONS, resize=resize, refine=False)
+    plain = ImageMatcher(**{**OPTIONS, "refine": False}, resize=resize)
     images = flight[0].frame.image, flight[1].frame.image
     found, before = refined.match(*images), plain.match(*images)
     matched = found.matches0 != UNMATCHED

@@ -42,7 +42,7 @@ class MatcherConfig:
         range=(0, 16384),
     )
     refine: bool = option(
-        True,
+        False,
         "Move a match's point in the frame by up to 2.5 px to where it looks as the keyframe "
         "does, several times as exact; maps and exports keep the features' own points",
     )

@@ -60,7 +60,7 @@ def harness() -> Iterator[Harness]:
 
 
 def statuses_of(harness: Harness, *processes: NodeProcess) -> list[OdometryStatus]:
-    """What the nodes say of 30 frames, one at a time."""
+    """What the nodes say of 50 frames, one at a time."""
     harness.statuses.clear()
     # In one process the harness and the odometry by hand are two listeners, too.
     wait_for(
@@ -68,7 +68,7 @@ def statuses_of(harness: Harness, *processes: NodeProcess) -> list[OdometryStatu
         "the nodes to listen",
     )
     wait_for(lambda: harness.infos.get_subscription_count() == 2, "both to listen to CameraInfo")
-    for frame in islice(there_and_back(rendered_frames(20, (160, 120))), 30):
+    for frame in islice(there_and_back(rendered_frames(40, (160, 120))), 50):
         assert frame.camera is not None
         header = make_header(frame.stamp_ns, "eye")
 

@@ -17,7 +17,10 @@ def matches(points0: list[list[float]], points1: list[list[float]], pairs: list[
     sides = [np.array(p, np.float32).reshape(-1, 2) for p in (points0, points1)]
     scores = [np.ones(len(side), np.float32) for side in sides]
     descriptors = [np.ones((len(side), 2), np.float32) for side in sides]
-    return ImageMatches(*sides, *scores, *descriptors, np.array(pairs), np.ones(len(pairs)))
+    matches0 = np.array(pairs, int)
+    points1 = np.full((len(pairs), 2), np.nan, np.float32)
+    points1[matches0 >= 0] = sides[1][matches0[matches0 >= 0]]
+    return ImageMatches(*sides, *scores, *descriptors, matches0, np.ones(len(pairs)), points1)
 
 
 def test_agreement_by_hand():

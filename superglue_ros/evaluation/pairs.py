@@ -177,7 +177,7 @@ def open_pairs(
     source = open_source(folder)
     file = Path(groundtruth) if groundtruth is not None else find_groundtruth(Path(folder))
     if file is None:
-        raise SourceError(f"{folder}: no true poses of a known name in it; give --groundtruth")
+        raise SourceError(f"{folder}: no true poses in it, as poses.txt or groundtruth.txt")
     return source, read_trajectory(file, frame_stamps(source) if needs_stamps(file) else None)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -46,17 +45,6 @@ odometry_node:
     odom_frame: world
     min_inliers: 12
 """
-
-
-@pytest.fixture(scope="module")
-def harness() -> Iterator[Harness]:
-    rclpy.init()
-    node = Harness()
-    try:
-        with spinning(node):
-            yield node
-    finally:
-        rclpy.try_shutdown()
 
 
 def statuses_of(harness: Harness, *processes: NodeProcess) -> list[OdometryStatus]:

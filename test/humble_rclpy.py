@@ -57,8 +57,10 @@ MODULE_NAMES = {
         "ShutdownException",
         "SingleThreadedExecutor",
     },
+    "rclpy.guard_condition": {"GuardCondition"},
     "rclpy.node": {"Node", "NodeNameNonExistentError"},
     "rclpy.parameter": {"Parameter"},
+    "rclpy.publisher": {"Publisher"},
     "rclpy.qos": {
         "DurabilityPolicy",
         "HistoryPolicy",
@@ -72,6 +74,7 @@ MODULE_NAMES = {
     "rclpy.subscription": {"Subscription"},
     "rclpy.time": {"Time"},
     "rclpy.topic_endpoint_info": {"TopicEndpointInfo", "TopicEndpointTypeEnum"},
+    "rclpy.utilities": {"remove_ros_args"},
 }
 """Of the modules that the nodes import from, names that they may import."""
 

@@ -288,7 +288,7 @@ class TestBadInput:
         assert "--threads" in fails(capsys, "train", "superpoint", "--threads", "-1", *output)
 
     def test_evaluate(self, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert "--groundtruth" in fails(capsys, "evaluate", "pairs", images)
+        assert "groundtruth.txt" in fails(capsys, "evaluate", "pairs", images)
         assert "--gap" in fails(capsys, "evaluate", "pairs", images, "--gap", "0")
         assert "homography" in fails(capsys, "evaluate", "features", images)
         assert "--overlap" in fails(capsys, "evaluate", "rendered", "--overlap", "0.5", "0.2")
@@ -508,7 +508,8 @@ def test_the_demo_gets_its_words(
     monkeypatch.setattr("superglue_ros.cli.ros_module.ros_is_there", lambda: True)
     monkeypatch.setenv("ROS_DOMAIN_ID", "7")
     for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that it is as before afterwards
+        monkeypatch.delenv(name)
     monkeypatch.setenv("ROS_DISTRO", distribution)
     console.main(["demo", "a.mcap", "--depth-topic", "/d", "--rate", "2"])
     assert passed[1:] == [

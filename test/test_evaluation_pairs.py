@@ -291,7 +291,7 @@ class TestHarness:
 
     def test_dataset_without_groundtruth(self, tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "a.png"), np.zeros((8, 8), np.uint8))
-        with pytest.raises(SourceError, match="--groundtruth"):
+        with pytest.raises(SourceError, match="as poses"):
             open_pairs(tmp_path)
 
     @pytest.mark.slow

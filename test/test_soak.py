@@ -33,6 +33,9 @@ from superglue_ros.types import Frame
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
+ON_ITS_OWN = pytest.mark.soak
+"""Counts every message over DDS, from the first on, so that nothing else may run beside it."""
+
 SIZE = (160, 120)
 PARAMETERS = ("device:=cpu", "precision:=float32", *soak.FEW)
 
@@ -61,6 +64,7 @@ def test_there_and_back_goes_on(flight: tuple[Frame, ...]) -> None:
     assert np.all(np.diff([frame.stamp_ns for frame in frames]) == 100_000_000)
 
 
+@ON_ITS_OWN
 def test_an_hour_in_short(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -81,6 +85,7 @@ def test_an_hour_in_short(
     assert shows_something(tmp_path / "soak.png")
 
 
+@ON_ITS_OWN
 def test_nodes_that_are_killed_come_back(
     flight: tuple[Frame, ...], namespace: str, tmp_path: Path
 ) -> None:
@@ -93,6 +98,7 @@ def test_nodes_that_are_killed_come_back(
         assert "Traceback" not in (tmp_path / f"{name}.log").read_text()
 
 
+@ON_ITS_OWN
 @pytest.mark.parametrize("rig", RIGS, ids=lambda rig: rig.name)
 def test_wrong_messages_are_survived_and_counted(
     rig: Rig, flight: tuple[Frame, ...], namespace: str, tmp_path: Path
@@ -110,6 +116,7 @@ def test_wrong_messages_are_survived_and_counted(
         assert "Traceback" not in (tmp_path / f"{name}.log").read_text()
 
 
+@ON_ITS_OWN
 def test_three_cameras_at_once(flight: tuple[Frame, ...], namespace: str) -> None:
     results = {r.camera: r for r in soak_cameras(flight, 24, namespace, PARAMETERS)}
     assert list(results) == ["mono", "rgbd", "stereo"]
@@ -123,6 +130,7 @@ def test_three_cameras_at_once(flight: tuple[Frame, ...], namespace: str) -> Non
     assert results["mono"].metric == 0
 
 
+@ON_ITS_OWN
 def test_one_process_beside_two(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words = ["--size", "160x120", "--frames", "5", "--rounds", "1", "--output", str(tmp_path)]
     assert process_benchmark.main([*words, "--parameters", *PARAMETERS]) == 0
@@ -176,6 +184,7 @@ def test_what_cannot_be_measured(
     assert said in capfd.readouterr().err
 
 
+@ON_ITS_OWN
 def test_a_node_that_ends_is_said(
     flight: tuple[Frame, ...], namespace: str, tmp_path: Path
 ) -> None:

@@ -44,7 +44,8 @@ class TestPlain:
         (tmp_path / "a.png").mkdir()
         source = open_source(tmp_path)
         assert (len(source), values(list(source)), source.skipped) == (2, [0, 1], 0)
-        assert not caplog.records
+        # The images are of one grey level, which is said.
+        assert [record.message for record in caplog.records] == ["images use 1 of 256 grey levels"]
 
     @pytest.mark.parametrize(
         ("names", "stamps", "unit"),

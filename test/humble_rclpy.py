@@ -70,6 +70,7 @@ MODULE_NAMES = {
         "qos_profile_sensor_data",
     },
     "rclpy.qos_overriding_options": {"InvalidQosOverridesError", "QoSOverridingOptions"},
+    "rclpy.serialization": {"deserialize_message", "serialize_message"},
     "rclpy.signals": {"SignalHandlerOptions"},
     "rclpy.subscription": {"Subscription"},
     "rclpy.time": {"Time"},

@@ -66,10 +66,13 @@ def test_nodes_run(harness: Harness, tmp_path: Path) -> None:
         HumbleNode("odometry_node", [*TOPICS], tmp_path / "odometry.log") as odometry,
     ):
         harness.wait_until_heard(matcher, odometry)
-        harness.infos.publish(camera_info(0))
-        wait_for(
-            lambda: harness.values["/odometry_node"]["camera_info"] == "received", "CameraInfo"
-        )
+
+        def introduced() -> bool:
+            harness.infos.publish(camera_info(0))
+            values = harness.values.get("/odometry_node", {})
+            return values.get("camera_info") == "received"
+
+        wait_for(introduced, "CameraInfo")
         for number in range(6):
             message = image(100 * S + number * S // 10, textured(4 * number))
             found = harness.send_and_match(message, matcher)

@@ -357,11 +357,15 @@ def test_odometry_in_metres_by_depth(
         harness.odometry.clear()
         count = 0
         # The first ones may be missed, as above.
-        while count < 25 and sum(s.state == "tracking" for s in harness.statuses) < 8:
+
+        def tracked_s() -> list[int]:
+            return [s.header.stamp.sec for s in harness.statuses if s.state == "tracking"]
+
+        while count < 25 and len(tracked_s()) < 8:
             send(count)
             count += 1
-        tracked = [s.header.stamp.sec for s in harness.statuses if s.state == "tracking"]
-        assert len(tracked) >= 8
+        wait_for(lambda: len(tracked_s()) >= 8, "the odometry's answers")
+        tracked = tracked_s()
         wait_for(
             lambda: harness.odometry[-1].header.stamp.sec >= tracked[-1], "the odometry of it"
         )

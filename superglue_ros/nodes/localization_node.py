@@ -11,8 +11,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -38,7 +36,7 @@ from superglue_ros.nodes.odometry_messages import pose_from_message, pose_messag
 from superglue_ros.nodes.odometry_publisher import make_broadcaster
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import CameraInfoSubscription
+from superglue_ros.nodes.subscribing import CameraInfoSubscription, subscribe
 from superglue_ros.odometry.base_frame import BaseFrame
 from superglue_ros.sources import GrayRange, ImageOptions
 from superglue_ros.sources.encodings import image_of_message
@@ -98,13 +96,7 @@ class LocalizationNode(Node):
         self._images = WatchedImages(self, "image", self._on_image, IMAGES_QUEUE_SIZE, report)
         CameraInfoSubscription(self, "camera_info", self._on_camera_info)
         if self._options.publish_tf:
-            self.create_subscription(
-                Odometry,
-                "odometry",
-                self._on_odometry,
-                QoSProfile(depth=ODOMETRY_QUEUE_SIZE),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )
+            subscribe(self, Odometry, "odometry", self._on_odometry, ODOMETRY_QUEUE_SIZE)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._infos.add(message)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from rclpy.guard_condition import GuardCondition
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from superglue_ros.msg import Matches
+from superglue_ros.nodes.subscribing import subscribe
 
 MATCHES_QUEUE_SIZE = 50
 
@@ -91,10 +91,4 @@ def listen_to_matches(
     if hand_over is not None:
         hand_over.listen(node, take, drop)
         return
-    node.create_subscription(
-        Matches,
-        "matches",
-        take,
-        QoSProfile(depth=MATCHES_QUEUE_SIZE),
-        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-    )
+    subscribe(node, Matches, "matches", take, MATCHES_QUEUE_SIZE)

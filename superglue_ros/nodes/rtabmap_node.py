@@ -8,8 +8,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo
 
 from superglue_ros.errors import MessageError
@@ -27,7 +25,7 @@ from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.rtabmap_messages import import_rtabmap_msgs, rgbd_image
 from superglue_ros.nodes.rtabmap_options import RtabmapNodeOptions
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import CameraInfoSubscription
+from superglue_ros.nodes.subscribing import CameraInfoSubscription, subscribe
 from superglue_ros.nodes.watchdog import TopicWatchdog
 
 QUEUE_SIZE = 60
@@ -74,13 +72,7 @@ class RtabmapNode(Node):
             self._received.tick()
             self._joined.add(2, message)
 
-        self.create_subscription(
-            Features,
-            "features",
-            on_features,
-            QoSProfile(depth=FEATURES_QUEUE_SIZE),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        subscribe(self, Features, "features", on_features, FEATURES_QUEUE_SIZE)
         for topic in set(self._camera_topics):
             CameraInfoSubscription(self, topic, partial(self._cameras.__setitem__, topic))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
@@ -24,6 +25,20 @@ IMAGE_KINDS = {f"sensor_msgs/msg/{kind.__name__}" for kind in (Image, Compressed
 def message_type(topic: str) -> type[AnyImage]:
     """What a topic of images carries, by the name that it has after remapping."""
     return CompressedImage if topic.endswith(COMPRESSED_ENDS) else Image
+
+
+def subscribe(
+    node: Node, kind: type, topic: str, callback: Callable[[Any], None], quality: QoSProfile | int
+) -> None:
+    """Listen to a topic with a quality of service, or so deep a queue, that users may override by
+    parameters (`qos_overrides`)."""
+    node.create_subscription(
+        kind,
+        topic,
+        callback,
+        quality,
+        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+    )
 
 
 class ImageSubscription:
@@ -88,13 +103,7 @@ class CameraInfoSubscription:
     def __init__(self, node: Node, topic: str, callback: Callable[[CameraInfo], None]) -> None:
         self._node, self._topic, self._callback = node, topic, callback
         self._latched: Subscription | None = None
-        node.create_subscription(
-            CameraInfo,
-            topic,
-            callback,
-            qos_profile_sensor_data,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        subscribe(node, CameraInfo, topic, callback, qos_profile_sensor_data)
         self._follow()
         diagnose_regularly(node, self._follow)
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, PointCloud
 from std_msgs.msg import Bool, Header
 
@@ -25,7 +23,7 @@ from superglue_ros.nodes.health import (
 )
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
-from superglue_ros.nodes.subscribing import CameraInfoSubscription
+from superglue_ros.nodes.subscribing import CameraInfoSubscription, subscribe
 from superglue_ros.nodes.tracks_messages import tracks_message, vins_message
 from superglue_ros.nodes.tracks_options import TracksNodeOptions
 from superglue_ros.nodes.watchdog import TopicWatchdog
@@ -67,13 +65,7 @@ class TracksNode(Node):
 
     def _listen(self) -> None:
         self._watchdog = TopicWatchdog(self, "matches", Matches, from_matcher=True)
-        self.create_subscription(
-            Matches,
-            "matches",
-            self._on_matches,
-            QoSProfile(depth=MATCHES_QUEUE_SIZE),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        subscribe(self, Matches, "matches", self._on_matches, MATCHES_QUEUE_SIZE)
         if self._options.needs_camera:
             CameraInfoSubscription(self, "camera_info", self._on_camera_info)
 

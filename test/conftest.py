@@ -98,6 +98,25 @@ def harness() -> Iterator[Harness]:
         rclpy.try_shutdown()
 
 
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], list[Any]]:
+    """Given a type of message, a list that gets what nodes made from now on publish of it."""
+    from rclpy.node import Node
+
+    def gather(wanted: type) -> list[Any]:
+        real, messages = Node.create_publisher, []
+
+        def create_publisher(self: Node, kind: Any, *rest: Any, **named: Any) -> Any:
+            if kind is wanted:
+                return types.SimpleNamespace(publish=messages.append)
+            return real(self, kind, *rest, **named)
+
+        monkeypatch.setattr(Node, "create_publisher", create_publisher)
+        return messages
+
+    return gather
+
+
 def _shows_something(path: Path) -> bool:
     import cv2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +20,6 @@ from mapping_scene import POSES, Scene, frame_of, make_map
 from nav_msgs.msg import Odometry
 from node_harness import wait_for
 from odometry_world import CAMERA
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
@@ -66,19 +65,14 @@ def overrides(map_file: Path, **values: Any) -> list[Parameter]:
 
 @pytest.fixture
 def made(
-    map_file: Path, context: rclpy.Context, monkeypatch: pytest.MonkeyPatch
+    map_file: Path,
+    context: rclpy.Context,
+    monkeypatch: pytest.MonkeyPatch,
+    published: Callable[[type], list[Any]],
 ) -> Iterator[Made]:
     """A node whose poses and transforms come to lists."""
-    poses: list[Any] = []
+    poses = published(PoseWithCovarianceStamped)
     transforms: list[Any] = []
-    real = Node.create_publisher
-
-    def create_publisher(self: Node, kind: Any, *rest: Any, **named: Any) -> Any:
-        if kind is PoseWithCovarianceStamped:
-            return SimpleNamespace(publish=poses.append)
-        return real(self, kind, *rest, **named)
-
-    monkeypatch.setattr(Node, "create_publisher", create_publisher)
     broadcaster = SimpleNamespace(sendTransform=transforms.append)
     monkeypatch.setattr(localization_node, "make_broadcaster", lambda node: broadcaster)
     values = {"publish_tf": True, "base_frame": "base_link", "base_to_camera": "0.3 0 1 0 0 0"}

@@ -99,18 +99,12 @@ def test_fields() -> None:
 
 
 @pytest.fixture
-def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[RtabmapNode, list[RGBDImage]]]:
+def node(
+    monkeypatch: pytest.MonkeyPatch, published: Callable[[type], list[Any]]
+) -> Iterator[tuple[RtabmapNode, list[RGBDImage]]]:
     """A node that sends stand-ins of rtabmap's messages to a list, 2 a second at most."""
     monkeypatch.setattr(rtabmap_node, "import_rtabmap_msgs", lambda: STAND_INS)
-    sent: list[RGBDImage] = []
-    real = Node.create_publisher
-
-    def create_publisher(self: Node, kind: Any, *rest: Any, **named: Any) -> Any:
-        if kind is RGBDImage:
-            return SimpleNamespace(publish=sent.append)
-        return real(self, kind, *rest, **named)
-
-    monkeypatch.setattr(Node, "create_publisher", create_publisher)
+    sent = published(RGBDImage)
     context = rclpy.Context()
     rclpy.init(context=context)
     made = RtabmapNode(context=context)

@@ -33,16 +33,16 @@ from superglue_ros.types import Frame
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
-ON_ITS_OWN = pytest.mark.soak
-"""Counts every message over DDS, from the first on, so that nothing else may run beside it."""
-
 SIZE = (160, 120)
+FLIGHT_FRAMES = 40
+"""So many that the odometry can begin anywhere: of half of them too little is seen from afar."""
+
 PARAMETERS = ("device:=cpu", "precision:=float32", *soak.FEW)
 
 
 @pytest.fixture(scope="module")
 def flight() -> tuple[Frame, ...]:
-    return rendered_frames(20, SIZE, 0.1)
+    return rendered_frames(FLIGHT_FRAMES, SIZE, 0.1)
 
 
 @pytest.fixture
@@ -64,7 +64,6 @@ def test_there_and_back_goes_on(flight: tuple[Frame, ...]) -> None:
     assert np.all(np.diff([frame.stamp_ns for frame in frames]) == 100_000_000)
 
 
-@ON_ITS_OWN
 def test_an_hour_in_short(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -85,7 +84,6 @@ def test_an_hour_in_short(
     assert shows_something(tmp_path / "soak.png")
 
 
-@ON_ITS_OWN
 def test_nodes_that_are_killed_come_back(
     flight: tuple[Frame, ...], namespace: str, tmp_path: Path
 ) -> None:
@@ -98,17 +96,15 @@ def test_nodes_that_are_killed_come_back(
         assert "Traceback" not in (tmp_path / f"{name}.log").read_text()
 
 
-@ON_ITS_OWN
 @pytest.mark.parametrize("rig", RIGS, ids=lambda rig: rig.name)
 def test_wrong_messages_are_survived_and_counted(
     rig: Rig, flight: tuple[Frame, ...], namespace: str, tmp_path: Path
 ) -> None:
     result = soak_wrong(rig, flight, 120, namespace, PARAMETERS, seed=1, logs=tmp_path)
-    for account in (result.images, result.matches):
-        assert settled(account)
+    for account in (result.images, result.matches, *result.others.values()):
+        assert settled(account), result
         assert account.used > 0
-        assert account.dropped > 0
-    assert all(lost == 0 for _, lost in result.others.values())
+    assert min(result.images.dropped, result.matches.dropped) > 0
     assert {"camera_info"} < {key.split(": ")[1] for key in result.others} or rig.stereo
     assert any(key.startswith("odometry_node: bad message") for key in result.problems)
     assert all(len(key) < 250 for key in result.problems)
@@ -116,7 +112,6 @@ def test_wrong_messages_are_survived_and_counted(
         assert "Traceback" not in (tmp_path / f"{name}.log").read_text()
 
 
-@ON_ITS_OWN
 def test_three_cameras_at_once(flight: tuple[Frame, ...], namespace: str) -> None:
     results = {r.camera: r for r in soak_cameras(flight, 24, namespace, PARAMETERS)}
     assert list(results) == ["mono", "rgbd", "stereo"]
@@ -130,7 +125,6 @@ def test_three_cameras_at_once(flight: tuple[Frame, ...], namespace: str) -> Non
     assert results["mono"].metric == 0
 
 
-@ON_ITS_OWN
 def test_one_process_beside_two(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words = ["--size", "160x120", "--frames", "5", "--rounds", "1", "--output", str(tmp_path)]
     assert process_benchmark.main([*words, "--parameters", *PARAMETERS]) == 0
@@ -184,7 +178,6 @@ def test_what_cannot_be_measured(
     assert said in capfd.readouterr().err
 
 
-@ON_ITS_OWN
 def test_a_node_that_ends_is_said(
     flight: tuple[Frame, ...], namespace: str, tmp_path: Path
 ) -> None:

@@ -168,20 +168,10 @@ def wrong_table(results: Sequence[WrongResult]) -> str:
     for result in results:
         accounts[f"{result.rig}: images"] = result.images
         accounts[f"{result.rig}: matches"] = result.matches
-    others = [
-        [f"{result.rig}: {name}", sent, lost]
-        for result in results
-        for name, (sent, lost) in result.others.items()
-    ]
+        accounts |= {f"{result.rig}: {name}": other for name, other in result.others.items()}
     rows = [[r.rig, r.wrong, r.damaged, len(r.problems), r.recovered_after] for r in results]
     header = ["camera", "wrong", "damaged", "causes counted", "tracks again after frames"]
-    return "\n".join(
-        [
-            accounts_table(accounts),
-            format_table(["messages", "sent", "lost"], others),
-            format_table(header, rows),
-        ]
-    )
+    return f"{accounts_table(accounts)}\n{format_table(header, rows)}"
 
 
 def cameras_table(results: Sequence[CameraResult]) -> str:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from superglue_ros.demo.flight_stream import there_and_back
 from superglue_ros.demo.node_pair import node_pair
 from superglue_ros.demo.node_process import NodeError, NodeProcess, spinning
-from superglue_ros.demo.tally import Account, Tally
+from superglue_ros.demo.tally import NODES, Account, Tally
 from superglue_ros.demo.wrong_messages import QUEUE_SIZE, Rig, WrongSender
 from superglue_ros.types import Frame
 
@@ -25,6 +25,13 @@ MOST_REPLACED = 0.2
 
 DAMAGED_SHARE = 0.02
 TIMEOUT_S = 180.0
+MOST_MEETINGS = 10
+OTHERS = {
+    "camera_info": ("camera_infos received", "camera_infos unusable"),
+    "depth": ("depth images received", ""),
+}
+"""Of the nodes' diagnostics, what says how many came, and how many of them are of no use."""
+
 RECOVERY_FRAMES, PATIENCE_S = 400, 2.0
 
 
@@ -32,8 +39,8 @@ RECOVERY_FRAMES, PATIENCE_S = 400, 2.0
 class WrongResult:
     """What became of a rig's messages, wrong ones and the frames between them.
 
-    images: pairs count as one; matches: those of the matcher, too; others: of the other topics
-    sent and lost, by node and topic; problems: causes that the nodes count; damaged: messages sent
+    images: pairs count as one; matches: those of the matcher, too; others: of the other topics, by
+    node and topic; problems: causes that the nodes count; damaged: messages sent
     as bytes that are none, which the middleware refuses or the nodes count; recovered_after:
     frames until the odometry tracked again.
     """
@@ -43,7 +50,7 @@ class WrongResult:
     damaged: int
     images: Account
     matches: Account
-    others: dict[str, tuple[int, int]]
+    others: dict[str, Account]
     problems: dict[str, int]
     states: dict[str, int]
     recovered_after: int
@@ -74,6 +81,7 @@ def soak_wrong(
         said = "none"
         try:
             watch.wait_for(sender.heard, "the nodes to listen")
+            watch.begin()
             _recover(sender, tally, watch)
             for number in tqdm(range(num_messages), f"wrong messages, {rig.name}"):
                 if number % FRAME_EVERY == 0:
@@ -81,8 +89,7 @@ def soak_wrong(
                 said = sender.send_wrong()
                 watch.keep_pace(pause=said.startswith("image"))
             tally.wait_until_settled(processes)
-            images, matches = watch.accounts()
-            others = watch.others()
+            accounts = watch.accounts()
             damaged = max(1, round(DAMAGED_SHARE * num_messages))
             for _ in tqdm(range(damaged), "damaged messages"):
                 sender.send_damaged()
@@ -100,8 +107,17 @@ def soak_wrong(
             if key.startswith(("problem: ", "dropped: "))
         }
         states = dict(tally.states)
+    images, matches = accounts.pop("images"), accounts.pop("matches")
     return WrongResult(
-        rig.name, num_messages, damaged, images, matches, others, problems, states, recovered_after
+        rig.name,
+        num_messages,
+        damaged,
+        images,
+        matches,
+        accounts,
+        problems,
+        states,
+        recovered_after,
     )
 
 
@@ -124,6 +140,24 @@ class _Watch:
         self._sender, self._tally, self._processes = sender, tally, processes
         self._pause_s = 0.002
         self._images_then, self._replaced_then = 0, 0
+        self._start: dict[str, Account] = {}
+
+    def begin(self) -> None:
+        """Send a message of each kind until all who are to hear it have, and count from there.
+
+        A publisher that knows who listens may be unknown to them yet, or the matcher not know
+        of the odometry: such messages are not lost, as nobody listened.
+        """
+        self._tally.wait_until_settled(self._processes)
+        for _ in range(MOST_MEETINGS):
+            self._start = self._counts()
+            self._sender.send_frame()
+            self._sender.send_matches()
+            self._tally.wait_until_settled(self._processes)
+            lost = {name: a.lost for name, a in self.accounts().items() if a.lost}
+            if not lost:
+                return
+        raise NodeError(f"the nodes do not hear all that is sent: {lost} are lost each time")
 
     def wait_for(self, ready: Callable[[], bool], what: str) -> None:
         """Wait until it is so; NodeError where a node ends, or the time."""
@@ -149,29 +183,28 @@ class _Watch:
         self.wait_for(self._few_wait, "the nodes to receive what was sent")
 
     def _few_wait(self) -> bool:
+        accounts = self.accounts()
         return all(
-            account.sent - account.used - account.dropped < MOST_WAITING
-            for account in self.accounts()
+            accounts[name].sent - accounts[name].used - accounts[name].dropped < MOST_WAITING
+            for name in ("images", "matches")
         )
 
-    def accounts(self) -> tuple[Account, Account]:
-        """Of images, and of matches, those of the matcher among them."""
-        sent = self._sender.sent
-        images, matches = self._tally.accounts(sent["image"])
-        extra = sent["matches"]
-        return images, Account(
-            matches.sent + extra, matches.used, matches.dropped, matches.lost + extra
-        )
+    def accounts(self) -> dict[str, Account]:
+        """Since the beginning, of images, of matches, those of the matcher among them, and of the
+        other topics by node."""
+        return {name: now.since(self._start[name]) for name, now in self._counts().items()}
 
-    def others(self) -> dict[str, tuple[int, int]]:
-        """Sent and lost of the other topics, by node."""
+    def _counts(self) -> dict[str, Account]:
         sent, count = self._sender.sent, self._tally.count
-        keys = {"camera_info": "camera_infos received", "depth": "depth images received"}
-        found = {}
-        for node in ("matcher_node", "odometry_node"):
-            for kind, key in keys.items():
-                if kind in sent and key in self._tally.values[node]:
-                    found[f"{node}: {kind}"] = sent[kind], sent[kind] - count(node, key)
+        images, matches = self._tally.accounts(sent["image"])
+        extra = Account(sent["matches"], 0, 0, sent["matches"])
+        found = {"images": images, "matches": matches.plus(extra)}
+        for node in NODES:
+            for kind, (received, unusable) in OTHERS.items():
+                if received in self._tally.values[node]:
+                    came, dropped = count(node, received), count(node, unusable)
+                    account = Account(sent[kind], came - dropped, dropped, sent[kind] - came)
+                    found[f"{node}: {kind}"] = account
         return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
@@ -19,6 +19,7 @@ from superglue_ros.odometry import TrackingState
 
 QUEUE_SIZE = 1000
 TIMEOUT_S = 60.0
+NODES = "matcher_node", "odometry_node"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,22 @@ class Account:
     used: int
     dropped: int
     lost: int
+
+    def plus(self, other: Account) -> Account:
+        """Both together."""
+        return Account(*(a + b for a, b in zip(astuple(self), astuple(other))))
+
+    def since(self, before: Account) -> Account:
+        """What has been added to an account that was taken before."""
+        return Account(*(now - then for now, then in zip(astuple(self), astuple(before))))
+
+
+@dataclass(frozen=True)
+class Said:
+    """A node's diagnostics: when it said so, by its clock, and what."""
+
+    stamp_ns: int
+    values: dict[str, str]
 
 
 class Tally(Node):
@@ -47,7 +64,7 @@ class Tally(Node):
         self.num_metric, self.reset_count = 0, 0
         self.answered_ns, self.tracked_ns = 0, 0
         self.values: dict[str, dict[str, str]] = {}
-        self._heard: Counter[str] = Counter()
+        self._said: dict[str, tuple[Said, ...]] = {}
         self.create_subscription(
             OdometryStatus, "odometry_node/status", self._on_status, QoSProfile(depth=QUEUE_SIZE)
         )
@@ -69,38 +86,43 @@ class Tally(Node):
         for status in message.status:
             space, _, name = status.name.rpartition("/")
             if space == self._namespace:
-                self.values[name] = values_of(status)
-                self._heard[name] += 1
+                values = self.values[name] = values_of(status)
+                said = Said(stamp_to_ns(message.header.stamp), values)
+                # A new tuple: who reads it does so in another thread.
+                self._said[name] = (*self._said.get(name, ())[-1:], said)
 
     def count(self, node: str, what: str) -> int:
         """A count of a node's diagnostics, 0 before it has said anything."""
         return int(self.values.get(node, {}).get(what, 0))
 
     def wait_until_settled(self, processes: Sequence[NodeProcess]) -> None:
-        """Until each node has said twice the same of what it received, and is done with it;
-        NodeError where one of the processes ends, or the time."""
+        """Until each node has said twice the same of what it received, both times after this call,
+        and is done with it: the matcher, and from then on the odometry, which listens to it.
+
+        NodeError where one of the processes ends, or the time.
+        """
         deadline = time.monotonic() + TIMEOUT_S
-        seen: dict[str, tuple[int, dict[str, str]]] = {}
-        settled: set[str] = set()
-        while len(settled) < 2:
-            for process in processes:
-                process.check()
-            if time.monotonic() > deadline:
-                raise NodeError(f"the nodes' counts have not settled within {TIMEOUT_S:g} s")
-            time.sleep(0.05)
-            for name, values in list(self.values.items()):
-                heard = self._heard[name]
-                before, values_before = seen.get(name, (heard, {}))
-                if heard > before or name not in seen:
-                    same = _received(values) == _received(values_before)
-                    done = same and _received(values) == _used(values) + _dropped(values)
-                    (settled.add if done else settled.discard)(name)
-                    seen[name] = heard, values
+        since_ns = self.get_clock().now().nanoseconds
+        for name in NODES:
+            while not _settled(said := self._said.get(name, ()), since_ns):
+                for process in processes:
+                    process.check()
+                if time.monotonic() > deadline:
+                    raise NodeError(f"the nodes' counts have not settled within {TIMEOUT_S:g} s")
+                time.sleep(0.05)
+            since_ns = said[0].stamp_ns
 
     def accounts(self, sent: int) -> tuple[Account, Account]:
         """Of images to the matcher, and of its matches to the odometry."""
-        matcher, odometry = (self.values.get(n, {}) for n in ("matcher_node", "odometry_node"))
+        matcher, odometry = (self.values.get(name, {}) for name in NODES)
         return _account(sent, matcher), _account(_used(matcher), odometry)
+
+
+def _settled(said: Sequence[Said], since_ns: int) -> bool:
+    if len(said) < 2 or said[0].stamp_ns < since_ns:
+        return False
+    before, now = (entry.values for entry in said)
+    return _received(before) == _received(now) == _used(now) + _dropped(now)
 
 
 def _account(sent: int, values: dict[str, str]) -> Account:

@@ -28,6 +28,8 @@ from superglue_ros.nodes.conversions import (
 from superglue_ros.types import Frame
 
 QUEUE_SIZE = 1000
+APART_NS = 1_000_000
+"""Of stamps of wrong pairs: less than frames are."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,6 @@ class WrongSender(Node):
         super().__init__("wrong_sender", namespace=namespace)
         self._rig, self._flight = rig, flight
         self._rng = np.random.default_rng(seed)
-        self._matches = Matches()
         self.sent: Counter[str] = Counter()
         picture = CompressedImage if rig.compressed else Image
         renamed = dict(rule.split(":=") for rule in rig.topics)
@@ -91,6 +92,9 @@ class WrongSender(Node):
         self.create_subscription(Matches, "matcher_node/matches", self._on_matches, quality)
         self._frame = next(flight)
         self._good = self._messages(self._frame)
+        self._since_frame = 0
+        # Of this camera, or its own would be those of another one.
+        self._matches = Matches(header=self._good["camera_info"].header)
 
     def _on_matches(self, message: Matches) -> None:
         if len(message.confidences) and message.model:
@@ -115,11 +119,15 @@ class WrongSender(Node):
 
     def send_frame(self) -> None:
         """Send the next frame's messages as they should be."""
-        self._frame = next(self._flight)
+        self._frame, self._since_frame = next(self._flight), 0
         self._good = self._messages(self._frame)
         for kind in ("camera_info", "camera_info_right", "depth", "image_right", "image"):
             if kind in self._good:
                 self._publish(kind, self._good[kind])
+
+    def send_matches(self) -> None:
+        """Send the matcher's latest matches once more."""
+        self._publish("matches", self._matches)
 
     def send_wrong(self) -> str:
         """Send one message of a kind drawn at random, made wrong; which one, and how."""
@@ -127,10 +135,13 @@ class WrongSender(Node):
         message = copy.copy(self._matches if kind == "matches" else self._good[kind])
         changed = spoil(message, self._rng)
         if self._rig.stereo and kind.startswith("image"):
-            # A pair by its stamps, so that the matcher takes it in.
-            message.header = self._good[kind].header
+            # A pair by its stamps, which no other pair has, so that the matcher takes it in.
+            self._since_frame += 1
+            stamp_ns = self._frame.stamp_ns + self._since_frame * APART_NS
             other = "image" if kind == "image_right" else "image_right"
-            self._publish(other, self._good[other])
+            partner = copy.copy(self._good[other])
+            partner.header = message.header = make_header(stamp_ns, self._frame.frame_id)
+            self._publish(other, partner)
         self._publish(kind, message)
         return f"{kind}: {changed}"
 

@@ -183,6 +183,14 @@ def test_unusable_camera_info(camera: Camera) -> None:
         wait_for(lambda words=words: words in harness.said["/odometry_node"], "its diagnostics")
         camera.alive()
         camera.said_once(words, started)
+    # Each of them, but for the size, is known before there are images.
+    nodes = "/matcher_node", "/odometry_node"
+    wait_for(
+        lambda: (
+            [harness.values[node].get("camera_infos unusable") for node in nodes] == ["1", "1"]
+        ),
+        "the unusable CameraInfo in both nodes' diagnostics",
+    )
 
 
 def test_images_are_heard_as_reliably_as_they_are_sent(camera: Camera) -> None:

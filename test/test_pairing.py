@@ -176,6 +176,22 @@ def test_depth_of_another_camera_is_said(
     ]
 
 
+def test_an_unusable_camera_info_is_said_and_counts_until_a_better_one_comes() -> None:
+    told: list[tuple[str, str]] = []
+    infos = CameraInfos(lambda cause, text: told.append((cause, text)))
+    assert infos.add(camera_info(0))
+    assert not infos.add(camera_info(0, focal=0.0))
+    problem = "camera matrix is all zero: the camera is not calibrated"
+    assert told == [
+        (f"unusable CameraInfo: {problem}", f"unusable CameraInfo of 'eye': {problem}")
+    ]
+    camera = infos.of("eye")
+    assert camera is not None
+    assert not camera.matrix.any()
+    assert infos.add(camera_info(0))
+    assert len(told) == 1
+
+
 def test_camera_infos_of_two_cameras() -> None:
     told: list[tuple[str, str]] = []
     infos = CameraInfos(lambda cause, text: told.append((cause, text)))
@@ -185,7 +201,7 @@ def test_camera_infos_of_two_cameras() -> None:
     def add(frame_id: str, focal: float) -> None:
         message = camera_info(0, focal)
         message.header.frame_id = frame_id
-        infos.add(message)
+        assert infos.add(message)
 
     def focal(frame_id: str) -> float:
         camera = infos.of(frame_id)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from sensor_msgs.msg import CameraInfo
 
+from superglue_ros.errors import CameraError
+from superglue_ros.geometry import check_camera
 from superglue_ros.nodes.conversions import camera_from_message
 from superglue_ros.types import CameraModel
 
@@ -15,7 +17,8 @@ MOST_CAMERAS = 20
 class CameraInfos:
     """The cameras of a topic, as the newest CameraInfo of each says.
 
-    report(cause, text) is told where there is none of the images' camera, and another's is taken;
+    report(cause, text) is told of each that is unusable, which all the same is the camera's until
+    a better one comes, and where there is none of the images' camera, and another's is taken;
     rectified: whether the cameras are those of the rectified images.
     """
 
@@ -27,13 +30,18 @@ class CameraInfos:
     def __bool__(self) -> bool:
         return bool(self._cameras)
 
-    def add(self, message: CameraInfo) -> None:
-        """Take in a message."""
+    def add(self, message: CameraInfo) -> bool:
+        """Take in a message; whether its camera is usable."""
         frame_id = message.header.frame_id.lstrip("/")
         self._cameras.pop(frame_id, None)
-        self._cameras[frame_id] = camera_from_message(message, self._rectified)
+        camera = self._cameras[frame_id] = camera_from_message(message, self._rectified)
         if len(self._cameras) > MOST_CAMERAS:
             del self._cameras[next(iter(self._cameras))]
+        if problem := problem_of(camera):
+            # Under one cause with the messages that it spoils, for one line in the log.
+            text = f"unusable CameraInfo of {frame_id!r}: {problem}"
+            self._report(f"unusable CameraInfo: {problem}", text)
+        return not problem
 
     def of(self, frame_id: str) -> CameraModel | None:
         """Camera of the images with a frame_id, or where that has said nothing, the one that spoke
@@ -44,3 +52,12 @@ class CameraInfos:
             text = f"the CameraInfo is of {other!r}, the images are of {frame_id!r}"
             self._report("CameraInfo of another camera", text)
         return camera
+
+
+def problem_of(camera: CameraModel) -> str:
+    """Why a camera is unusable, "" where it is usable."""
+    try:
+        check_camera(camera)
+    except CameraError as error:
+        return str(error)
+    return ""

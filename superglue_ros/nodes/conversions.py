@@ -56,9 +56,7 @@ def make_header(stamp_ns: int, frame_id: str) -> Header:
 
 
 def frame_from_image(
-    message: AnyImage,
-    camera: CameraModel | None = None,
-    decode: Callable[[AnyImage], ImageArray] = image_of_message,
+    message: AnyImage, decode: Callable[[AnyImage], ImageArray] = image_of_message
 ) -> Frame:
     """Frame of an image; the encodings of raw ones are those of `sources.encodings.ENCODINGS`.
 
@@ -67,7 +65,7 @@ def frame_from_image(
     """
     pixels = decode(message)
     stamp_ns = stamp_to_ns(message.header.stamp)
-    return Frame(pixels, stamp_ns, message.header.frame_id, camera)
+    return Frame(pixels, stamp_ns, message.header.frame_id)
 
 
 def image_message(image: ImageArray, header: Header) -> Image:

@@ -20,7 +20,7 @@ class MatcherDiagnostics:
 
     gray: what makes the images 8 bit; received, matched: of images, and what came is matched,
     dropped or waits; search: of right images; problems: by cause; num_camera_infos: CameraInfos
-    that came.
+    that came, num_unusable_infos: how many of them were unusable, which is no problem here.
     """
 
     def __init__(self, node: Node, gray: GrayRange) -> None:
@@ -30,7 +30,7 @@ class MatcherDiagnostics:
         self.received, self.matched = Rate(), Rate()
         # Each is counted in one thread only.
         self._num_replaced, self._num_failed, self._num_others = 0, 0, 0
-        self.num_camera_infos = 0
+        self.num_camera_infos, self.num_unusable_infos = 0, 0
         self._latency, self._overhead = Milliseconds(), Milliseconds()
         self._extract, self._match = Milliseconds(), Milliseconds()
         self.search = Milliseconds()
@@ -107,6 +107,7 @@ class MatcherDiagnostics:
             "keyframe": last.keyframe_id if last is not None else 0,
             "camera_info": "received" if self.num_camera_infos else "none yet",
             "camera_infos received": self.num_camera_infos,
+            "camera_infos unusable": self.num_unusable_infos,
             "device": matcher.device,
             "precision": matcher.precision,
             "model": matcher.model,

@@ -25,6 +25,7 @@ from superglue_ros.matching import (
     draw_matches,
 )
 from superglue_ros.msg import Features
+from superglue_ros.nodes.camera_infos import problem_of
 from superglue_ros.nodes.conversions import (
     AnyImage,
     camera_from_message,
@@ -45,7 +46,7 @@ from superglue_ros.nodes.right_camera import RECTIFY
 from superglue_ros.nodes.running import run_node
 from superglue_ros.nodes.subscribing import CameraInfoSubscription
 from superglue_ros.sources import GrayRange, ImageOptions
-from superglue_ros.types import CameraModel, Frame, FrameMatches, ImageArray
+from superglue_ros.types import Frame, FrameMatches, ImageArray
 
 WARM_UP_SHAPE = (480, 640)
 MOST_FAILURES = 20
@@ -80,7 +81,6 @@ class MatcherNode(Node):
         self.exit_status = 0
         self._diagnostics = MatcherDiagnostics(self, gray)
         self._problems = self._diagnostics.problems
-        self._camera: CameraModel | None = None
         self._keyframe_header = Header()
         self._reset_asked = threading.Event()
         self._mailbox: Mailbox[tuple[AnyImage, AnyImage | None, float]] = Mailbox()
@@ -114,8 +114,8 @@ class MatcherNode(Node):
         self._matcher.policy = self._settings.get(KeyframePolicy)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera = camera_from_message(message)
         self._diagnostics.num_camera_infos += 1
+        self._diagnostics.num_unusable_infos += bool(problem_of(camera_from_message(message)))
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset_asked.set()
@@ -175,7 +175,7 @@ class MatcherNode(Node):
             self._reset_asked.clear()
             self._matcher.reset()
             self.get_logger().info("reset: starting anew")
-        frame = frame_from_image(message, self._camera, self._decoder.image)
+        frame = frame_from_image(message, self._decoder.image)
         keyframe_image = self._matcher.keyframe_image
         matches = self._matcher.process(frame)
         known = matches.keyframe_stamp_ns == stamp_to_ns(self._keyframe_header.stamp)

@@ -13,7 +13,7 @@ class OdometryDiagnostics:
     """Counts what comes, and publishes it with the last estimate when asked to.
 
     received: of messages, and what came is estimated, dropped or waits; problems: by cause;
-    num_camera_infos: those that came.
+    num_camera_infos, num_unusable_infos: those that came, and how many of them were unusable.
     """
 
     def __init__(self, node: Node) -> None:
@@ -23,7 +23,7 @@ class OdometryDiagnostics:
         self.received = Rate()
         self._refusal = ""
         self._num_estimated, self._num_dropped = 0, 0
-        self.num_camera_infos = 0
+        self.num_camera_infos, self.num_unusable_infos = 0, 0
         self._estimate_ms = Milliseconds()
         self._last: OdometryEstimate | None = None
 
@@ -58,6 +58,7 @@ class OdometryDiagnostics:
             "estimate": self._estimate_ms,
             "camera_info": "received" if self.num_camera_infos else "none yet",
             "camera_infos received": self.num_camera_infos,
+            "camera_infos unusable": self.num_unusable_infos,
             "state": state or "no estimate yet",
             "reason": self._refusal or (last.reason if last else ""),
             "inliers": last.num_inliers if last else 0,

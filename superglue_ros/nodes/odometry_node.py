@@ -105,7 +105,7 @@ class OdometryNode(Node):
         self._publisher.outputs = self._settings.get(OdometryOutputs)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
-        self._infos.add(message)
+        self._diagnostics.num_unusable_infos += not self._infos.add(message)
         self._diagnostics.num_camera_infos += 1
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

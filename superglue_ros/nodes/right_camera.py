@@ -25,8 +25,8 @@ _SAME_PX = 0.5
 class RightCamera:
     """What `camera_info_right` says: how far the right camera of a rectified pair is.
 
-    report(cause, text) is told of matches that carry no right points, and of each CameraInfo that
-    is dropped as it is of another camera than those before.
+    report(cause, text) is told of matches that carry no right points, of each CameraInfo that is
+    dropped as it is of another camera than those before, and of each without a baseline.
     """
 
     def __init__(self, node: Node, report: Callable[[str, str], None]) -> None:
@@ -42,8 +42,16 @@ class RightCamera:
         except OtherCamera as error:
             text = f"two cameras on {self._topic}: CameraInfo dropped: {error}"
             self._report(f"two cameras on {self._topic}", text)
-        else:
-            self._message = message
+            return
+        self._message = message
+        try:
+            baseline_of_info(message)
+        except CameraError as error:
+            problem = self._unusable(error)
+            self._report(problem, problem)
+
+    def _unusable(self, error: CameraError) -> str:
+        return f"CameraInfo on {self._topic}: {error}; {RECTIFY}"
 
     def baseline(self, left: CameraModel, matches: FrameMatches) -> tuple[float | None, str]:
         """Metres from the left camera, which is of rectified images and matches, or None and why
@@ -58,7 +66,7 @@ class RightCamera:
         try:
             baseline_m = baseline_of_info(self._message)
         except CameraError as error:
-            return None, f"CameraInfo on {self._topic}: {error}; {RECTIFY}"
+            return None, self._unusable(error)
         right = camera_from_message(self._message, rectified=True)
         if not np.allclose(right.matrix, left.matrix, atol=_SAME_PX):
             return None, f"P on {self._topic} is another camera's than the left one's; {RECTIFY}"

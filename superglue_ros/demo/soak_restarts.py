@@ -20,7 +20,8 @@ from superglue_ros.types import Frame
 STEADY_FRAMES, DEAD_FRAMES = 10, 5
 """Frames that are tracked before a node is killed, and that play before it is started again."""
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
+"""Where others want the cores, a node takes up to a minute to load, and frames come rarely."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,15 @@ import torch
 from superglue_ros.benchmarks.busy import busy_processes, measure_throughput
 from superglue_ros.benchmarks.memory import peak_growth_mb
 from superglue_ros.benchmarks.opponents import FEATURES, LIVE, MATCHING, PAIR
-from superglue_ros.benchmarks.speed import _graphs, noise_image, untrain
+from superglue_ros.benchmarks.products import measure_products
+from superglue_ros.benchmarks.speed import (
+    ENCODING,
+    GRAPH,
+    NETWORK,
+    _graphs,
+    noise_image,
+    untrain,
+)
 from superglue_ros.cli import main as console
 from superglue_ros.engines.cuda_graphs import CapturedNetworks
 from superglue_ros.matching import ImageMatcher
@@ -42,7 +50,48 @@ def test_stages_and_memory(
         assert laps["whole frame"] > laps["SuperPoint network"] > 0
         assert row["frames_per_s"] == pytest.approx(1e3 / laps["whole frame"])
         assert row["gpu_memory_mb"] is None
+        assert [part["stage"] for part in row["products"]] == [NETWORK, ENCODING, GRAPH]
     assert shows_something(tmp_path / "bench.png")
+
+
+def test_products_are_counted() -> None:
+    """Of a convolution, a linear layer, a product and an attention, each worked out by hand."""
+    x, image = torch.ones(1, 4, 8), torch.ones(1, 3, 5, 7)
+    weight, kernel = torch.ones(16, 8), torch.ones(2, 3, 3, 3)
+
+    def stage() -> None:
+        torch.nn.functional.linear(x, weight)
+        torch.relu(x @ x.transpose(1, 2))
+        torch.nn.functional.conv2d(image, kernel, padding=1)
+        heads = torch.ones(1, 2, 4, 8)
+        torch.nn.functional.scaled_dot_product_attention(heads, heads, heads)
+
+    stages = {"products": stage, "none": lambda: torch.relu(x)}
+    (found,) = measure_products(stages, {"products": 50.0, "none": 1.0}, runs=2)
+    flop = 2 * 4 * 8 * 16 + 2 * 4 * 8 * 4 + 2 * (5 * 7 * 2) * 27 + 2 * (2 * 4 * 4) * (8 + 8)
+    assert found.stage == "products"
+    assert found.gflop == pytest.approx(flop / 1e9)
+    assert found.percent == pytest.approx(2 * found.alone_ms)
+    assert found.gflop_per_s == pytest.approx(flop / found.alone_ms / 1e6)
+
+
+def test_parameters_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "preset.yaml"
+    file.write_text(
+        "/**:\n  ros__parameters:\n    max_keypoints: 16\n    sinkhorn_iterations: 5\n"
+        "    resize: 96\n    image_transport: raw\n"
+    )
+    words = ["bench", "--parameters", str(file), "--size", "192x128", "--runs", "1"]
+    words += ["--sinkhorn-iterations", "7", "--device", "cpu"]
+    assert console.main(words) == 0
+    shown = capsys.readouterr().out
+    assert "192x128 shrunk to 96, 16 keypoints, 6 layers, 7 iterations" in shown
+    assert "matrix products alone: " in shown
+    assert console.main([*words, "--against", "lightglue"]) == 1
+    assert "--parameters" in capsys.readouterr().err
+    file.write_text("resize: 96\n")
+    assert console.main(words) == 1
+    assert "is no parameter file" in capsys.readouterr().err
 
 
 def test_another_superglue_is_captured_anew() -> None:

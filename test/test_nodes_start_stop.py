@@ -33,7 +33,7 @@ IMPORTED = {
 
 WARM_UP_WITHOUT_END = f"""
 import torch
-from superglue_ros.nodes import matcher_node, starting
+from superglue_ros.nodes import matcher_node, starting, worker
 
 def warm_up(core):
     print("warming up", flush=True)
@@ -41,7 +41,7 @@ def warm_up(core):
     while True:
         matrix = matrix @ matrix
 
-matcher_node.warm_up, matcher_node.CLOSE_TIMEOUT_S = warm_up, 0.2
+matcher_node.warm_up, worker.CLOSE_TIMEOUT_S = warm_up, 0.2
 import sys
 sys.argv[1:] = ["--ros-args", *{SMALL!r}]
 starting.start("superglue_ros.nodes.matcher_node")

@@ -264,6 +264,15 @@ def test_strips_of_the_first_layers_change_nothing(size):
     assert in_strips[0].shape == (1, 65, size[0] // 8, size[1] // 8)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_rectified_maximum_is_the_maximum_of_the_rectified(dtype):
+    torch.manual_seed(0)
+    network = SuperPoint().eval().prepare(torch.device("cpu"), dtype)
+    x = torch.randn(2, 64, 9, 11)
+    whole = F.max_pool2d(network.block("conv2b", x.clone()), 2)
+    assert torch.equal(network.pooled_block("conv2b", x.clone()), whole)
+
+
 def test_rounded_weights_are_the_same_in_every_precision():
     network = make_network()
     before = {name: value.clone() for name, value in network.state_dict().items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from superglue_ros.benchmarks.speed import describe_machine
+from superglue_ros.benchmarks.machine import describe_machine
 from superglue_ros.cli import main as console
 from superglue_ros.matching import ImageMatcher
 from superglue_ros.waiting import BRIEFLY, SETTINGS, wait_briefly

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import gc
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,18 +16,19 @@ import torch
 
 from superglue_ros.benchmarks.busy import Throughput, measure_throughput
 from superglue_ros.benchmarks.memory import peak_growth_mb, resident_mb
+from superglue_ros.benchmarks.products import StageProducts, measure_products
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.matching import ExtractedFeatures, ImageMatcher
+from superglue_ros.matching.images import shrink
 from superglue_ros.networks.assignment import read_assignment
 from superglue_ros.networks.keypoints import sample_descriptors
 from superglue_ros.networks.superglue import SuperGlue
 from superglue_ros.networks.superglue_inference import EncodedKeypoints, FoldedSuperGlue
-from superglue_ros.provenance import source_commit
 from superglue_ros.types import ImageArray
-from superglue_ros.waiting import waiting_settings
 
 REFINEMENT = "refinement"
 WHOLE = "whole frame"
+NETWORK, ENCODING, GRAPH = "SuperPoint network", "SuperGlue encoding", "SuperGlue graph"
 
 _CPU_WARM_UPS = 3
 _GPU_WARM_UPS = 20
@@ -50,17 +49,20 @@ class StageTime:
 class SpeedResult:
     """One configuration on one device.
 
+    width, height: of the images, which `resize` shrinks to that longer side, 0 for none;
     keypoints: found in each image; frames_per_s: of the whole; frame_memory_mb: that a frame
     takes at most beyond what is held before, networks and keyframe, attention_memory_mb: that
     the encoding of an image does (keypoint encoder and first self-attention); growth_mb: of the
     memory held from the first counted run to the last; gpu_memory_mb: in use by all at the end,
     engines and graphs, which the others do not know of, too; torch_memory_mb: what of the GPU's
     memory torch has taken for networks, graphs and what they compute; beside: frames/s beside
-    busy processes. None where it cannot be told, or was not measured.
+    busy processes; products: of the stages that torch computes and that are made of them. None
+    where it cannot be told, or was not measured.
     """
 
     width: int
     height: int
+    resize: int
     keypoints: int
     layers: int
     iterations: int
@@ -74,6 +76,7 @@ class SpeedResult:
     gpu_memory_mb: float | None
     torch_memory_mb: float | None
     beside: Throughput | None = None
+    products: tuple[StageProducts, ...] = ()
 
     def median_ms(self, stage: str) -> float:
         """Median of the stage of that name."""
@@ -129,8 +132,11 @@ def measure_speed(matcher: ImageMatcher, size: tuple[int, int], runs: int) -> Sp
     def attend() -> None:
         _encode(matcher, frame)
 
+    medians_ms = {row.stage: row.median_ms for row in rows}
+    steps = {} if matcher.config.cuda_graphs else _products(matcher, keyframe, image1)
     return SpeedResult(
         *size,
+        resize=matcher.config.resize,
         keypoints=len(keyframe),
         layers=glue.config.num_layers,
         iterations=glue.config.sinkhorn_iterations,
@@ -143,6 +149,7 @@ def measure_speed(matcher: ImageMatcher, size: tuple[int, int], runs: int) -> Sp
         growth_mb=growth_mb,
         gpu_memory_mb=_gpu_memory_mb(device),
         torch_memory_mb=torch_memory_mb,
+        products=measure_products(steps, medians_ms, runs),
     )
 
 
@@ -179,16 +186,34 @@ def _stages(matcher: ImageMatcher, keyframe: Any, image: ImageArray) -> dict[str
         laps[stage] = (time.perf_counter() - started) * 1e3
         return result
 
-    tensor = lap("upload", lambda: torch.from_numpy(image).to(device)[None, None].float() / 255)
-    logits, dense = lap("SuperPoint network", lambda: network.dense(tensor))
+    tensor = lap("upload", lambda: _upload(matcher, image))
+    logits, dense = lap(NETWORK, lambda: network.dense(tensor))
     keypoints, scores, _ = lap("keypoints", lambda: network.find_keypoints(logits))
     descriptors = lap("descriptors", lambda: sample_descriptors(keypoints, dense))
-    size = (image.shape[1], image.shape[0])
-    encoded = lap("SuperGlue encoding", lambda: glue.encode(keypoints, scores, descriptors, size))
-    matrix = lap("SuperGlue graph", lambda: glue.score_matrix(keyframe, encoded))
+    size = (tensor.shape[3], tensor.shape[2])
+    encoded = lap(ENCODING, lambda: glue.encode(keypoints, scores, descriptors, size))
+    matrix = lap(GRAPH, lambda: glue.score_matrix(keyframe, encoded))
     plan = lap("Sinkhorn", lambda: glue.transport(matrix))
     lap("assignment", lambda: read_assignment(plan, glue.config.match_threshold))
     return laps
+
+
+def _upload(matcher: ImageMatcher, image: ImageArray) -> torch.Tensor:
+    shrunk = shrink(image, matcher.config.resize)
+    return torch.from_numpy(shrunk).to(matcher.device)[None, None].float() / 255
+
+
+@torch.inference_mode()
+def _products(
+    matcher: ImageMatcher, keyframe: ExtractedFeatures, image: ImageArray
+) -> dict[str, Callable[[], Any]]:
+    """The stages that are made of products, each as a function."""
+    tensor, frame = _upload(matcher, image), matcher.extract(image)
+    return {
+        NETWORK: lambda: matcher.superpoint.dense(tensor),
+        ENCODING: lambda: _encode(matcher, frame),
+        GRAPH: lambda: matcher.superglue.score_matrix(keyframe.encoded, frame.encoded),
+    }
 
 
 def _graphs(
@@ -230,21 +255,6 @@ def untrain(matcher: ImageMatcher, layers: int) -> None:
     matcher.replace_superglue(network.to(matcher.device))
 
 
-def describe_machine() -> dict[str, str]:
-    """Commit, processor, threads, GPU and versions, for the head of a table."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return {
-        "commit": source_commit(),
-        "cpu": _cpu_name(),
-        "threads": str(torch.get_num_threads()),
-        "waiting": waiting_settings(),
-        "gpu": gpu,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "opencv": cv2.__version__,
-    }
-
-
 def image_size(text: str) -> tuple[int, int]:
     """(width, height) of WIDTHxHEIGHT, for a command line; ArgumentTypeError for anything else."""
     try:
@@ -278,12 +288,3 @@ def _gpu_memory_mb(device: torch.device) -> float | None:
         return None
     free, total = torch.cuda.mem_get_info()
     return (total - free) / 2**20
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from superglue_ros.benchmarks.speed import image_size
@@ -47,6 +45,10 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--keypoints", type=int, nargs="+", metavar="N", help="default 512 1024")
     parser.add_argument(
+        "--parameters", type=Path, metavar="FILE",
+        help="the matcher's parameters, as config/matcher_cpu.yaml; options given here come first",
+    )  # fmt: skip
+    parser.add_argument(
         "--sweep", action="store_true",
         help="320x240 to 1280x960, 256 to 4096 keypoints, where not given otherwise",
     )  # fmt: skip
@@ -54,16 +56,19 @@ def add_parser(subparsers: Any) -> None:
         "--precision", nargs="+", choices=PRECISIONS,
         help="default float32 and auto, an engine's own with --engine",
     )  # fmt: skip
-    parser.add_argument("--superpoint", default="", help="weights, ours if not given")
-    parser.add_argument("--superglue", default="", help="weights, ours if not given")
-    parser.add_argument("--engine", default="", help="folder of an exported engine")
-    parser.add_argument("--sinkhorn-iterations", type=int, default=100)
+    parser.add_argument("--superpoint", help="weights, ours if not given")
+    parser.add_argument("--superglue", help="weights, ours if not given")
+    parser.add_argument("--engine", help="folder of an exported engine")
+    parser.add_argument("--sinkhorn-iterations", type=int, metavar="N", help="default 100")
     parser.add_argument("--layers", type=int, help="time an untrained SuperGlue of so many layers")
-    parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
+    parser.add_argument("--device", choices=("auto", "cuda", "cpu"), help="default auto")
     parser.add_argument(
-        "--cuda-graphs", action="store_true", help="the whole frame as two CUDA graphs, on a GPU"
+        "--cuda-graphs",
+        action="store_true",
+        default=None,
+        help="the whole frame as two CUDA graphs, on a GPU",
     )
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="0: by the cores")
+    parser.add_argument("--threads", type=int, metavar="N", help="default 0: by the cores")
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument(
         "--busy", type=int, default=0, metavar="N",
@@ -96,19 +101,22 @@ def run_nodes(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Print a table a configuration."""
+    from superglue_ros.benchmarks.machine import describe_machine
     from superglue_ros.benchmarks.plots import plot_speed
-    from superglue_ros.benchmarks.speed import describe_machine
     from superglue_ros.reporting.files import make_folder, write_json
 
     _check(args)
+    options = _options(args)
     sizes = args.size or (SWEEP_SIZES if args.sweep else [(640, 480)])
     keypoints = args.keypoints or (SWEEP_KEYPOINTS if args.sweep else [512, 1024])
+    if not args.keypoints and "max_keypoints" in options:
+        keypoints = [options["max_keypoints"]]
     output = make_folder(args.output) if args.output else None
     machine = describe_machine()
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
     measure = _compare if args.against else _measure
     try:
-        results = measure(args, sizes, keypoints)
+        results = measure(args, options, sizes, keypoints)
     except ValueError as error:
         raise SuperGlueRosError(str(error)) from error
     if output is not None:
@@ -134,11 +142,15 @@ def _check(args: argparse.Namespace) -> None:
         raise SuperGlueRosError("--images go with --against")
     if args.layers is not None and args.engine:
         raise SuperGlueRosError("--layers does not go with --engine")
+    if args.parameters and args.against:
+        raise SuperGlueRosError("--against does not go with --parameters")
     if args.precision is None:
-        args.precision = ["auto"] if args.engine else ["float32", "auto"]
+        args.precision = ["auto"] if args.engine or args.parameters else ["float32", "auto"]
 
 
-def _measure(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list[Any]:
+def _measure(
+    args: argparse.Namespace, options: dict[str, Any], sizes: Any, keypoints: list[int]
+) -> list[Any]:
     """Ours alone, stage by stage."""
     from superglue_ros.benchmarks.speed import (
         measure_speed,
@@ -146,6 +158,7 @@ def _measure(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list
         release_memory,
         untrain,
     )
+    from superglue_ros.cli.bench_table import print_stages
     from superglue_ros.matching import ImageMatcher
 
     results = []
@@ -154,7 +167,7 @@ def _measure(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list
         for count in keypoints:
             matcher = None
             release_memory()
-            matcher = ImageMatcher.from_config(_config(args, count, precision))
+            matcher = ImageMatcher.from_config(_config(options, count, precision))
             if (matcher.precision, count) in done:
                 continue  # "auto" is a precision that was named, too
             done.add((matcher.precision, count))
@@ -167,40 +180,13 @@ def _measure(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list
                     busy = measure_speed_beside(matcher, size, args.busy, args.runs)
                     result = replace(result, beside=busy)
                 results.append(result)
-                _print_stages(results[-1])
+                print_stages(results[-1])
     return results
 
 
-def _print_stages(result: Any) -> None:
-    print(
-        f"\n{result.width}x{result.height}, {result.keypoints} keypoints, {result.layers} layers, "
-        f"{result.iterations} iterations, {result.precision} on {result.device}"
-    )
-    print(f"  {'stage':<20}{'median ms':>10}{'min':>9}{'max':>9}")
-    for s in result.stages:
-        print(f"  {s.stage:<20}{s.median_ms:>10.2f}{s.low_ms:>9.2f}{s.high_ms:>9.2f}")
-    print(f"  {result.frames_per_s:.1f} frames/s; memory in MiB: ", end="")
-    parts = {
-        "a frame": result.frame_memory_mb,
-        "of it encoder and self-attention": result.attention_memory_mb,
-        "grown over the runs": result.growth_mb,
-        "of the GPU in use": result.gpu_memory_mb,
-        "of it torch's": result.torch_memory_mb,
-    }
-    print(", ".join(f"{name} {mb:.1f}" for name, mb in parts.items() if mb is not None))
-    if (beside := result.beside) is not None:
-        idle, busy = beside.idle_frames_per_s, beside.busy_frames_per_s
-        print(
-            f"  beside {beside.processes} busy processes {_rates(busy)} frames/s, without them "
-            f"{_rates(idle)}: {beside.busy_percent:.0f} %"
-        )
-
-
-def _rates(values: Sequence[float]) -> str:
-    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-
-
-def _compare(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list[Any]:
+def _compare(
+    args: argparse.Namespace, options: dict[str, Any], sizes: Any, keypoints: list[int]
+) -> list[Any]:
     """Other implementations and ours in turns."""
     from superglue_ros.benchmarks.against import compare_speed, matcher_beside
     from superglue_ros.benchmarks.opponents import open_opponent
@@ -209,7 +195,7 @@ def _compare(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list
     results = []
     for word in args.against:
         for count in keypoints:
-            config = _config(args, count, "float32")
+            config = _config(options, count, "float32")
             opponent = open_opponent(word, config)
             # The other runs in float32; ours also as asked for.
             precisions = dict.fromkeys(["float32", *args.precision])
@@ -219,7 +205,7 @@ def _compare(args: argparse.Namespace, sizes: Any, keypoints: list[int]) -> list
                     continue
                 for size in sizes:
                     results += compare_speed(opponent, ours, _images(args, size), args.runs)
-    print(f"others in float32; ours of {args.sinkhorn_iterations} iterations; medians (range)")
+    print(f"others in float32; ours of {config.sinkhorn_iterations} iterations; medians (range)")
     header = ["against", "size", "keypoints", "work", "our precision", "their ms", "our ms"]
     rows = [
         [x.opponent, f"{x.width}x{x.height}", x.keypoints, x.work, x.precision]
@@ -252,18 +238,18 @@ def _range(median: float, limits: tuple[float, float]) -> str:
     return "{:.1f} ({:.1f} to {:.1f})".format(median, *limits)
 
 
-def _config(args: argparse.Namespace, keypoints: int, precision: str) -> Any:
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of MatcherConfig that are given, on the command line or else in the file."""
+    from superglue_ros.cli.parameter_file import matcher_options
+
+    names = ("superpoint", "superglue", "engine", "sinkhorn_iterations", "device")
+    own = {name: getattr(args, name) for name in (*names, "cuda_graphs", "threads")}
+    given = {name: value for name, value in own.items() if value is not None}
+    return (matcher_options(args.parameters) if args.parameters else {}) | given
+
+
+def _config(options: dict[str, Any], keypoints: int, precision: str) -> Any:
     from superglue_ros.matching import MatcherConfig
 
-    return MatcherConfig(
-        superpoint=args.superpoint,
-        superglue=args.superglue,
-        max_keypoints=keypoints,
-        keypoint_threshold=0.0,
-        sinkhorn_iterations=args.sinkhorn_iterations,
-        device=args.device,
-        precision=precision,
-        engine=args.engine,
-        cuda_graphs=args.cuda_graphs,
-        threads=args.threads,
-    )
+    chosen = {"max_keypoints": keypoints, "keypoint_threshold": 0.0, "precision": precision}
+    return MatcherConfig(**(options | chosen))

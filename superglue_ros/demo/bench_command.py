@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from superglue_ros.benchmarks.speed import describe_machine
+from superglue_ros.benchmarks.machine import describe_machine
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.reporting.files import write_json
 

@@ -160,7 +160,6 @@ def play(
         player, recorder = Player(playback, with_depth=with_depth), Recorder()
         with spinning(player, recorder):
             player.wait_for_listeners((matcher, odometry))
-            started = time.monotonic()
             keys, sent = FrameKeys(), 0
             for frame in progress(source, "playing through the nodes"):
                 player.play_frame(frame)
@@ -172,7 +171,7 @@ def play(
                 "the last frame was not estimated",
                 (matcher, odometry),
             )
-            seconds = time.monotonic() - started
+            seconds = time.monotonic() - player.started_s
             # Each node reports once a second, so that the second report counts everything.
             counted = recorder.diagnostics_count + 4
             _wait(

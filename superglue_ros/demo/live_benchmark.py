@@ -25,6 +25,7 @@ from tqdm import tqdm
 from superglue_ros.benchmarks.speed import image_size
 from superglue_ros.demo.bench_command import print_machine, run_command, write_figures
 from superglue_ros.demo.benchmark_camera import Camera, Counts
+from superglue_ros.demo.node_pair import parameter_words
 from superglue_ros.demo.node_process import NodeProcess, ros_running, spinning
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.nodes.health import OVERHEAD
@@ -156,7 +157,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rates", type=float, nargs="+", default=RATES_HZ, metavar="HZ")
     parser.add_argument("--output", type=Path, metavar="DIR", help="nodes.json")
     parser.add_argument(
-        "--parameters", nargs="+", default=[], metavar="NAME:=VALUE", help="of the matcher node"
+        "--parameters",
+        nargs="+",
+        default=[],
+        metavar="FILE|NAME:=VALUE",
+        help="of the matcher node",
     )
     args = parser.parse_args(arguments)
     return run_command(lambda: _work(args))
@@ -178,7 +183,7 @@ def run(args: argparse.Namespace) -> NodesResult:
     # A namespace of its own keeps noise from a robot's nodes, and theirs from the figures.
     namespace = f"/bench_{os.getpid()}"
     arguments = ["-r", f"__ns:={namespace}"]
-    arguments += [word for p in args.parameters for word in ("-p", p)]
+    arguments += parameter_words(args.parameters)
     with ros_running(), NodeProcess("matcher_node", arguments) as process:
         camera = Camera(namespace, args.size, process)
         with spinning(camera):

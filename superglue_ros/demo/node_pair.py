@@ -24,8 +24,8 @@ def node_pair(
 ) -> Iterator[tuple[NodeProcess, ...]]:
     """Both nodes in a namespace, whose topics are those of a Player there, while the body runs.
 
-    matcher, odometry: their parameters, each NAME:=VALUE; topics: other names of those they listen
-    to, each NAME:=TOPIC; logs: a folder for what they say.
+    matcher, odometry: their parameters, each NAME:=VALUE or a file of them; topics: other names of
+    those they listen to, each NAME:=TOPIC; logs: a folder for what they say.
     Gives the two processes, matcher first, or the one. Raises NodeError as NodeProcess.
     """
     renamed = (f"__ns:={namespace}", "matches:=matcher_node/matches", *topics)
@@ -37,12 +37,17 @@ def node_pair(
         arguments["matcher_and_odometry"] = [*common, "--", *words]
     else:
         for node, given in (("matcher_node", matcher), ("odometry_node", odometry)):
-            arguments[node] = [*common, *(word for p in given for word in ("-p", p))]
+            arguments[node] = [*common, *parameter_words(given)]
     with ExitStack() as stack:
         yield tuple(
             stack.enter_context(NodeProcess(name, words, logs and logs / f"{name}.log"))
             for name, words in arguments.items()
         )
+
+
+def parameter_words(given: Sequence[str]) -> list[str]:
+    """As --ros-args take parameters, each NAME:=VALUE or a file of them."""
+    return [word for p in given for word in ("-p" if ":=" in p else "--params-file", p)]
 
 
 def _own(parameters: Sequence[str]) -> list[str]:

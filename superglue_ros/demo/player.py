@@ -143,6 +143,14 @@ class Player(Node):
         self._publish(frame)
         self._sent_ns.append(frame.stamp_ns)
 
+    @property
+    def started_s(self) -> float:
+        """Time (time.monotonic) of the first frame, once the nodes knew the camera; ValueError
+        before."""
+        if self._started is None:
+            raise ValueError("no frame has been played")
+        return self._started[0]
+
     def _introduce_camera(self, frame: Frame) -> None:
         """Repeat the CameraInfo until both nodes have it, or the first matches find none."""
         deadline = time.monotonic() + self._playback.timeout_s

@@ -52,12 +52,20 @@ class SuperPoint(nn.Module):
         self.convDa = nn.Conv2d(128, 256, 3, padding=1)
         self.convDb = nn.Conv2d(256, self.descriptor_dim, 1)
 
-    def block(self, name: str, x: Tensor, padding: tuple[int, int] = (1, 1)) -> Tensor:
-        """One convolution with its rectifier; training puts batch normalisation in between."""
+    def convolve(self, name: str, x: Tensor, padding: tuple[int, int]) -> Tensor:
+        """One convolution; training puts batch normalisation after it."""
         layer = self.get_submodule(name)
         weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-        x = F.conv2d(x.to(weight.dtype), weight, bias, 1, padding)
-        return F.relu(x, inplace=not self.training)
+        return F.conv2d(x.to(weight.dtype), weight, bias, 1, padding)
+
+    def block(self, name: str, x: Tensor, padding: tuple[int, int] = (1, 1)) -> Tensor:
+        """One convolution with its rectifier."""
+        return F.relu(self.convolve(name, x, padding), inplace=True)
+
+    def pooled_block(self, name: str, x: Tensor, padding: tuple[int, int] = (1, 1)) -> Tensor:
+        """A block, and of each 2 x 2 pixels the maximum, which is rectified: a quarter of the
+        work, and the same."""
+        return F.relu(_pool(self.convolve(name, x, padding)), inplace=True)
 
     def dense(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Both heads of a gray image (B, 1, H, W) in [0, 1].
@@ -74,8 +82,8 @@ class SuperPoint(nn.Module):
     def _dense(self, image: Tensor) -> tuple[Tensor, Tensor]:
         x = self._first_stage(image)
         for stage in "234":
-            x = self.block(f"conv{stage}b", self.block(f"conv{stage}a", x))
-            x = F.max_pool2d(x, 2) if stage != "4" else x
+            second = self.block if stage == "4" else self.pooled_block
+            x = second(f"conv{stage}b", self.block(f"conv{stage}a", x))
         logits = self.convPb(self.block("convPa", x).to(self.convPb.weight.dtype))
         descriptors = self.convDb(self.block("convDa", x).to(self.convDb.weight.dtype))
         return logits, F.normalize(descriptors.float(), dim=1)
@@ -87,7 +95,7 @@ class SuperPoint(nn.Module):
         back: a third of their time.
         """
         if self.training or image.device.type != "cpu" or torch.jit.is_tracing():
-            return F.max_pool2d(self.block("conv1b", self.block("conv1a", image)), 2)
+            return self.pooled_block("conv1b", self.block("conv1a", image))
         height, width = image.shape[2:]
         rows = max(2, _STRIP_PIXELS // width // 2 * 2)
         pooled = []
@@ -96,10 +104,9 @@ class SuperPoint(nn.Module):
             bottom = min(top + rows, height)
             first, last = max(top - 1, 0), min(bottom + 1, height)
             x = image[:, :, max(first - 1, 0) : last + 1]
-            x = F.pad(x, (0, 0, int(first == 0), int(last == height)))
-            x = self.block("conv1a", x, (0, 1))
-            x = F.pad(x, (0, 0, int(top == 0), int(bottom == height)))
-            pooled.append(F.max_pool2d(self.block("conv1b", x, (0, 1)), 2))
+            x = _pad_rows(x, first == 0, last == height)
+            x = _pad_rows(self.block("conv1a", x, (0, 1)), top == 0, bottom == height)
+            pooled.append(self.pooled_block("conv1b", x, (0, 1)))
         return torch.cat(pooled, dim=2)
 
     def prepare(self, device: torch.device, dtype: torch.dtype) -> SuperPoint:
@@ -146,6 +153,22 @@ class SuperPoint(nn.Module):
         logits, descriptors = self.dense(image)
         keypoints, values, counts = self.find_keypoints(logits)
         return Keypoints(keypoints, values, sample_descriptors(keypoints, descriptors), counts)
+
+
+def _pool(x: Tensor) -> Tensor:
+    """Maxima (B, C, H // 2, W // 2) of each 2 x 2 pixels."""
+    if x.device.type != "cpu" or x.requires_grad or torch.jit.is_tracing():
+        return F.max_pool2d(x, 2)
+    # torch's pooling finds their places, too, which takes twice as long.
+    height, width = x.shape[2] // 2 * 2, x.shape[3] // 2 * 2
+    rows = torch.maximum(x[:, :, 0:height:2, :width], x[:, :, 1:height:2, :width])
+    return torch.maximum(rows[..., 0::2], rows[..., 1::2])
+
+
+def _pad_rows(x: Tensor, above: bool, below: bool) -> Tensor:
+    """x (B, C, H, W) with a row of zeros where asked for, and as it is where not: torch pads by
+    nothing with a copy."""
+    return F.pad(x, (0, 0, int(above), int(below))) if above or below else x
 
 
 @contextmanager

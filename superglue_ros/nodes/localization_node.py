@@ -31,12 +31,13 @@ from superglue_ros.nodes.health import (
 )
 from superglue_ros.nodes.image_inputs import WatchedImages
 from superglue_ros.nodes.localization_options import LocalizationNodeOptions
-from superglue_ros.nodes.mailbox import CLOSE_TIMEOUT_S, Mailbox
+from superglue_ros.nodes.mailbox import Mailbox
 from superglue_ros.nodes.odometry_messages import pose_from_message, pose_message
 from superglue_ros.nodes.odometry_publisher import make_broadcaster
 from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.running import run_node
 from superglue_ros.nodes.subscribing import CameraInfoSubscription, subscribe
+from superglue_ros.nodes.worker import Worker
 from superglue_ros.odometry.base_frame import BaseFrame
 from superglue_ros.sources import GrayRange, ImageOptions
 from superglue_ros.sources.encodings import image_of_message
@@ -58,18 +59,12 @@ class LocalizationNode(Node):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("localization_node", **options)
-        settings = NodeParameters(
+        self._settings = NodeParameters(
             self, fixed=[LocalizationNodeOptions, LocalizerConfig, MatcherConfig, ImageOptions]
         )
-        self._options = settings.get(LocalizationNodeOptions)
-        self._gray = GrayRange(settings.get(ImageOptions).image_bits, self.get_logger().warning)
-        keyframe_map = read_map(self._options.map)
-        if self._options.publish_tf and not keyframe_map.is_metric:
-            raise ValueError("publish_tf needs a map in metres: made with depth, stereo or poses")
-        self._localizer = MapLocalizer(
-            ImageMatcher.from_config(settings.get(MatcherConfig)),
-            keyframe_map,
-            settings.get(LocalizerConfig),
+        self._options = self._settings.get(LocalizationNodeOptions)
+        self._gray = GrayRange(
+            self._settings.get(ImageOptions).image_bits, self.get_logger().warning
         )
         base = self._options.base
         self._mount = CameraMount(self, base, self._options.base_to_camera) if base else None
@@ -85,11 +80,23 @@ class LocalizationNode(Node):
         self._poses_out = self.create_publisher(PoseWithCovarianceStamped, "~/pose", 10)
         self._diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._mailbox: Mailbox[AnyImage] = Mailbox()
-        self._worker = threading.Thread(target=self._work, name="localizer", daemon=True)
-        self._worker.start()
+        self._worker = Worker("localizer", self._make_localizer, self._work)
+        try:
+            self._worker.wait_until_made()
+        except BaseException:
+            self.close()
+            raise
         self._listen()
         self.create_service(Trigger, "~/localize", self._on_localize)
         diagnose_regularly(self, self._check_topics)
+
+    def _make_localizer(self) -> None:
+        keyframe_map = read_map(self._options.map)
+        if self._options.publish_tf and not keyframe_map.is_metric:
+            raise ValueError("publish_tf needs a map in metres: made with depth, stereo or poses")
+        matcher = ImageMatcher.from_config(self._settings.get(MatcherConfig))
+        config = self._settings.get(LocalizerConfig)
+        self._localizer = MapLocalizer(matcher, keyframe_map, config)
 
     def _listen(self) -> None:
         report = self._problems.report
@@ -214,7 +221,7 @@ class LocalizationNode(Node):
     def close(self) -> None:
         """End the worker once its image is done, or leave it behind where that takes too long."""
         self._mailbox.close()
-        self._worker.join(CLOSE_TIMEOUT_S)
+        self._worker.end()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,10 +7,6 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-CLOSE_TIMEOUT_S = 3.0
-"""Time that a worker has for the item at hand once its node is told to stop: launch asks again
-after five seconds, and kills after ten."""
-
 
 class Mailbox(Generic[Item]):
     """Holds at most one item; putting never waits, taking waits for an item or the end."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ from superglue_ros.nodes.conversions import (
 from superglue_ros.nodes.decoding import make_decoder
 from superglue_ros.nodes.health import diagnose_regularly
 from superglue_ros.nodes.image_inputs import image_input
-from superglue_ros.nodes.mailbox import CLOSE_TIMEOUT_S, Mailbox
+from superglue_ros.nodes.mailbox import Mailbox
 from superglue_ros.nodes.matcher_diagnostics import MatcherDiagnostics
 from superglue_ros.nodes.matches_link import HandOver, MatchesOutput
 from superglue_ros.nodes.options import MatcherNodeOptions
@@ -45,6 +44,7 @@ from superglue_ros.nodes.parameters import NodeParameters
 from superglue_ros.nodes.right_camera import RECTIFY
 from superglue_ros.nodes.running import run_node
 from superglue_ros.nodes.subscribing import CameraInfoSubscription
+from superglue_ros.nodes.worker import Worker
 from superglue_ros.sources import GrayRange, ImageOptions
 from superglue_ros.types import Frame, FrameMatches, ImageArray
 
@@ -76,23 +76,20 @@ class MatcherNode(Node):
         self._decoder = make_decoder(self._settings.get(MatcherNodeOptions).decoder, gray)
         # Before the weights are loaded: whoever waits for matches sees that they are to come.
         self._publish_to_topics()
-        core = ImageMatcher.from_config(self._settings.get(MatcherConfig))
-        self._matcher = KeyframeMatcher(core, self._settings.get(KeyframePolicy))
         self.exit_status = 0
         self._diagnostics = MatcherDiagnostics(self, gray)
         self._problems = self._diagnostics.problems
         self._keyframe_header = Header()
         self._reset_asked = threading.Event()
         self._mailbox: Mailbox[tuple[AnyImage, AnyImage | None, float]] = Mailbox()
-        self._warmed_up: Future[None] = Future()
-        self._worker = threading.Thread(target=self._work, name="matcher", daemon=True)
-        self._worker.start()
+        self._worker = Worker("matcher", self._make_matcher, self._work)
         try:
-            self._warmed_up.result()
+            self._worker.wait_until_made()
         except BaseException:
             self.close()
             raise
         self._listen()
+        core = self._matcher.matcher
         self.get_logger().info(
             f"matching on {core.device} in {core.precision} with {core.model} "
             f"({core.weights_hash})"
@@ -129,13 +126,6 @@ class MatcherNode(Node):
 
     def _work(self) -> None:
         """Match the newest image, until the mailbox closes; no image ends it."""
-        try:
-            # In this thread: cuDNN's plans are a thread's own.
-            self._warm_up()
-        except Exception as error:
-            self._warmed_up.set_exception(error)
-            return
-        self._warmed_up.set_result(None)
         failures = 0
         while (item := self._mailbox.take()) is not None:
             try:
@@ -163,9 +153,12 @@ class MatcherNode(Node):
         self.get_logger().fatal(text)
         rclpy.try_shutdown(context=self.context)
 
-    def _warm_up(self) -> None:
+    def _make_matcher(self) -> None:
+        core = ImageMatcher.from_config(self._settings.get(MatcherConfig))
+        self._matcher = KeyframeMatcher(core, self._settings.get(KeyframePolicy))
         try:
-            warm_up(self._matcher.matcher)
+            # In the worker's thread: cuDNN's plans are a thread's own.
+            warm_up(core)
         except EngineError as error:
             # Built for smaller images than the noise; those that come may well suit.
             self.get_logger().warning(f"not warmed up: {error}")
@@ -229,7 +222,7 @@ class MatcherNode(Node):
     def close(self) -> None:
         """End the worker once its image is done, or leave it behind where that takes too long."""
         self._mailbox.close()
-        self._worker.join(CLOSE_TIMEOUT_S)
+        self._worker.end()
 
 
 def warm_up(matcher: ImageMatcher) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from superglue_ros.networks.keypoints import SuperPointConfig
 from superglue_ros.networks.superpoint import SuperPoint
@@ -37,10 +36,8 @@ class BatchNormSuperPoint(SuperPoint):
             self.norms.eval()
         return self
 
-    def block(self, name: str, x: Tensor, padding: tuple[int, int] = (1, 1)) -> Tensor:
-        layer = self.get_submodule(name)
-        x = F.conv2d(x, layer.get_parameter("weight"), layer.get_parameter("bias"), 1, padding)
-        return F.relu(self.norms[name](x), inplace=True)
+    def convolve(self, name: str, x: Tensor, padding: tuple[int, int]) -> Tensor:
+        return self.norms[name](super().convolve(name, x, padding))  # type: ignore[no-any-return]
 
     @classmethod
     @torch.no_grad()

@@ -66,17 +66,24 @@ class MapBuilder:
         if frame.camera is None:
             raise MapError("a map needs a calibration: --calibration")
         self._weights_hash = matches.weights_hash
-        points = normalize_points(matches.points, frame.camera)
+        extracted = self._matcher.last_extracted
+        if extracted is None:
+            raise ValueError("the matcher has not processed the frame")
+        # A map's keypoint is one point for all that see it, so that none is refined.
+        points = normalize_points(extracted.points[matches.indices], frame.camera)
         before = self._drafts[-1] if self._drafts else None
         if before is not None and before.stamp_ns == matches.keyframe_stamp_ns:
             before.see(frame.stamp_ns, matches.keyframe_indices, points)
         if matches.is_keyframe:
-            self._begin(frame, frame.camera, matches)
+            self._begin(frame, frame.camera, matches, extracted)
 
-    def _begin(self, frame: Frame, camera: CameraModel, matches: FrameMatches) -> None:
-        extracted = self._matcher.last_extracted
-        if extracted is None:
-            raise ValueError("the matcher has not processed the frame")
+    def _begin(
+        self,
+        frame: Frame,
+        camera: CameraModel,
+        matches: FrameMatches,
+        extracted: ExtractedFeatures,
+    ) -> None:
         features = extracted.features
         points = normalize_points(features.keypoints, camera)
         draft = _Draft(frame.stamp_ns, camera, features, points, frame.depth_m)

@@ -172,4 +172,7 @@ def test_images_that_are_never_together_are_said(rig: Rig, flight: list[FlightFr
 
     wait_for(said, "the problem")
     assert "must be triggered together" in rig.matcher.output()
+    wait_for(lambda: rig.harness.problems().get("no right image"), "drops that are counted")
+    values = rig.harness.values["/matcher_node"]
+    assert 0 < int(values["images received"]) == int(values["images dropped"])
     assert not rig.harness.matches

@@ -104,6 +104,32 @@ def test_pairs_go_on_after_the_clock_jumped_back(
     assert found[1:] == ["l100-r120", "l200-r220"]
 
 
+def test_what_leaves_the_queue_alone_is_told(
+    classes: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(classes, monkeypatch)
+    found: list[tuple[Any, ...]] = []
+    dropped: list[int] = []
+    pairs = pairing.Synchronizer(
+        2, 3, 0.02, lambda *both: found.append(both), lambda: dropped.append(len(found))
+    )
+
+    def add(topic: int, *stamps_ms: float) -> tuple[int, int]:
+        for stamp_ms in stamps_ms:
+            pairs.add(topic, Stamped(stamp_ms, "lr"[topic]))
+        return len(found), len(dropped)
+
+    assert add(0, 100, 200, 300) == (0, 0)
+    assert add(0, 400) == (0, 1)
+    assert add(1, 100, 300) == (1, 1)  # the first had gone
+    assert add(0, 500, 600) == (1, 2)  # 200 goes: 400, 500 and 600 wait
+    assert add(0, 600) == (1, 3)  # in the place of the other
+    assert add(1, 400, 500, 600) == (4, 3)
+    assert add(0, 9700, 9800) == (4, 3)
+    assert add(0, 10) == (4, 5)  # the clock jumped back
+    assert add(1, 10) == (5, 5)
+
+
 def test_depth_of_keyframes(classes: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     use(classes, monkeypatch)
     told: list[tuple[str, str]] = []

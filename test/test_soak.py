@@ -33,10 +33,6 @@ from superglue_ros.types import Frame
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
-PAIRS = pytest.mark.soak
-"""Faster than the matcher takes them, pairs leave its queue before both images are there, and it
-does not count these."""
-
 SIZE = (160, 120)
 FLIGHT_FRAMES = 40
 """So many that the odometry can begin anywhere: of half of them too little is seen from afar."""
@@ -100,11 +96,7 @@ def test_nodes_that_are_killed_come_back(
         assert "Traceback" not in (tmp_path / f"{name}.log").read_text()
 
 
-@pytest.mark.parametrize(
-    "rig",
-    [pytest.param(rig, marks=PAIRS if rig.stereo else ()) for rig in RIGS],
-    ids=lambda rig: rig.name,
-)
+@pytest.mark.parametrize("rig", RIGS, ids=lambda rig: rig.name)
 def test_wrong_messages_are_survived_and_counted(
     rig: Rig, flight: tuple[Frame, ...], namespace: str, tmp_path: Path
 ) -> None:

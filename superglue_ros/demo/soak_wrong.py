@@ -20,6 +20,8 @@ FRAME_EVERY = 20
 """One good frame among so many wrong messages, so that there is a state to spoil."""
 
 MOST_WAITING = QUEUE_SIZE // 2
+MOST_PAIRS_WAITING = 8
+"""Of more one image may leave the matcher's queue of ten before the other one comes."""
 MOST_REPLACED = 0.2
 """Of images: a wrong one that makes room for a newer one has not been tried."""
 
@@ -77,7 +79,8 @@ def soak_wrong(
         spinning(sender, tally),
         node_pair(namespace, matcher, odometry, topics=rig.topics, logs=logs) as processes,
     ):
-        watch = _Watch(sender, tally, processes)
+        most_images = MOST_PAIRS_WAITING if rig.stereo else MOST_WAITING
+        watch = _Watch(sender, tally, processes, most_images)
         said = "none"
         try:
             watch.wait_for(sender.heard, "the nodes to listen")
@@ -132,12 +135,20 @@ def _long_queues(topics: Iterable[str]) -> list[str]:
 
 
 class _Watch:
-    """Sends no faster than the nodes work, by their diagnostics, and sees that they live."""
+    """Sends no faster than the nodes work, by their diagnostics, and sees that they live.
+
+    most_images: that may wait for the matcher to say what has become of them.
+    """
 
     def __init__(
-        self, sender: WrongSender, tally: Tally, processes: Sequence[NodeProcess]
+        self,
+        sender: WrongSender,
+        tally: Tally,
+        processes: Sequence[NodeProcess],
+        most_images: int,
     ) -> None:
         self._sender, self._tally, self._processes = sender, tally, processes
+        self._most_images = most_images
         self._pause_s = 0.002
         self._images_then, self._replaced_then = 0, 0
         self._start: dict[str, Account] = {}
@@ -184,10 +195,8 @@ class _Watch:
 
     def _few_wait(self) -> bool:
         accounts = self.accounts()
-        return all(
-            accounts[name].sent - accounts[name].used - accounts[name].dropped < MOST_WAITING
-            for name in ("images", "matches")
-        )
+        waiting = {name: a.sent - a.used - a.dropped for name, a in accounts.items()}
+        return waiting["images"] < self._most_images and waiting["matches"] < MOST_WAITING
 
     def accounts(self) -> dict[str, Account]:
         """Since the beginning, of images, of matches, those of the matcher among them, and of the

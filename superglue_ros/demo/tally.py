@@ -14,12 +14,15 @@ from rclpy.qos import QoSProfile
 from superglue_ros.demo.node_process import NodeError, NodeProcess
 from superglue_ros.demo.recorder import values_of
 from superglue_ros.msg import OdometryStatus
-from superglue_ros.nodes.conversions import stamp_to_ns
+from superglue_ros.nodes.conversions import NS_PER_S, stamp_to_ns
+from superglue_ros.nodes.health import DIAGNOSTICS_PERIOD_S
 from superglue_ros.odometry import TrackingState
 
 QUEUE_SIZE = 1000
 TIMEOUT_S = 60.0
 NODES = "matcher_node", "odometry_node"
+APART_NS = round(0.5 * DIAGNOSTICS_PERIOD_S * NS_PER_S)
+"""Between what a node says at one time and what it says at another."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +91,20 @@ class Tally(Node):
             if space == self._namespace:
                 values = self.values[name] = values_of(status)
                 said = Said(stamp_to_ns(message.header.stamp), values)
-                # A new tuple: who reads it does so in another thread.
-                self._said[name] = (*self._said.get(name, ())[-1:], said)
+                before = self._said.get(name, ())[-1:]
+                # After a callback of over a second a node speaks twice at once.
+                if not before or said.stamp_ns - before[0].stamp_ns > APART_NS:
+                    # A new tuple: who reads it does so in another thread.
+                    self._said[name] = (*before, said)
 
     def count(self, node: str, what: str) -> int:
         """A count of a node's diagnostics, 0 before it has said anything."""
         return int(self.values.get(node, {}).get(what, 0))
 
     def wait_until_settled(self, processes: Sequence[NodeProcess]) -> None:
-        """Until each node has said twice the same of what it received, both times after this call,
-        and is done with it: the matcher, and from then on the odometry, which listens to it.
+        """Until each node has said twice the same of all that it received, at another time and
+        both after this call, and is done with it: the matcher, and from then on the odometry,
+        which listens to it.
 
         NodeError where one of the processes ends, or the time.
         """
@@ -121,8 +128,12 @@ class Tally(Node):
 def _settled(said: Sequence[Said], since_ns: int) -> bool:
     if len(said) < 2 or said[0].stamp_ns < since_ns:
         return False
-    before, now = (entry.values for entry in said)
-    return _received(before) == _received(now) == _used(now) + _dropped(now)
+    before, now = (
+        {key: value for key, value in entry.values.items() if key.endswith(" received")}
+        for entry in said
+    )
+    values = said[1].values
+    return before == now and _received(values) == _used(values) + _dropped(values)
 
 
 def _account(sent: int, values: dict[str, str]) -> Account:

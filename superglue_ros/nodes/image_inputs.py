@@ -48,8 +48,9 @@ class SingleImages:
 class StereoImages:
     """Listens to `image` and `image_right`, and gives on those that were taken together.
 
-    report(cause, text) is told where images come on both topics and none of them are pairs, and
-    with frame_id, which is of the left ones, see `WatchedImages`.
+    drop(cause, text) is told of each left image that is not given on, as no right one was taken
+    when it was, and with frame_id see `WatchedImages`; report(cause, text) of right ones of
+    another camera, and where images come on both topics and none of them are pairs.
     """
 
     def __init__(
@@ -58,13 +59,19 @@ class StereoImages:
         take: Callable[[AnyImage, AnyImage], None],
         tolerance_s: float,
         report: Callable[[str, str], None],
+        drop: Callable[[str, str], None],
         frame_id: str = "",
     ) -> None:
         self._take, self._tolerance_s, self._report = take, tolerance_s, report
-        pairs = Synchronizer(2, _PAIRS_QUEUE_SIZE, tolerance_s, self._on_pair)
+        alone = f"image dropped: no right image within {tolerance_s:g} s of it"
+        pairs = Synchronizer(
+            2, _PAIRS_QUEUE_SIZE, tolerance_s, self._on_pair, lambda: drop("no right image", alone)
+        )
         self._left, self._right = (
-            WatchedImages(node, topic, partial(pairs.add, place), _PAIRS_QUEUE_SIZE, report, name)
-            for place, (topic, name) in enumerate((("image", frame_id), ("image_right", "")))
+            WatchedImages(node, topic, partial(pairs.add, place), _PAIRS_QUEUE_SIZE, tell, name)
+            for place, (topic, tell, name) in enumerate(
+                (("image", drop, frame_id), ("image_right", report, ""))
+            )
         )
         self._unpaired_since = 0, 0
 
@@ -137,9 +144,9 @@ def image_input(
 ) -> ImageInput:
     """The topics that options name; take(image) or take(image, image_right) gets what comes.
 
-    drop(cause, text) is told of each image that it does not get, in place of report(cause, text),
-    which is of pairs' images told, too: only pairs are taken.
+    drop(cause, text) is told of each image, of a pair the left one, that it does not get;
+    report(cause, text) of what else is wrong.
     """
     if options.use_stereo:
-        return StereoImages(node, take, options.pair_tolerance_s, report, options.frame_id)
+        return StereoImages(node, take, options.pair_tolerance_s, report, drop, options.frame_id)
     return SingleImages(node, take, drop, options.frame_id)

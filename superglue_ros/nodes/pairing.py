@@ -6,7 +6,7 @@ calls stand in for what this package uses of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import product
 from typing import Any
@@ -71,29 +71,51 @@ class Synchronizer:
 
     queue_size: messages of each topic that wait for the others; tolerance_s: by which stamps may
     differ. Where the clock of topic 0 jumped back it begins anew: in message_filters' queues, from
-    which the earliest goes first, nothing that comes then would last.
+    which the earliest goes first, nothing that comes then would last. drop() is called for each
+    message of topic 0 that leaves the queue alone, which message_filters does not tell.
     """
 
     def __init__(
-        self, topics: int, queue_size: int, tolerance_s: float, callback: Callable[..., None]
+        self,
+        topics: int,
+        queue_size: int,
+        tolerance_s: float,
+        callback: Callable[..., None],
+        drop: Callable[[], None] = lambda: None,
     ) -> None:
         self._topics, self._queue_size = topics, queue_size
-        self._tolerance_s, self._callback = tolerance_s, callback
+        self._tolerance_s, self._callback, self._drop = tolerance_s, callback, drop
         self._order = StampOrder()
+        self._waiting: set[int] = set()
         self._begin()
 
     def _begin(self) -> None:
+        self._leave(self._waiting)
         self._filters = [SimpleFilter() for _ in range(self._topics)]
         # Messages are to be less than a slop apart.
         joined = ApproximateTimeSynchronizer(
             self._filters, self._queue_size, self._tolerance_s + 1e-9
         )
-        joined.registerCallback(self._callback)
+        joined.registerCallback(self._on_joined)
 
     def add(self, topic: int, message: Any) -> None:
         """Take in a message of a topic, by its place; a late one may still be of use."""
         if topic == 0:
+            stamp_ns = stamp_to_ns(message.header.stamp)
             with suppress(LateFrame):
-                if self._order.follow(stamp_to_ns(message.header.stamp)):
+                if self._order.follow(stamp_ns):
                     self._begin()
+            # As message_filters' queue, where one takes the place of another of its stamp.
+            self._leave(self._waiting & {stamp_ns})
+            self._waiting.add(stamp_ns)
         self._filters[topic].signalMessage(message)
+        self._leave(sorted(self._waiting)[: -self._queue_size])
+
+    def _on_joined(self, first: Any, *others: Any) -> None:
+        self._waiting.discard(stamp_to_ns(first.header.stamp))
+        self._callback(first, *others)
+
+    def _leave(self, stamps: Iterable[int]) -> None:
+        for stamp_ns in tuple(stamps):
+            self._waiting.discard(stamp_ns)
+            self._drop()

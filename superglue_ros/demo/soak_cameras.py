@@ -87,7 +87,7 @@ def _play(camera: _Camera, flight: Sequence[Frame], num_frames: int) -> CameraRe
         for process in camera.processes:
             process.check()
         camera.player.play_frame(frame)
-    camera.tally.wait_until_settled(camera.processes)
-    images, matches = camera.tally.accounts(num_frames)
-    states = dict(camera.tally.states)
-    return CameraResult(camera.name, images, matches, states, camera.tally.num_metric)
+    tally = camera.tally
+    tally.wait_until_settled(camera.processes, lambda: tally.num_lost(num_frames))
+    images, matches = tally.accounts(num_frames)
+    return CameraResult(camera.name, images, matches, dict(tally.states), tally.num_metric)

@@ -80,7 +80,7 @@ def soak(
         with spinning(player, tally):
             player.wait_for_listeners(processes)
             samples = list(_play(player, flight, num_frames, processes))
-            tally.wait_until_settled(processes)
+            tally.wait_until_settled(processes, lambda: tally.num_lost(num_frames))
         names = tuple(process.name for process in processes)
     images, matches = tally.accounts(samples[-1].frames)
     span = max(1, round(SPAN * len(samples)))

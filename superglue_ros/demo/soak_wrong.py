@@ -91,7 +91,7 @@ def soak_wrong(
                     sender.send_frame()
                 said = sender.send_wrong()
                 watch.keep_pace(pause=said.startswith("image"))
-            tally.wait_until_settled(processes)
+            watch.wait_until_settled()
             accounts = watch.accounts()
             damaged = max(1, round(DAMAGED_SHARE * num_messages))
             for _ in tqdm(range(damaged), "damaged messages"):
@@ -159,16 +159,24 @@ class _Watch:
         A publisher that knows who listens may be unknown to them yet, or the matcher not know
         of the odometry: such messages are not lost, as nobody listened.
         """
-        self._tally.wait_until_settled(self._processes)
+        self._tally.wait_until_settled(self._processes, lambda: 0)
         for _ in range(MOST_MEETINGS):
             self._start = self._counts()
             self._sender.send_frame()
             self._sender.send_matches()
-            self._tally.wait_until_settled(self._processes)
+            self.wait_until_settled()
             lost = {name: a.lost for name, a in self.accounts().items() if a.lost}
             if not lost:
                 return
         raise NodeError(f"the nodes do not hear all that is sent: {lost} are lost each time")
+
+    def wait_until_settled(self) -> None:
+        """Until the nodes are done with what was sent, as far as it reaches them."""
+
+        def num_lost() -> int:
+            return sum(account.lost for account in self.accounts().values())
+
+        self._tally.wait_until_settled(self._processes, num_lost)
 
     def wait_for(self, ready: Callable[[], bool], what: str) -> None:
         """Wait until it is so; NodeError where a node ends, or the time."""

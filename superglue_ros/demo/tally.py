@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -23,6 +23,8 @@ TIMEOUT_S = 60.0
 NODES = "matcher_node", "odometry_node"
 APART_NS = round(0.5 * DIAGNOSTICS_PERIOD_S * NS_PER_S)
 """Between what a node says at one time and what it says at another."""
+RESEND_S = 10.0
+"""For what had no room in the middleware's memory: Fast DDS sends it again after some 3 s."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,22 @@ class Tally(Node):
         """A count of a node's diagnostics, 0 before it has said anything."""
         return int(self.values.get(node, {}).get(what, 0))
 
-    def wait_until_settled(self, processes: Sequence[NodeProcess]) -> None:
+    def wait_until_settled(
+        self, processes: Sequence[NodeProcess], num_lost: Callable[[], int]
+    ) -> None:
         """Until each node has said twice the same of all that it received, at another time and
         both after this call, and is done with it: the matcher, and from then on the odometry,
         which listens to it.
 
-        NodeError where one of the processes ends, or the time.
+        num_lost: of messages, as far as the nodes have said; while there are some they may still
+        come, for `RESEND_S`. NodeError where one of the processes ends, or the time.
         """
+        given_up = time.monotonic() + RESEND_S
+        self._wait_for_a_pause(processes)
+        while num_lost() and time.monotonic() < given_up:
+            self._wait_for_a_pause(processes)
+
+    def _wait_for_a_pause(self, processes: Sequence[NodeProcess]) -> None:
         deadline = time.monotonic() + TIMEOUT_S
         since_ns = self.get_clock().now().nanoseconds
         for name in NODES:
@@ -123,6 +134,10 @@ class Tally(Node):
         """Of images to the matcher, and of its matches to the odometry."""
         matcher, odometry = (self.values.get(name, {}) for name in NODES)
         return _account(sent, matcher), _account(_used(matcher), odometry)
+
+    def num_lost(self, sent: int) -> int:
+        """Of so many images and their matches."""
+        return sum(account.lost for account in self.accounts(sent))
 
 
 def _settled(said: Sequence[Said], since_ns: int) -> bool:

@@ -27,6 +27,13 @@ def describe_machine() -> dict[str, str]:
     }
 
 
+def print_machine() -> dict[str, str]:
+    """Print what `describe_machine` says in a line; the same as a dictionary."""
+    machine = describe_machine()
+    print(", ".join(f"{key} {value}" for key, value in machine.items()))
+    return machine
+
+
 def _cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -101,7 +101,7 @@ def run_nodes(args: argparse.Namespace) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Print a table a configuration."""
-    from superglue_ros.benchmarks.machine import describe_machine
+    from superglue_ros.benchmarks.machine import print_machine
     from superglue_ros.benchmarks.plots import plot_speed
     from superglue_ros.reporting.files import make_folder, write_json
 
@@ -112,8 +112,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.keypoints and "max_keypoints" in options:
         keypoints = [options["max_keypoints"]]
     output = make_folder(args.output) if args.output else None
-    machine = describe_machine()
-    print(", ".join(f"{key} {value}" for key, value in machine.items()))
+    machine = print_machine()
     measure = _compare if args.against else _measure
     try:
         results = measure(args, options, sizes, keypoints)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from superglue_ros.benchmarks.machine import describe_machine
 from superglue_ros.errors import SuperGlueRosError
 from superglue_ros.reporting.files import write_json
 
@@ -26,11 +26,11 @@ def run_command(work: Callable[[], None]) -> int:
     return 0
 
 
-def print_machine() -> dict[str, str]:
-    """Print commit, processor and versions; the same as a dictionary."""
-    machine = describe_machine()
-    print(", ".join(f"{key} {value}" for key, value in machine.items()))
-    return machine
+def add_parameters(parser: argparse.ArgumentParser, text: str = "of the matcher node") -> None:
+    """Add --parameters, as `node_pair.parameter_words` takes them."""
+    parser.add_argument(
+        "--parameters", nargs="+", default=[], metavar="FILE|NAME:=VALUE", help=text
+    )
 
 
 def write_figures(path: Path, machine: dict[str, str], **results: object) -> None:

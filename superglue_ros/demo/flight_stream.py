@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from tqdm import tqdm
 
 from superglue_ros.types import Frame
 from superglue_ros.world.flight import render_flight
+
+Item = TypeVar("Item")
 
 RATE_HZ = 10.0
 START_NS = 1_000_000_000
@@ -23,6 +27,14 @@ def rendered_frames(
     return tuple(
         shot.frame for shot in tqdm(flight, desc="rendering the flight", total=count, unit="frame")
     )
+
+
+def at_rate(items: Iterable[Item], rate_hz: float) -> Iterator[Item]:
+    """Each item when it is due, the first at once, by a clock that waits for nobody."""
+    begun = time.perf_counter()
+    for number, item in enumerate(items):
+        time.sleep(max(0.0, begun + number / rate_hz - time.perf_counter()))
+        yield item
 
 
 def there_and_back(frames: Sequence[Frame]) -> Iterator[Frame]:

@@ -14,7 +14,6 @@ import os
 import re
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -22,9 +21,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from superglue_ros.benchmarks.machine import print_machine
 from superglue_ros.benchmarks.speed import image_size
-from superglue_ros.demo.bench_command import print_machine, run_command, write_figures
+from superglue_ros.demo.bench_command import add_parameters, run_command, write_figures
 from superglue_ros.demo.benchmark_camera import Camera, Counts
+from superglue_ros.demo.flight_stream import at_rate
 from superglue_ros.demo.node_pair import parameter_words
 from superglue_ros.demo.node_process import NodeProcess, ros_running, spinning
 from superglue_ros.errors import SuperGlueRosError
@@ -132,9 +133,8 @@ def measure(
 def _send_at(camera: Camera, rate_hz: float, seconds: float) -> tuple[int, float]:
     """How many were sent, and matches a second from the first that came to the last."""
     first, sent = camera.sent + 1, max(MIN_IMAGES, round(rate_hz * seconds))
-    begun = time.perf_counter()
-    for i in tqdm(range(sent), desc=f"{rate_hz:g} Hz", unit="image", leave=False):
-        time.sleep(max(0.0, begun + i / rate_hz - time.perf_counter()))
+    images = tqdm(range(sent), desc=f"{rate_hz:g} Hz", unit="image", leave=False)
+    for _ in at_rate(images, rate_hz):
         camera.send()
     camera.wait_for_matches()
     arrivals = [at for number, (at, _) in camera.matches.items() if number >= first]
@@ -156,13 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="at each rate")
     parser.add_argument("--rates", type=float, nargs="+", default=RATES_HZ, metavar="HZ")
     parser.add_argument("--output", type=Path, metavar="DIR", help="nodes.json")
-    parser.add_argument(
-        "--parameters",
-        nargs="+",
-        default=[],
-        metavar="FILE|NAME:=VALUE",
-        help="of the matcher node",
-    )
+    add_parameters(parser)
     args = parser.parse_args(arguments)
     return run_command(lambda: _work(args))
 

@@ -24,10 +24,11 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from tqdm import tqdm
 
+from superglue_ros.benchmarks.machine import print_machine
 from superglue_ros.benchmarks.processes import read_process
 from superglue_ros.benchmarks.speed import image_size
-from superglue_ros.demo.bench_command import print_machine, run_command, write_figures
-from superglue_ros.demo.flight_stream import rendered_frames, there_and_back
+from superglue_ros.demo.bench_command import add_parameters, run_command, write_figures
+from superglue_ros.demo.flight_stream import at_rate, rendered_frames, there_and_back
 from superglue_ros.demo.node_pair import START_TIMEOUT_S, node_pair
 from superglue_ros.demo.node_process import NodeError, NodeProcess, ros_running, spinning
 from superglue_ros.demo.player import Playback, Player
@@ -157,13 +158,11 @@ def _play(player: Player, answers: Answers, frames: Iterator[Frame]) -> list[flo
 
 def _play_live(player: Player, answers: Answers, frames: Iterator[Frame]) -> float:
     """Answers a second, from the first to the last, to a camera that waits for none."""
-    first_ns, begun = 0, time.perf_counter()
-    for number, frame in enumerate(islice(frames, round(LIVE_HZ * LIVE_S))):
-        first_ns = first_ns or frame.stamp_ns
-        time.sleep(max(0.0, begun + number / LIVE_HZ - time.perf_counter()))
+    shown = list(islice(frames, round(LIVE_HZ * LIVE_S)))
+    for frame in at_rate(shown, LIVE_HZ):
         player.play_frame(frame)
-    answers.time_of(frame.stamp_ns)
-    times = answers.since(first_ns)
+    answers.time_of(shown[-1].stamp_ns)
+    times = answers.since(shown[0].stamp_ns)
     return (len(times) - 1) / (times[-1] - times[0])
 
 
@@ -182,13 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=40, metavar="N", help="one at a time")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of both in turns")
     parser.add_argument("--output", type=Path, metavar="DIR", help="processes.json")
-    parser.add_argument(
-        "--parameters",
-        nargs="+",
-        default=[],
-        metavar="FILE|NAME:=VALUE",
-        help="of the matcher node",
-    )
+    add_parameters(parser)
     args = parser.parse_args(arguments)
     return run_command(lambda: _work(args))
 

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 
+from superglue_ros.benchmarks.machine import print_machine
 from superglue_ros.benchmarks.plots import plot_soak
 from superglue_ros.benchmarks.speed import image_size
-from superglue_ros.demo.bench_command import print_machine, run_command, write_figures
+from superglue_ros.demo.bench_command import add_parameters, run_command, write_figures
 from superglue_ros.demo.flight_stream import rendered_frames
 from superglue_ros.demo.node_process import ros_running
 from superglue_ros.demo.soak_cameras import CameraResult, soak_cameras
@@ -64,10 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the wrong messages")
     parser.add_argument("--output", type=Path, metavar="DIR", help="soak.json, soak.png and logs")
-    parser.add_argument(
-        "--parameters", nargs="+", default=[], metavar="NAME:=VALUE",
-        help=f"of the matcher node, besides {' '.join(FEW)}",
-    )  # fmt: skip
+    add_parameters(parser, f"of the matcher node, besides {' '.join(FEW)}")
     args = parser.parse_args(arguments)
     return run_command(lambda: _work(args))
 

@@ -6,7 +6,7 @@ calls stand in for what this package uses of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import product
 from typing import Any
@@ -90,7 +90,9 @@ class Synchronizer:
         self._begin()
 
     def _begin(self) -> None:
-        self._leave(self._waiting)
+        for _ in self._waiting:
+            self._drop()
+        self._waiting.clear()
         self._filters = [SimpleFilter() for _ in range(self._topics)]
         # Messages are to be less than a slop apart.
         joined = ApproximateTimeSynchronizer(
@@ -105,17 +107,15 @@ class Synchronizer:
             with suppress(LateFrame):
                 if self._order.follow(stamp_ns):
                     self._begin()
-            # As message_filters' queue, where one takes the place of another of its stamp.
-            self._leave(self._waiting & {stamp_ns})
+            if stamp_ns in self._waiting:
+                # In message_filters' queue it takes the place of the one before.
+                self._drop()
             self._waiting.add(stamp_ns)
         self._filters[topic].signalMessage(message)
-        self._leave(sorted(self._waiting)[: -self._queue_size])
+        if len(self._waiting) > self._queue_size:
+            self._waiting.remove(min(self._waiting))
+            self._drop()
 
     def _on_joined(self, first: Any, *others: Any) -> None:
         self._waiting.discard(stamp_to_ns(first.header.stamp))
         self._callback(first, *others)
-
-    def _leave(self, stamps: Iterable[int]) -> None:
-        for stamp_ns in tuple(stamps):
-            self._waiting.discard(stamp_ns)
-            self._drop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,7 +135,7 @@ def _numbers(path: Path, row: Row, columns: Sequence[int]) -> list[float]:
         values = [float(row.words[column]) for column in columns]
     except ValueError as error:
         raise SourceError(f"{path}:{row.number}: {error}") from error
-    if not np.all(np.isfinite(values)):
+    if not all(map(math.isfinite, values)):
         raise SourceError(f"{path}:{row.number}: NaN or infinity in a pose")
     return values
 

@@ -91,17 +91,17 @@ def stamp_unit(text: str) -> tuple[int, str]:
 
 
 def parse_stamps(
-    path: Path, rows: list[Row], ns_per_unit: int | None = None
+    path: Path, rows: list[Row], ns_per_unit: int | None = None, column: int = 0
 ) -> tuple[list[int], str]:
-    """Nanoseconds of the first words of rows, and the unit in which they are: by default that in
-    which the largest must be. Raises SourceError, naming the row."""
+    """Nanoseconds of the words in a column of rows, and the unit in which they are: by default
+    that in which the largest must be. Raises SourceError, naming the row."""
     unit = "ns" if ns_per_unit == 1 else "s"
     if ns_per_unit is None:
-        ns_per_unit, unit = _unit_of(rows)
+        ns_per_unit, unit = _unit_of(rows, column)
     stamps = []
     for row in rows:
         try:
-            stamps.append(parse_stamp(row.words[0], ns_per_unit))
+            stamps.append(parse_stamp(row.words[column], ns_per_unit))
         except ValueError as error:
             raise SourceError(f"{path}:{row.number}: {error} in {unit}") from error
     steps = np.abs(np.diff(np.array(stamps, np.int64).astype(float)))
@@ -111,9 +111,10 @@ def parse_stamps(
     return stamps, unit
 
 
-def _unit_of(rows: list[Row]) -> tuple[int, str]:
+def _unit_of(rows: list[Row], column: int) -> tuple[int, str]:
     try:
-        return stamp_unit(max((row.words[0] for row in rows), key=lambda word: abs(float(word))))
+        words = (row.words[column] for row in rows)
+        return stamp_unit(max(words, key=lambda word: abs(float(word))))
     # Of no rows, or of words that are no times, which is said of the row that has them.
     except ValueError:
         return NS_PER_S, "s"

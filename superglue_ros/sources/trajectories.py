@@ -80,8 +80,7 @@ def load_trajectory(path: str | Path, stamps_ns: IntArray | None = None) -> Reco
         stamps = _stamps_in(path, rows, form.time, form.time_unit_ns)
         said += ", times in ns" if form.time_unit_ns == 1 else ""
     else:
-        times = [Row(row.number, [row.words[form.time]]) for row in rows]
-        parsed, unit = parse_stamps(path, times)
+        parsed, unit = parse_stamps(path, rows, column=form.time)
         stamps = np.array(parsed, np.int64)
         said += f", times in {unit}"
     trajectory = _table(path, form, rows, stamps)
